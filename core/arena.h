@@ -1,7 +1,8 @@
 /* A bump allocator: many small allocations, one reset.
  *
  * Context: one thread at a time. Bounded: an arena never takes more than its limit from
- * the heap; at the limit an allocation returns NULL (protobuf-c then fails the unpack). */
+ * the heap; at the limit an allocation returns NULL (protobuf-c then fails the unpack).
+ */
 #ifndef AN_CORE_ARENA_H
 #define AN_CORE_ARENA_H
 

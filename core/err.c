@@ -63,3 +63,11 @@ an_category_name(enum an_category category)
                                         "conflict", "busy", "invalid",    "internal"};
     return names[category];
 }
+
+int
+an_err_exit_code(unsigned err)
+{
+    static const int codes[] = {0, 3, 4, 5, 6, 7, 8, 9};
+
+    return codes[an_err_category(err)];
+}

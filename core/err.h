@@ -1,7 +1,8 @@
 /* The one error type: a stable number, a stable name, one sentence, who is at fault,
  * and what the receiver should do. Clients, actors and the CLI all speak these.
  *
- * Numbers and names are part of the client protocol: never change one, never reuse one. */
+ * Numbers and names are part of the client protocol: never change one, never reuse one.
+ */
 #ifndef AN_CORE_ERR_H
 #define AN_CORE_ERR_H
 
@@ -40,26 +41,36 @@ enum an_handling {
     X(200, FORBIDDEN, PERMISSION, GIVE_UP, "this user may not do that")                  \
     X(300, USER_NOT_FOUND, NOT_FOUND, GIVE_UP, "there is no user of that name")          \
     X(301, NOT_FOUND, NOT_FOUND, GIVE_UP, "there is no such thing")                      \
-    X(400, ID_CONFLICT, CONFLICT, FIX, "this client message id was used with another body") \
-    X(401, ID_EXPIRED, CONFLICT, FIX, "the client message id is older than the retry window") \
+    X(400, ID_CONFLICT, CONFLICT, FIX,                                                   \
+      "this client message id was used with another body")                               \
+    X(401, ID_EXPIRED, CONFLICT, FIX,                                                    \
+      "the client message id is older than the retry window")                            \
     X(402, ID_TIME, CONFLICT, FIX, "the client message id is too far in the future")     \
     X(403, USER_EXISTS, CONFLICT, GIVE_UP, "a user of that name exists already")         \
-    X(404, RESET, CONFLICT, FIX, "the cursor belongs to another generation of the timeline") \
-    X(405, CURSOR_AHEAD, CONFLICT, FIX, "the position lies beyond the end of the timeline") \
+    X(404, RESET, CONFLICT, FIX,                                                         \
+      "the cursor belongs to another generation of the timeline")                        \
+    X(405, CURSOR_AHEAD, CONFLICT, FIX,                                                  \
+      "the position lies beyond the end of the timeline")                                \
     X(406, LOCKED, CONFLICT, GIVE_UP, "another process holds the data directory")        \
-    X(407, WORKER_TAKEN, CONFLICT, GIVE_UP, "another id generator owns this worker number") \
+    X(407, WORKER_TAKEN, CONFLICT, GIVE_UP,                                              \
+      "another id generator owns this worker number")                                    \
     X(500, BUSY, BUSY, RETRY, "the server is overloaded; try again later")               \
     X(501, UNAVAILABLE, BUSY, RETRY, "the part that owns this is not reachable now")     \
     X(502, EXPIRED, BUSY, RETRY, "the request ran out of time before it was handled")    \
-    X(503, ORDER, BUSY, RETRY, "an earlier message to this conversation must be sent again first") \
-    X(504, DISK_FULL, BUSY, RETRY, "the store has no disk space left; nothing was written") \
+    X(503, ORDER, BUSY, RETRY,                                                           \
+      "an earlier message to this conversation must be sent again first")                \
+    X(504, DISK_FULL, BUSY, RETRY,                                                       \
+      "the store has no disk space left; nothing was written")                           \
     X(505, SLOW_CONSUMER, BUSY, RETRY, "the connection did not read its output in time") \
     X(506, IDLE, BUSY, RETRY, "the connection was silent for too long")                  \
     X(507, SHUTTING_DOWN, BUSY, RETRY, "the server is stopping; connect again")          \
     X(508, TIMEOUT, BUSY, RETRY, "no answer came in time; the outcome is not known")     \
-    X(509, TOO_MANY_CONNECTIONS, BUSY, RETRY, "the gate holds as many connections as it may") \
-    X(600, FRAME_MAGIC, INVALID, GIVE_UP, "the frame does not begin with the protocol's magic") \
-    X(601, FRAME_VERSION, INVALID, GIVE_UP, "the frame's protocol version is not supported") \
+    X(509, TOO_MANY_CONNECTIONS, BUSY, RETRY,                                            \
+      "the gate holds as many connections as it may")                                    \
+    X(600, FRAME_MAGIC, INVALID, GIVE_UP,                                                \
+      "the frame does not begin with the protocol's magic")                              \
+    X(601, FRAME_VERSION, INVALID, GIVE_UP,                                              \
+      "the frame's protocol version is not supported")                                   \
     X(602, FRAME_TOO_LARGE, INVALID, FIX, "the frame is longer than the limit")          \
     X(603, FRAME_FLAGS, INVALID, FIX, "the frame has reserved flags set")                \
     X(604, CODEC, INVALID, FIX, "the frame's body codec is not supported")               \
@@ -80,7 +91,8 @@ enum an_handling {
     X(705, IO, INTERNAL, GIVE_UP, "reading or writing a file failed")                    \
     X(706, CORRUPT, INTERNAL, GIVE_UP, "stored data is damaged")                         \
     X(707, NO_MEMORY, INTERNAL, RETRY, "out of memory")                                  \
-    X(708, ENVELOPE, INTERNAL, GIVE_UP, "a bus message is malformed or from the wrong role") \
+    X(708, ENVELOPE, INTERNAL, GIVE_UP,                                                  \
+      "a bus message is malformed or from the wrong role")                               \
     X(709, NOT_SUPPORTED, INTERNAL, GIVE_UP, "this is not supported")                    \
     X(710, CONNECTION, BUSY, RETRY, "the connection could not be made or was lost")      \
     X(711, FULL, INTERNAL, RETRY, "a bounded queue or buffer is full")
@@ -100,7 +112,11 @@ const char *an_err_text(unsigned err);
 enum an_category an_err_category(unsigned err);
 enum an_handling an_err_handling(unsigned err);
 const char *an_category_name(enum an_category category);
-/* Is it in the table? A peer's number is checked with this before it becomes an an_err. */
+/* What a command line program exits with: 0, auth 3, permission 4, not found 5, conflict
+ * 6, busy 7, invalid 8, internal 9. (1 and 2 are a crash's and wrong usage's.) */
+int an_err_exit_code(unsigned err);
+/* Is it in the table? A peer's number is checked with this before it becomes an an_err.
+ */
 int an_err_known(unsigned err);
 
 #endif

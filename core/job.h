@@ -16,8 +16,9 @@ enum an_lane {
 
 /* Embed it; find the whole by offsetof. Bounded by whoever offloads. */
 struct an_job {
-    void (*run)(struct an_job *job);  /* pool thread */
-    void (*done)(struct an_job *job); /* actor's thread; frees the job if it is to be freed */
+    void (*run)(struct an_job *job); /* pool thread */
+    void (*done)(
+        struct an_job *job); /* actor's thread; frees the job if it is to be freed */
     enum an_lane lane;
     struct an_job *next; /* the holder's, for its queue */
 };

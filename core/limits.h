@@ -5,69 +5,88 @@
 #define AN_CORE_LIMITS_H
 
 /* What a client may send. */
-#define AN_BODY_LEN_MAX  65536u                      /* a long text or a small picture */
-#define AN_FRAME_LEN_MAX (AN_BODY_LEN_MAX + 4096u)   /* the body, its names and its header */
-#define AN_NAME_LEN_MAX  64u                         /* user, device, platform and app names */
-#define AN_TOKEN_LEN_MAX 2048u                       /* a JWT with room for foreign claims */
-#define AN_CLIENT_MSG_ID_LEN 16u                     /* a UUIDv7, RFC 9562 */
-#define AN_DEVICES_PER_USER_MAX 16u                  /* sessions of one user at a router */
+#define AN_BODY_LEN_MAX 65536u /* a long text or a small picture */
+#define AN_FRAME_LEN_MAX                                                                 \
+    (AN_BODY_LEN_MAX + 4096u)         /* the body, its names and its header */
+#define AN_NAME_LEN_MAX         64u   /* user, device, platform and app names */
+#define AN_TOKEN_LEN_MAX        2048u /* a JWT with room for foreign claims */
+#define AN_CLIENT_MSG_ID_LEN    16u   /* a UUIDv7, RFC 9562 */
+#define AN_DEVICES_PER_USER_MAX 16u   /* sessions of one user at a router */
 
 /* A connection. */
 #define AN_HEARTBEAT_MS     10000u /* clients ping this often; half of idle with slack */
 #define AN_IDLE_MS          30000u /* silent longer: closed */
 #define AN_LOGIN_TIMEOUT_MS 10000u /* connected but not logged in: closed */
-#define AN_GATE_TICK_MS     1000u  /* idle, login and heartbeat lists are walked this often */
-#define AN_CONN_OUTPUT_MAX  (1024u * 1024u) /* unread output; beyond: SLOW_CONSUMER, closed */
-#define AN_CONN_SENDS_MAX   256u   /* unanswered Sends of a connection; beyond: BUSY */
-#define AN_CONNS_MAX        16384u /* of one gate, under the 20,000 descriptors it may have */
+#define AN_GATE_TICK_MS                                                                  \
+    1000u /* idle, login and heartbeat lists are walked this often                       \
+           */
+#define AN_CONN_OUTPUT_MAX                                                               \
+    (1024u * 1024u)              /* unread output; beyond: SLOW_CONSUMER, closed */
+#define AN_CONN_SENDS_MAX 256u   /* unanswered Sends of a connection; beyond: BUSY */
+#define AN_CONNS_MAX      16384u /* of one gate, under the 20,000 descriptors it may have */
 
 /* Reading. */
-#define AN_PAGE_ITEMS_MAX  100u            /* entries of one Sync or History answer */
-#define AN_PAGE_BYTES_MAX  (512u * 1024u)  /* its bytes; at least one entry always fits */
+#define AN_PAGE_ITEMS_MAX 100u           /* entries of one Sync or History answer */
+#define AN_PAGE_BYTES_MAX (512u * 1024u) /* its bytes; at least one entry always fits */
 
 /* Retry. */
-#define AN_DEDUPE_WINDOW_MS   (24u * 3600u * 1000u) /* a client_msg_id is remembered this long */
-#define AN_DEDUPE_AHEAD_MS    (5u * 60u * 1000u)    /* a client's clock may be ahead this far */
-#define AN_DEDUPE_ROWS_MAX    262144u /* held in a sequencer's memory; older: asked of the store */
+#define AN_DEDUPE_WINDOW_MS                                                              \
+    (24u * 3600u * 1000u) /* a client_msg_id is remembered this long */
+#define AN_DEDUPE_AHEAD_MS                                                               \
+    (5u * 60u * 1000u) /* a client's clock may be ahead this far                         \
+                        */
+#define AN_DEDUPE_ROWS_MAX                                                               \
+    262144u /* held in a sequencer's memory; older: asked of the store */
 
 /* The bus. */
-#define AN_BUS_OUTSTANDING_MAX 16u /* requests per (peer, socket): NNG drops replies past 64 */
-#define AN_BUS_MSG_LEN_MAX (4u * 1024u * 1024u) /* one envelope and its batch */
-#define AN_BATCH_ITEMS_MAX 1024u   /* commands of one batch */
-#define AN_BATCH_BYTES_MAX (1024u * 1024u) /* a batch is closed at this size */
-#define AN_ASK_MS          5000u   /* default budget of an ask between actors */
-#define AN_MAILBOX_MSGS_MAX 4096u  /* queued at an actor; beyond: BUSY */
-#define AN_DRAIN_MSGS_MAX   256u   /* steps between two drained calls */
-#define AN_PUSH_QUEUE_BYTES_MAX (8u * 1024u * 1024u) /* hints waiting for a router; beyond: dropped */
+#define AN_BUS_OUTSTANDING_MAX                                                           \
+    16u /* requests per (peer, socket): NNG drops replies past 64 */
+#define AN_BUS_MSG_LEN_MAX  (4u * 1024u * 1024u) /* one envelope and its batch */
+#define AN_BATCH_ITEMS_MAX  1024u                /* commands of one batch */
+#define AN_BATCH_BYTES_MAX  (1024u * 1024u)      /* a batch is closed at this size */
+#define AN_ASK_MS           5000u /* default budget of an ask between actors */
+#define AN_MAILBOX_MSGS_MAX 4096u /* queued at an actor; beyond: BUSY */
+#define AN_DRAIN_MSGS_MAX   256u  /* steps between two drained calls */
+#define AN_PUSH_QUEUE_BYTES_MAX                                                          \
+    (8u * 1024u * 1024u) /* hints waiting for a router; beyond: dropped */
 
 /* The sequencer. */
-#define AN_SEQ_PENDING_BYTES_MAX (16u * 1024u * 1024u) /* commands waiting; beyond: BUSY */
-#define AN_SEQ_CONVS_MAX    65536u /* conversations cached; the least used are dropped */
-#define AN_CONFIRM_DELAY_MS 50u    /* confirms wait this long for a message's sync to ride on */
+#define AN_SEQ_PENDING_BYTES_MAX                                                         \
+    (16u * 1024u * 1024u)       /* commands waiting; beyond: BUSY */
+#define AN_SEQ_CONVS_MAX 65536u /* conversations cached; the least used are dropped */
+#define AN_CONFIRM_DELAY_MS                                                              \
+    50u /* confirms wait this long for a message's sync to ride on */
 
 /* Ids. */
-#define AN_ID_BLOCK         1024u  /* message ids a sequencer takes at a time */
-#define AN_ID_RESERVE_MS    3000u  /* logical milliseconds an id generator reserves at a time */
-#define AN_ID_SEGMENT       64u    /* user keys taken at a time; a restart skips the rest */
+#define AN_ID_BLOCK 1024u /* message ids a sequencer takes at a time */
+#define AN_ID_RESERVE_MS                                                                 \
+    3000u                 /* logical milliseconds an id generator reserves at a time */
+#define AN_ID_SEGMENT 64u /* user keys taken at a time; a restart skips the rest */
 
 /* The store. */
-#define AN_OVERLAY_ROWS_MAX  65536u              /* rows that make an apply due */
-#define AN_OVERLAY_BYTES_MAX (64u * 1024u * 1024u) /* or bytes; at 4x: appends answer BUSY */
-#define AN_OVERLAY_AGE_MS    60000u              /* or the oldest row's age */
-#define AN_LOG_SEGMENT_BYTES (64u * 1024u * 1024u) /* preallocated; one is always spare */
-#define AN_LMDB_MAP_BYTES    (64ull * 1024u * 1024u * 1024u) /* address space, not disk */
-#define AN_STORE_READERS     2u                  /* reader threads of one store */
+#define AN_OVERLAY_ROWS_MAX 65536u /* rows that make an apply due */
+#define AN_OVERLAY_BYTES_MAX                                                             \
+    (64u * 1024u * 1024u)        /* or bytes; at 4x: appends answer BUSY */
+#define AN_OVERLAY_AGE_MS 60000u /* or the oldest row's age */
+#define AN_LOG_SEGMENT_BYTES                                                             \
+    (64u * 1024u * 1024u) /* preallocated; one is always spare                           \
+                           */
+#define AN_LMDB_MAP_BYTES (64ull * 1024u * 1024u * 1024u) /* address space, not disk */
+#define AN_STORE_READERS  2u /* reader threads of one store */
 
 /* Placement. */
 #define AN_SLOTS 1024u
 
 _Static_assert(AN_FRAME_LEN_MAX > AN_BODY_LEN_MAX, "a frame carries the largest body");
-_Static_assert(AN_IDLE_MS >= 2 * AN_HEARTBEAT_MS, "one lost heartbeat must not close a link");
+_Static_assert(AN_IDLE_MS >= 2 * AN_HEARTBEAT_MS,
+               "one lost heartbeat must not close a link");
 _Static_assert(AN_BATCH_BYTES_MAX > AN_FRAME_LEN_MAX, "a batch holds the largest frame");
 _Static_assert(AN_BUS_MSG_LEN_MAX >= 2 * AN_BATCH_BYTES_MAX,
                "a batch may overshoot by one command");
 _Static_assert(AN_PAGE_BYTES_MAX > AN_FRAME_LEN_MAX, "a page holds the largest message");
-_Static_assert(AN_CONN_OUTPUT_MAX > AN_PAGE_BYTES_MAX, "a page fits a connection's output");
-_Static_assert(AN_BUS_OUTSTANDING_MAX * 4 <= 64, "NNG 1.5.2 drops replies past 64 a peer");
+_Static_assert(AN_CONN_OUTPUT_MAX > AN_PAGE_BYTES_MAX,
+               "a page fits a connection's output");
+_Static_assert(AN_BUS_OUTSTANDING_MAX * 4 <= 64,
+               "NNG 1.5.2 drops replies past 64 a peer");
 
 #endif

@@ -1,0 +1,265 @@
+#include "core/actor.h"
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void
+no_memory(void)
+{
+    fputs("anser: out of memory for an actor's effects\n", stderr);
+    abort();
+}
+
+static uint8_t *
+reserve(struct an_outbox *out, size_t len)
+{
+    if (out->bytes_cap - out->bytes_len < len) {
+        size_t cap = out->bytes_cap == 0 ? 16384 : out->bytes_cap;
+        while (cap - out->bytes_len < len) {
+            cap *= 2;
+        }
+        out->bytes = realloc(out->bytes, cap);
+        if (out->bytes == NULL) {
+            no_memory();
+        }
+        out->bytes_cap = cap;
+    }
+    return out->bytes + out->bytes_len;
+}
+
+static struct an_effect *
+add(struct an_outbox *out, enum an_effect_type type)
+{
+    struct an_effect *effect;
+
+    if (out->count == out->cap) {
+        size_t cap = out->cap == 0 ? 64 : out->cap * 2;
+        out->effects = realloc(out->effects, cap * sizeof(*out->effects));
+        if (out->effects == NULL) {
+            no_memory();
+        }
+        out->cap = cap;
+    }
+    effect = &out->effects[out->count++];
+    memset(effect, 0, offsetof(struct an_effect, reply_to));
+    effect->type = type;
+    effect->offset = out->bytes_len;
+    effect->len = 0;
+    return effect;
+}
+
+static void
+add_packed(struct an_outbox *out, struct an_effect *effect, const ProtobufCMessage *body)
+{
+    size_t len;
+
+    if (body == NULL) {
+        return;
+    }
+    len = protobuf_c_message_get_packed_size(body);
+    protobuf_c_message_pack(body, reserve(out, len));
+    out->bytes_len += len;
+    effect->len += len;
+}
+
+static void
+add_text(struct an_outbox *out, struct an_effect *effect, const char *fmt, va_list args)
+{
+    va_list again;
+    int len;
+
+    va_copy(again, args);
+    len = vsnprintf(NULL, 0, fmt, again);
+    va_end(again);
+    assert(len >= 0);
+    vsnprintf((char *)reserve(out, (size_t)len + 1), (size_t)len + 1, fmt, args);
+    out->bytes_len += (size_t)len;
+    effect->len += (size_t)len;
+}
+
+void
+an_outbox_fini(struct an_outbox *out)
+{
+    free(out->effects);
+    free(out->bytes);
+    *out = (struct an_outbox){0};
+}
+
+void
+an_outbox_clear(struct an_outbox *out)
+{
+    out->count = 0;
+    out->bytes_len = 0;
+}
+
+void
+an_out_ask(struct an_outbox *out, struct an_addr to, enum an_kind kind,
+           const ProtobufCMessage *body, uint32_t budget_ms, uint64_t tag, uint64_t trace)
+{
+    const struct an_kind_row *row = an_kind_row(kind);
+    struct an_effect *effect;
+
+    assert(row != NULL && row->answer != AN_KIND_NONE);
+    assert(body->descriptor == row->body);
+    effect = add(out, AN_EFFECT_ASK);
+    effect->to = to;
+    effect->kind = (uint16_t)kind;
+    effect->budget_ms = budget_ms;
+    effect->tag = tag;
+    effect->trace = trace;
+    add_packed(out, effect, body);
+}
+
+void
+an_out_answer(struct an_outbox *out, struct an_msg *request, enum an_err err,
+              const ProtobufCMessage *body)
+{
+    const struct an_kind_row *row = an_kind_row(request->kind);
+    struct an_effect *effect;
+
+    assert(request->request);
+    assert(!request->answered);
+    assert(row != NULL && row->answer != AN_KIND_NONE);
+    assert(body != NULL || err != AN_OK);
+    assert(body == NULL || body->descriptor == an_kind_row(row->answer)->body);
+    request->answered = true;
+    effect = add(out, AN_EFFECT_ANSWER);
+    effect->kind = row->answer;
+    effect->err = err;
+    effect->trace = request->trace;
+    effect->to = request->from;
+    effect->reply_to_len = request->reply_to_len;
+    memcpy(effect->reply_to, request->reply_to, request->reply_to_len);
+    add_packed(out, effect, body);
+}
+
+void
+an_out_publish(struct an_outbox *out, struct an_addr to, enum an_kind kind,
+               const ProtobufCMessage *body)
+{
+    const struct an_kind_row *row = an_kind_row(kind);
+    struct an_effect *effect;
+
+    assert(row != NULL && row->answer == AN_KIND_NONE);
+    assert(body->descriptor == row->body);
+    effect = add(out, AN_EFFECT_PUBLISH);
+    effect->to = to;
+    effect->kind = (uint16_t)kind;
+    add_packed(out, effect, body);
+}
+
+void
+an_out_timer(struct an_outbox *out, uint64_t at_mono_ms, uint64_t tag)
+{
+    struct an_effect *effect = add(out, AN_EFFECT_TIMER);
+
+    effect->at_mono_ms = at_mono_ms;
+    effect->tag = tag;
+}
+
+void
+an_out_offload(struct an_outbox *out, struct an_job *job)
+{
+    add(out, AN_EFFECT_OFFLOAD)->job = job;
+}
+
+static struct an_effect *
+add_frame(struct an_outbox *out, uint64_t conn, const struct an_frame *frame, size_t len)
+{
+    struct an_effect *effect = add(out, AN_EFFECT_CONN_SEND);
+    struct an_frame header = *frame;
+
+    header.body_len = (uint32_t)len;
+    effect->conn = conn;
+    an_frame_put(reserve(out, AN_FRAME_HEADER_LEN), &header);
+    out->bytes_len += AN_FRAME_HEADER_LEN;
+    effect->len = AN_FRAME_HEADER_LEN;
+    return effect;
+}
+
+void
+an_out_conn_send(struct an_outbox *out, uint64_t conn, const struct an_frame *frame,
+                 const ProtobufCMessage *body)
+{
+    size_t len = protobuf_c_message_get_packed_size(body);
+
+    add_packed(out, add_frame(out, conn, frame, len), body);
+}
+
+void
+an_out_conn_send_packed(struct an_outbox *out, uint64_t conn,
+                        const struct an_frame *frame, const uint8_t *body, size_t len)
+{
+    struct an_effect *effect = add_frame(out, conn, frame, len);
+
+    if (len > 0) {
+        memcpy(reserve(out, len), body, len);
+    }
+    out->bytes_len += len;
+    effect->len += len;
+}
+
+void
+an_out_conn_close(struct an_outbox *out, uint64_t conn)
+{
+    add(out, AN_EFFECT_CONN_CLOSE)->conn = conn;
+}
+
+void
+an_out_event(struct an_outbox *out, const char *topic, const char *fmt, ...)
+{
+    struct an_effect *effect;
+    size_t len = strlen(topic);
+    va_list args;
+
+    if (!out->watched) {
+        return;
+    }
+    effect = add(out, AN_EFFECT_EVENT);
+    memcpy(reserve(out, len + 1), topic, len);
+    out->bytes[out->bytes_len + len] = ' ';
+    out->bytes_len += len + 1;
+    effect->len = len + 1;
+    va_start(args, fmt);
+    add_text(out, effect, fmt, args);
+    va_end(args);
+}
+
+void
+an_out_log(struct an_outbox *out, int level, uint64_t trace, const char *fmt, ...)
+{
+    struct an_effect *effect = add(out, AN_EFFECT_LOG);
+    va_list args;
+
+    effect->level = level;
+    effect->trace = trace;
+    va_start(args, fmt);
+    add_text(out, effect, fmt, args);
+    va_end(args);
+}
+
+void
+an_out_ready(struct an_outbox *out)
+{
+    add(out, AN_EFFECT_READY);
+}
+
+void
+an_out_stopped(struct an_outbox *out)
+{
+    add(out, AN_EFFECT_STOPPED);
+}
+
+void
+an_out_failed(struct an_outbox *out, enum an_err err, const char *fmt, ...)
+{
+    struct an_effect *effect = add(out, AN_EFFECT_FAILED);
+    va_list args;
+
+    effect->err = err;
+    va_start(args, fmt);
+    add_text(out, effect, fmt, args);
+    va_end(args);
+}

@@ -1,0 +1,50 @@
+/* Signed login tokens: JWT (RFC 7519), HS256, verified without a database.
+ *
+ * Header: alg HS256, kid naming the key; the key id fixes the algorithm, which is
+ * compared before the signature is looked at. Claims: sub (user name), app, aud "anser",
+ * iat, nbf, exp (Unix seconds). Clock leeway: AN_TOKEN_LEEWAY_S for nbf and exp. Pure:
+ * time is handed in. Thread safe. */
+#ifndef AN_CORE_TOKEN_H
+#define AN_CORE_TOKEN_H
+
+#include "core/err.h"
+#include "core/limits.h"
+#include <stddef.h>
+#include <stdint.h>
+
+#define AN_TOKEN_KEY_LEN  32u
+#define AN_TOKEN_KEYS_MAX 8u
+#define AN_TOKEN_LEEWAY_S 5u
+#define AN_TOKEN_AUDIENCE "anser"
+#define AN_APP_DEFAULT    "default"
+
+struct an_token_key {
+    char id[AN_NAME_LEN_MAX + 1];
+    uint8_t secret[AN_TOKEN_KEY_LEN];
+};
+
+struct an_token_keys {
+    struct an_token_key key[AN_TOKEN_KEYS_MAX];
+    size_t count;
+};
+
+struct an_token_claims {
+    uint8_t user[AN_NAME_LEN_MAX];
+    size_t user_len;
+    uint8_t app[AN_NAME_LEN_MAX];
+    size_t app_len;
+    uint64_t expires_ms; /* Unix time */
+};
+
+/* AN_ERR_TOKEN_INVALID, _KEY, _EXPIRED, _NOT_YET, _AUDIENCE. *claims written on success.
+ */
+AN_MUST_USE enum an_err an_token_verify(struct an_token_claims *claims,
+                                        const struct an_token_keys *keys,
+                                        const uint8_t *token, size_t token_len,
+                                        uint64_t wall_ms);
+/* *out: the caller's to free(). user and app must be valid names (AN_ERR_USER_NAME). */
+AN_MUST_USE enum an_err an_token_mint(char **out, const struct an_token_key *key,
+                                      const char *app, const char *user, uint64_t wall_ms,
+                                      uint64_t ttl_ms);
+
+#endif
