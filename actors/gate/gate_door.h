@@ -1,0 +1,41 @@
+/* The gate's door: client connections over TCP on a libuv loop. Cuts frames, writes
+ * frames, counts bytes; every decision is the gate actor's (gate.h).
+ *
+ * Context: see core/door.h. */
+#ifndef AN_ACTORS_GATE_DOOR_H
+#define AN_ACTORS_GATE_DOOR_H
+
+#include "core/door.h"
+
+#define GATE_DOOR_LISTEN_MAX 8u
+
+struct gate_door_cfg {
+    /* "tcp://HOST:PORT", numeric host ([::1] for IPv6), port 0: the system picks.
+     * Borrowed until create returns. */
+    const char *listen[GATE_DOOR_LISTEN_MAX];
+    unsigned listen_count;
+    /* 0 means the default. */
+    uint32_t frame_len_max; /* AN_FRAME_LEN_MAX */
+    uint32_t close_ms;      /* unsent output of a closing connection gets this long */
+    /* Told about trouble an operator should know (out of descriptors); level as in
+     * core/log.h. May be NULL. Called on the door's thread. */
+    void (*log)(void *ctx, int level, const char *line);
+    void *log_ctx;
+};
+
+/* What a door counts; read on its thread, or after run() returned. */
+struct gate_door_stats {
+    uint64_t accepted, closed, frames_in, frames_out, bytes_in, bytes_out, writes;
+    uint64_t bad_streams, accept_pauses, read_pauses;
+    uint64_t conns;         /* now */
+    uint64_t partial_bytes; /* now: buffers of frames not yet whole */
+    uint64_t output_bytes;  /* now: not yet taken by clients */
+};
+
+/* AN_ERR_NO_MEMORY, AN_ERR_CONFIG (a URL). Binds nothing yet. The caller destroys *out
+ * through its ops. */
+AN_MUST_USE enum an_err gate_door_create(struct an_door **out,
+                                         const struct gate_door_cfg *cfg);
+void gate_door_stats(const struct an_door *door, struct gate_door_stats *out);
+
+#endif
