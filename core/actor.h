@@ -71,6 +71,8 @@ struct an_msg *an_msg_hold(struct an_msg *msg);
 /* Drops a reference; the last one of a request that was never answered is our bug
  * (asserted). NULL is fine. */
 void an_msg_release(struct an_msg *msg);
+/* The same in an actor's destroy(): a request held there dies unanswered. */
+void an_msg_abandon(struct an_msg *msg);
 /* Has the asker given up? */
 bool an_msg_expired(const struct an_msg *msg, struct an_now now);
 

@@ -59,6 +59,15 @@ an_msg_release(struct an_msg *msg)
     free(msg);
 }
 
+void
+an_msg_abandon(struct an_msg *msg)
+{
+    if (msg != NULL) {
+        msg->answered = true;
+    }
+    an_msg_release(msg);
+}
+
 bool
 an_msg_expired(const struct an_msg *msg, struct an_now now)
 {
