@@ -3,20 +3,19 @@
  * decides nothing. The actor's thread belongs to the door's event loop; the runner does
  * its own work in the loop's turns:
  *
- *   door->ops->start(door, &host)       before the thread starts: listens, accepts nothing
- *   thread: door->ops->run(door)        until quit; in a loop:
- *              socket events            -> host.deliver(msg): step the actor, once for each
- *              end of each loop turn    -> host.turn(): the runner steps the actor with the
- *                                          mailbox, due timers, finished jobs; calls
- *                                          drained; carries out the outbox:
- *                                             CONN_SEND, CONN_CLOSE -> ops->carry(...)
- *                                             all others by itself
- *                                          then ops->flush(door), then clears the outbox
- *   any thread: door->ops->wake(door)   a turn soon: something came by bus or by timer
+ *   before the thread: door->ops->start(door, &host)  listens, accepts nothing yet
+ *   the thread:        door->ops->run(door)           until quit; in a loop:
+ *       socket events        -> host.deliver(msg): step the actor, once for each
+ *       end of a loop turn   -> host.turn(): the runner steps the actor with mailbox,
+ *                               due timers and finished jobs; calls drained; carries out
+ *                               the outbox (CONN_SEND, CONN_CLOSE: ops->carry, others by
+ *                               itself); ops->flush(door); then clears the outbox
+ *   any thread:        door->ops->wake(door)          a turn soon: bus, timer or job
  *
- * Context: everything on the door's thread except wake, and except create, start, address
+ * Context: everything on the door's thread except wake, and create, start, address
  * and destroy, which come before run() or after it returned. Needs neither NNG nor libuv:
- * core/runner_nng.c calls doors, actors/gate/gate_door.c is one, a test may be the host. */
+ * core/runner_nng.c calls doors, actors/gate/gate_door.c is one, a test may be the host.
+ */
 #ifndef AN_CORE_DOOR_H
 #define AN_CORE_DOOR_H
 

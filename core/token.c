@@ -1,0 +1,226 @@
+/* Two traps of libjwt 1.10 shape this file: it verifies with whatever algorithm the token
+ * names (also "none"), and it looks at no claim. So the header is read here first and
+ * must name a key of ours and that key's algorithm before libjwt sees the token at all;
+ * exp, nbf and aud are judged here. */
+#include "core/token.h"
+#include "proto/names.h"
+#include <jansson.h>
+#include <jwt.h>
+#include <sodium.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* One part of a token: base64url without padding around one JSON object. NULL when it is
+ * anything else. Doubled keys are refused: two readers might pick different ones. */
+static json_t *
+part_load(const char *part, size_t len)
+{
+    uint8_t text[AN_TOKEN_LEN_MAX];
+    size_t text_len;
+    json_t *json;
+
+    if (sodium_base642bin(text, sizeof(text), part, len, NULL, &text_len, NULL,
+                          sodium_base64_VARIANT_URLSAFE_NO_PADDING) != 0) {
+        return NULL;
+    }
+    json = json_loadb((const char *)text, text_len, JSON_REJECT_DUPLICATES, NULL);
+    if (json != NULL && !json_is_object(json)) {
+        json_decref(json);
+        return NULL;
+    }
+    return json;
+}
+
+/* The key that the header names, if the header names its algorithm too. */
+static enum an_err
+key_find(const struct an_token_key **key, const struct an_token_keys *keys,
+         const char *part, size_t len)
+{
+    json_t *header = part_load(part, len);
+    enum an_err err = AN_ERR_TOKEN_KEY;
+    const char *alg, *kid;
+
+    /* "crit" names extensions that must be understood (RFC 7515, 4.1.11): we know none.
+     */
+    if (header == NULL || json_object_get(header, "crit") != NULL) {
+        err = AN_ERR_TOKEN_INVALID;
+        goto out;
+    }
+    alg = json_string_value(json_object_get(header, "alg"));
+    kid = json_string_value(json_object_get(header, "kid"));
+    if (alg == NULL || kid == NULL || strcmp(alg, "HS256") != 0) {
+        goto out;
+    }
+    for (size_t i = 0; i < keys->count; i++) {
+        if (strcmp(keys->key[i].id, kid) == 0) {
+            *key = &keys->key[i];
+            err = AN_OK;
+            goto out;
+        }
+    }
+out:
+    json_decref(header);
+    return err;
+}
+
+static enum an_err
+signature_check(const char *token, const struct an_token_key *key)
+{
+    enum an_err err = AN_ERR_TOKEN_INVALID;
+    jwt_t *jwt = NULL;
+
+    if (jwt_decode(&jwt, token, key->secret, AN_TOKEN_KEY_LEN) == 0 &&
+        jwt_get_alg(jwt) == JWT_ALG_HS256) {
+        err = AN_OK;
+    }
+    jwt_free(jwt);
+    return err;
+}
+
+/* aud is one string or a list of them (RFC 7519, 4.1.3). */
+static bool
+audience_ours(const json_t *aud)
+{
+    const json_t *item;
+    size_t i;
+
+    if (json_is_string(aud)) {
+        return strcmp(json_string_value(aud), AN_TOKEN_AUDIENCE) == 0;
+    }
+    json_array_foreach(aud, i, item)
+    {
+        if (json_is_string(item) &&
+            strcmp(json_string_value(item), AN_TOKEN_AUDIENCE) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool
+name_copy(uint8_t out[AN_NAME_LEN_MAX], size_t *out_len, const json_t *name)
+{
+    if (!json_is_string(name) || json_string_length(name) > AN_NAME_LEN_MAX ||
+        !an_name_valid((const uint8_t *)json_string_value(name),
+                       json_string_length(name))) {
+        return false;
+    }
+    *out_len = json_string_length(name);
+    memcpy(out, json_string_value(name), *out_len);
+    return true;
+}
+
+static enum an_err
+claims_read(struct an_token_claims *claims, const json_t *payload, uint64_t wall_ms)
+{
+    const json_t *exp = json_object_get(payload, "exp");
+    const json_t *nbf = json_object_get(payload, "nbf");
+    const json_t *app = json_object_get(payload, "app");
+    json_int_t now_s = (json_int_t)(wall_ms / 1000);
+    json_int_t exp_s;
+
+    if (!json_is_integer(exp) || (nbf != NULL && !json_is_integer(nbf))) {
+        return AN_ERR_TOKEN_INVALID;
+    }
+    /* Beyond year 5138 it is never; capping keeps the sums below from overflowing. */
+    exp_s = json_integer_value(exp);
+    exp_s = exp_s > 100000000000 ? 100000000000 : exp_s;
+    if (exp_s <= now_s - (json_int_t)AN_TOKEN_LEEWAY_S) {
+        return AN_ERR_TOKEN_EXPIRED;
+    }
+    if (nbf != NULL && json_integer_value(nbf) > now_s + (json_int_t)AN_TOKEN_LEEWAY_S) {
+        return AN_ERR_TOKEN_NOT_YET;
+    }
+    if (!audience_ours(json_object_get(payload, "aud"))) {
+        return AN_ERR_TOKEN_AUDIENCE;
+    }
+    claims->app_len = strlen(AN_APP_DEFAULT);
+    memcpy(claims->app, AN_APP_DEFAULT, claims->app_len);
+    if (!name_copy(claims->user, &claims->user_len, json_object_get(payload, "sub")) ||
+        (app != NULL && !name_copy(claims->app, &claims->app_len, app))) {
+        return AN_ERR_TOKEN_INVALID;
+    }
+    claims->expires_ms = exp_s < 0 ? 0 : (uint64_t)exp_s * 1000;
+    return AN_OK;
+}
+
+enum an_err
+an_token_verify(struct an_token_claims *claims, const struct an_token_keys *keys,
+                const uint8_t *token, size_t token_len, uint64_t wall_ms)
+{
+    char text[AN_TOKEN_LEN_MAX + 1];
+    const struct an_token_key *key = NULL;
+    struct an_token_claims read = {0};
+    const char *dot1, *dot2;
+    json_t *payload;
+    enum an_err err;
+
+    if (token_len > AN_TOKEN_LEN_MAX || token_len == 0 ||
+        memchr(token, 0, token_len) != NULL) {
+        return AN_ERR_TOKEN_INVALID;
+    }
+    memcpy(text, token, token_len);
+    text[token_len] = 0;
+    dot1 = strchr(text, '.');
+    dot2 = dot1 == NULL ? NULL : strchr(dot1 + 1, '.');
+    if (dot2 == NULL || strchr(dot2 + 1, '.') != NULL) {
+        return AN_ERR_TOKEN_INVALID;
+    }
+    err = key_find(&key, keys, text, (size_t)(dot1 - text));
+    if (err != AN_OK) {
+        return err;
+    }
+    err = signature_check(text, key);
+    if (err != AN_OK) {
+        return err;
+    }
+    payload = part_load(dot1 + 1, (size_t)(dot2 - dot1 - 1));
+    err = payload == NULL ? AN_ERR_TOKEN_INVALID : claims_read(&read, payload, wall_ms);
+    json_decref(payload);
+    if (err == AN_OK) {
+        *claims = read;
+    }
+    return err;
+}
+
+static bool
+claims_add(jwt_t *jwt, const struct an_token_key *key, const char *app, const char *user,
+           uint64_t wall_ms, uint64_t ttl_ms)
+{
+    long now_s = (long)(wall_ms / 1000);
+    long exp_s = (long)((wall_ms + ttl_ms + 999) / 1000);
+
+    return jwt_add_header(jwt, "kid", key->id) == 0 &&
+           jwt_add_grant(jwt, "sub", user) == 0 && jwt_add_grant(jwt, "app", app) == 0 &&
+           jwt_add_grant(jwt, "aud", AN_TOKEN_AUDIENCE) == 0 &&
+           jwt_add_grant_int(jwt, "iat", now_s) == 0 &&
+           jwt_add_grant_int(jwt, "nbf", now_s) == 0 &&
+           jwt_add_grant_int(jwt, "exp", exp_s) == 0 &&
+           jwt_set_alg(jwt, JWT_ALG_HS256, key->secret, AN_TOKEN_KEY_LEN) == 0;
+}
+
+enum an_err
+an_token_mint(char **out, const struct an_token_key *key, const char *app,
+              const char *user, uint64_t wall_ms, uint64_t ttl_ms)
+{
+    enum an_err err = AN_ERR_NO_MEMORY;
+    jwt_t *jwt = NULL;
+    char *text = NULL;
+
+    if (!an_name_valid((const uint8_t *)app, strlen(app)) ||
+        !an_name_valid((const uint8_t *)user, strlen(user))) {
+        return AN_ERR_USER_NAME;
+    }
+    if (jwt_new(&jwt) != 0 || !claims_add(jwt, key, app, user, wall_ms, ttl_ms)) {
+        goto out;
+    }
+    text = jwt_encode_str(jwt);
+    if (text != NULL) {
+        *out = text; /* libjwt's allocator is malloc: nobody here replaces it */
+        err = AN_OK;
+    }
+out:
+    jwt_free(jwt);
+    return err;
+}
