@@ -75,7 +75,7 @@
 #define AN_STORE_READERS  2u /* reader threads of one store */
 
 /* Placement. */
-#define AN_SLOTS 1024u
+#define AN_SLOTS 1024u /* stored: every key begins with its slot; never change it */
 
 _Static_assert(AN_FRAME_LEN_MAX > AN_BODY_LEN_MAX, "a frame carries the largest body");
 _Static_assert(AN_IDLE_MS >= 2 * AN_HEARTBEAT_MS,

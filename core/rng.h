@@ -9,6 +9,7 @@ struct an_rng {
     uint64_t s[4];
 };
 
+/* Any seed will do; the same seed gives the same numbers. */
 void an_rng_seed(struct an_rng *rng, uint64_t seed);
 uint64_t an_rng_next(struct an_rng *rng);
 /* Uniform in 0..bound-1; bound above 0. */

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* 0..AN_SLOTS-1. */
 uint16_t an_slot_conv(const struct an_conv *conv);
 uint16_t an_slot_user(uint64_t user);
 /* app_len and name_len at most AN_NAME_LEN_MAX (asserted). */

@@ -32,6 +32,7 @@ struct an_envelope {
     uint32_t body_len;
 };
 
+/* Writes the header alone; the body follows it. */
 void an_envelope_put(uint8_t out[AN_ENVELOPE_LEN], const struct an_envelope *env);
 /* false when the bytes are not one whole valid message: *why then says what is wrong. */
 bool an_envelope_get(struct an_envelope *env, const uint8_t *data, size_t len,

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* name may hold any bytes; NULL only with len 0. */
 bool an_name_valid(const uint8_t *name, size_t len);
 
 #endif

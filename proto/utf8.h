@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* data may be NULL only with len 0; no bytes are valid. */
 bool an_utf8_valid(const uint8_t *data, size_t len);
 
 #endif

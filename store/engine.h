@@ -44,7 +44,8 @@ struct engine_host {
 
 enum engine_kind {
     ENGINE_LMDB,
-    ENGINE_MEMORY, /* same log and overlay over an ordered map: for tests and simulation */
+    ENGINE_MEMORY, /* same log and overlay over an ordered map: for tests and simulation
+                    */
 };
 
 struct engine_cfg {
@@ -108,10 +109,10 @@ void engine_append(struct engine *engine, const struct engine_group *groups,
 
 struct engine_query {
     struct engine_blob first; /* inclusive */
-    struct engine_blob end;   /* exclusive; for one key: the key with a zero byte behind */
-    size_t items_max;         /* at least 1 */
-    size_t bytes_max;         /* of keys and values; the first item always fits. 0: none */
-    bool reverse;             /* from just below end down to first */
+    struct engine_blob end; /* exclusive; for one key: the key with a zero byte behind */
+    size_t items_max;       /* at least 1 */
+    size_t bytes_max;       /* of keys and values; the first item always fits. 0: none */
+    bool reverse;           /* from just below end down to first */
 };
 
 struct engine_item {
@@ -152,7 +153,7 @@ struct engine_stats {
     uint64_t refused_full, refused_busy, refused_fenced;
     uint64_t overlay_rows, overlay_bytes, overlay_generations; /* now */
     uint64_t log_segments, log_bytes;                          /* now, un-applied */
-    uint64_t base_bytes;                                       /* now: LMDB's used pages */
+    uint64_t base_bytes; /* now: LMDB's used pages */
 };
 void engine_stats(const struct engine *engine, struct engine_stats *out);
 
