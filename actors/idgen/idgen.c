@@ -1,0 +1,700 @@
+/* Message ids and segments. clock.c knows the ids of an interval, register.c the durable
+ * compare-and-set; this file decides when to reserve, whom to answer and when to stop. */
+#include "actors/idgen/idgen.h"
+#include "actors/idgen/clock.h"
+#include "actors/idgen/register.h"
+#include "core/log.h"
+#include "proto/bus.pb-c.h"
+#include "proto/bytes.h"
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    SEGMENTS_MAX = 16,         /* names; each costs a register */
+    SEGMENT_NAME_MAX = 32,     /* fits a register's name */
+    SEGMENT_TAKE_MAX = 65536,  /* numbers of one ask */
+    TAKE_MAX = 16384,          /* ids of one ask */
+    RUNS_MAX = 8,              /* TAKE_MAX / 4096, and the ends of two milliseconds */
+    WAITING_MAX = 1024,        /* asks held; beyond: BUSY */
+    DEMAND_MS = 30000,         /* without a take for so long nothing is reserved ahead */
+    VALUE_VERSION = 1,         /* first byte of every register */
+    WORKER_VALUE_LEN = 1 + 16, /* nonce, reserved until */
+    SEGMENT_VALUE_LEN = 1 + 8, /* next free number */
+    TAG_WORKER = 1,            /* the worker register's asks and timer */
+    TAG_AHEAD = 2,             /* the timer that reserves ahead */
+    TAG_SEGMENT = 16,          /* and up: segment i */
+};
+
+struct queue {
+    struct an_msg *head, **tail;
+};
+
+struct segment {
+    struct idgen_register reg;
+    char name[SEGMENT_NAME_MAX + 1];
+    uint64_t next, end; /* leased: next <= n < end */
+    uint64_t durable;   /* the register's next free number */
+    uint64_t proposed;
+    struct queue waiting;
+};
+
+/* X(STATE, name) */
+#define IDGEN_STATES(X)                                                                  \
+    X(STARTING, "starting")                                                              \
+    X(OWNER, "owner")                                                                    \
+    X(TAKEN, "taken")                                                                    \
+    X(STOPPED, "stopped")
+#define IDGEN_STATE_ENUM(state, name) STATE_##state,
+enum state { IDGEN_STATES(IDGEN_STATE_ENUM) };
+#define IDGEN_STATE_NAME(state, name) [STATE_##state] = name,
+static const char *const state_names[] = {IDGEN_STATES(IDGEN_STATE_NAME)};
+
+/* X(field, name, help, counter) */
+#define IDGEN_METRICS(X)                                                                 \
+    X(ids, "ids_total", "Message ids given out", true)                                   \
+    X(takes, "takes_total", "Asks for message ids answered", true)                       \
+    X(reservations, "reservations_total", "Durable reservations of logical time", true)  \
+    X(segment_numbers, "segment_numbers_total", "Segment numbers given out", true)       \
+    X(leases, "segment_leases_total", "Durable segment leases", true)                    \
+    X(store_errors, "store_errors_total", "Register asks that failed", true)             \
+    X(refused, "refused_total", "Asks answered with an error", true)                     \
+    X(waiting, "waiting", "Asks waiting for a reservation", false)                       \
+    X(ahead_ms, "ahead_ms", "Logical time ahead of the wall clock", false)
+
+struct metrics {
+#define IDGEN_METRIC_FIELD(field, name, help, counter) uint64_t field;
+    IDGEN_METRICS(IDGEN_METRIC_FIELD)
+};
+
+struct idgen {
+    struct an_actor actor;
+    const struct an_topology *topology;
+    uint64_t nonce; /* this instance */
+    uint32_t reserve_ms, segment;
+    enum state state;
+    struct idgen_clock clock;
+    struct idgen_register reg;
+    uint64_t durable_ms;  /* the register's reserved-until */
+    uint64_t proposed_ms; /* what the ask in flight would make it */
+    uint64_t last_take_mono_ms;
+    bool ahead_timer; /* one is out */
+    struct queue waiting;
+    struct segment segments[SEGMENTS_MAX];
+    size_t segment_count;
+    struct metrics m;
+};
+
+/* ------------------------------------------------------------------ waiting asks */
+
+static void
+queue_init(struct queue *q)
+{
+    q->head = NULL;
+    q->tail = &q->head;
+}
+
+static void
+queue_put(struct queue *q, struct an_msg *msg)
+{
+    an_msg_hold(msg)->next = NULL;
+    *q->tail = msg;
+    q->tail = &msg->next;
+}
+
+static void
+queue_pop(struct queue *q)
+{
+    struct an_msg *msg = q->head;
+
+    q->head = msg->next;
+    if (q->head == NULL) {
+        q->tail = &q->head;
+    }
+    an_msg_release(msg);
+}
+
+static void
+refuse(struct idgen *g, struct an_msg *msg, enum an_err err, struct an_outbox *out)
+{
+    g->m.refused++;
+    an_out_answer(out, msg, err, NULL);
+}
+
+static void
+refuse_queue(struct idgen *g, struct queue *q, enum an_err err, struct an_outbox *out)
+{
+    while (q->head != NULL) {
+        refuse(g, q->head, err, out);
+        queue_pop(q);
+        g->m.waiting--;
+    }
+}
+
+/* While the store does not answer: let go of those that nobody waits for any more. */
+static void
+expire_queue(struct idgen *g, struct queue *q, struct an_now now, struct an_outbox *out)
+{
+    while (q->head != NULL && an_msg_expired(q->head, now)) {
+        refuse(g, q->head, AN_ERR_EXPIRED, out);
+        queue_pop(q);
+        g->m.waiting--;
+    }
+}
+
+static void
+refuse_all(struct idgen *g, enum an_err err, struct an_outbox *out)
+{
+    refuse_queue(g, &g->waiting, err, out);
+    for (size_t i = 0; i < g->segment_count; i++) {
+        refuse_queue(g, &g->segments[i].waiting, err, out);
+    }
+}
+
+/* ------------------------------------------------------------------ reservation */
+
+static void
+lost_worker(struct idgen *g, struct an_outbox *out)
+{
+    bool owned = g->state == STATE_OWNER;
+
+    g->state = STATE_TAKEN;
+    refuse_all(g, AN_ERR_WORKER_TAKEN, out);
+    an_out_log(out, AN_LOG_ERROR, 0, "worker %" PRIu64 " is owned by another instance",
+               g->clock.worker);
+    if (!owned) {
+        an_out_failed(out, AN_ERR_WORKER_TAKEN,
+                      "another id generator is starting with worker %" PRIu64,
+                      g->clock.worker);
+    }
+}
+
+/* Starts what is needed to own more time; nothing when that is under way already. */
+static void
+reserve(struct idgen *g, struct an_now now, struct an_outbox *out)
+{
+    uint8_t value[WORKER_VALUE_LEN] = {VALUE_VERSION};
+    uint64_t logical = idgen_clock_read(&g->clock, now);
+
+    if (!idgen_register_idle(&g->reg)) {
+        return;
+    }
+    if (!g->reg.known) {
+        idgen_register_read(&g->reg, out);
+        return;
+    }
+    g->proposed_ms = (logical > g->durable_ms ? logical : g->durable_ms) + g->reserve_ms;
+    an_put_u64(value + 1, g->nonce);
+    an_put_u64(value + 9, g->proposed_ms);
+    idgen_register_swap(&g->reg, value, sizeof(value), out);
+}
+
+static void
+reserve_ahead(struct idgen *g, struct an_now now, struct an_outbox *out)
+{
+    uint64_t left = idgen_clock_left(&g->clock, now);
+
+    if (left <= g->reserve_ms / 2) {
+        reserve(g, now, out);
+    } else if (!g->ahead_timer) {
+        g->ahead_timer = true;
+        an_out_timer(out, now.mono_ms + left - g->reserve_ms / 2, TAG_AHEAD);
+    }
+}
+
+static bool
+demanded(const struct idgen *g, struct an_now now)
+{
+    return g->waiting.head != NULL || now.mono_ms - g->last_take_mono_ms < DEMAND_MS;
+}
+
+/* false: nothing can be given now. */
+static bool
+give(struct idgen *g, struct an_msg *msg, struct an_now now, struct an_outbox *out)
+{
+    const Anser__Bus__TakeIds *take = (const Anser__Bus__TakeIds *)msg->body;
+    Anser__Bus__TakenIds taken = ANSER__BUS__TAKEN_IDS__INIT;
+    Anser__Bus__IdRun runs[RUNS_MAX];
+    Anser__Bus__IdRun *list[RUNS_MAX];
+    uint32_t left = take->count;
+    struct idgen_run run;
+
+    while (left > 0 && taken.n_runs < RUNS_MAX &&
+           idgen_clock_take(&g->clock, now, left, &run)) {
+        Anser__Bus__IdRun *r = &runs[taken.n_runs];
+
+        anser__bus__id_run__init(r);
+        r->prefix = run.prefix;
+        r->start = run.start;
+        r->stride = run.stride;
+        r->count = run.count;
+        list[taken.n_runs++] = r;
+        left -= run.count;
+    }
+    if (taken.n_runs == 0) {
+        return false;
+    }
+    taken.runs = list;
+    g->m.takes++;
+    g->m.ids += take->count - left;
+    g->last_take_mono_ms = now.mono_ms;
+    an_out_answer(out, msg, AN_OK, &taken.base);
+    return true;
+}
+
+static void
+serve(struct idgen *g, struct an_now now, struct an_outbox *out)
+{
+    while (g->waiting.head != NULL) {
+        if (an_msg_expired(g->waiting.head, now)) {
+            refuse(g, g->waiting.head, AN_ERR_EXPIRED, out);
+        } else if (!give(g, g->waiting.head, now, out)) {
+            break;
+        }
+        queue_pop(&g->waiting);
+        g->m.waiting--;
+    }
+    if (demanded(g, now)) {
+        reserve_ahead(g, now, out);
+    }
+}
+
+/* Reads the register's value; false after an_out_failed. */
+static bool
+adopt(struct idgen *g, uint64_t *nonce, struct an_outbox *out)
+{
+    const struct idgen_register *reg = &g->reg;
+
+    if (reg->value_len == 0) {
+        *nonce = g->nonce;
+        g->durable_ms = 0;
+        return true;
+    }
+    if (reg->value_len != WORKER_VALUE_LEN || reg->value[0] != VALUE_VERSION) {
+        an_out_failed(out, AN_ERR_CORRUPT, "register %s has an unknown form", reg->name);
+        return false;
+    }
+    *nonce = an_get_u64(reg->value + 1);
+    g->durable_ms = an_get_u64(reg->value + 9);
+    return true;
+}
+
+/* An interval counts as ours only when we saw our own swap succeed: whatever else stands
+ * in the register, even with our own nonce, is skipped and never issued from. */
+static void
+worker_answered(struct idgen *g, const struct an_msg *msg, struct an_now now,
+                struct an_outbox *out)
+{
+    enum idgen_register_result result = idgen_register_answered(&g->reg, msg, now, out);
+    uint64_t nonce;
+
+    switch (result) {
+    case IDGEN_REGISTER_FAILED:
+        g->m.store_errors++;
+        expire_queue(g, &g->waiting, now, out);
+        return;
+    case IDGEN_REGISTER_SWAPPED:
+        g->m.reservations++;
+        idgen_clock_reserved(&g->clock, g->durable_ms, g->proposed_ms);
+        g->durable_ms = g->proposed_ms;
+        if (g->state == STATE_STARTING) {
+            g->state = STATE_OWNER;
+            an_out_ready(out);
+        }
+        serve(g, now, out);
+        return;
+    case IDGEN_REGISTER_READ:
+    case IDGEN_REGISTER_LOST:
+        if (!adopt(g, &nonce, out)) {
+            return;
+        }
+        /* The first read takes over from whoever was there; nothing else may. */
+        if (nonce != g->nonce &&
+            (result == IDGEN_REGISTER_LOST || g->state == STATE_OWNER)) {
+            lost_worker(g, out);
+            return;
+        }
+        reserve(g, now, out);
+        return;
+    }
+}
+
+/* ------------------------------------------------------------------ segments */
+
+static bool
+give_segment(struct idgen *g, struct segment *s, struct an_msg *msg,
+             struct an_outbox *out)
+{
+    const Anser__Bus__TakeSegment *take = (const Anser__Bus__TakeSegment *)msg->body;
+    Anser__Bus__TakenSegment taken = ANSER__BUS__TAKEN_SEGMENT__INIT;
+
+    if (s->end - s->next < take->count) {
+        return false;
+    }
+    taken.first = s->next;
+    taken.count = take->count;
+    s->next += take->count;
+    g->m.segment_numbers += take->count;
+    an_out_answer(out, msg, AN_OK, &taken.base);
+    return true;
+}
+
+static void
+lease(struct idgen *g, struct segment *s, struct an_outbox *out)
+{
+    const Anser__Bus__TakeSegment *take =
+        (const Anser__Bus__TakeSegment *)s->waiting.head->body;
+    uint8_t value[SEGMENT_VALUE_LEN] = {VALUE_VERSION};
+
+    if (!idgen_register_idle(&s->reg)) {
+        return;
+    }
+    if (!s->reg.known) {
+        idgen_register_read(&s->reg, out);
+        return;
+    }
+    s->proposed = s->durable + (take->count > g->segment ? take->count : g->segment);
+    an_put_u64(value + 1, s->proposed);
+    idgen_register_swap(&s->reg, value, sizeof(value), out);
+}
+
+static void
+serve_segment(struct idgen *g, struct segment *s, struct an_now now,
+              struct an_outbox *out)
+{
+    while (s->waiting.head != NULL) {
+        if (an_msg_expired(s->waiting.head, now)) {
+            refuse(g, s->waiting.head, AN_ERR_EXPIRED, out);
+        } else if (!give_segment(g, s, s->waiting.head, out)) {
+            lease(g, s, out);
+            return;
+        }
+        queue_pop(&s->waiting);
+        g->m.waiting--;
+    }
+}
+
+static void
+segment_answered(struct idgen *g, struct segment *s, const struct an_msg *msg,
+                 struct an_now now, struct an_outbox *out)
+{
+    switch (idgen_register_answered(&s->reg, msg, now, out)) {
+    case IDGEN_REGISTER_FAILED:
+        g->m.store_errors++;
+        expire_queue(g, &s->waiting, now, out);
+        return;
+    case IDGEN_REGISTER_SWAPPED:
+        g->m.leases++;
+        if (s->durable != s->end) {
+            s->next = s->durable; /* somebody leased between: skip what was left */
+        }
+        s->end = s->proposed;
+        s->durable = s->proposed;
+        break;
+    case IDGEN_REGISTER_READ:
+    case IDGEN_REGISTER_LOST:
+        if (s->reg.value_len == 0) {
+            s->durable = 1; /* numbers begin at 1 */
+        } else if (s->reg.value_len == SEGMENT_VALUE_LEN &&
+                   s->reg.value[0] == VALUE_VERSION) {
+            s->durable = an_get_u64(s->reg.value + 1);
+        } else {
+            refuse_queue(g, &s->waiting, AN_ERR_CORRUPT, out);
+            s->reg.known = false;
+        }
+        break;
+    }
+    serve_segment(g, s, now, out);
+}
+
+static bool
+segment_name_valid(const ProtobufCBinaryData *name)
+{
+    for (size_t i = 0; i < name->len; i++) {
+        uint8_t c = name->data[i];
+
+        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-')) {
+            return false;
+        }
+    }
+    return name->len > 0 && name->len <= SEGMENT_NAME_MAX;
+}
+
+/* NULL when there are too many. */
+static struct segment *
+segment_of(struct idgen *g, const ProtobufCBinaryData *name)
+{
+    char full[AN_NAME_LEN_MAX + 1];
+    struct segment *s;
+
+    for (size_t i = 0; i < g->segment_count; i++) {
+        s = &g->segments[i];
+        if (strlen(s->name) == name->len && memcmp(s->name, name->data, name->len) == 0) {
+            return s;
+        }
+    }
+    if (g->segment_count == SEGMENTS_MAX) {
+        return NULL;
+    }
+    s = &g->segments[g->segment_count];
+    memcpy(s->name, name->data, name->len);
+    snprintf(full, sizeof(full), "idgen/segment/%s", s->name);
+    idgen_register_init(&s->reg, g->topology, full, TAG_SEGMENT + g->segment_count);
+    queue_init(&s->waiting);
+    g->segment_count++;
+    return s;
+}
+
+/* ------------------------------------------------------------------ messages */
+
+static void
+on_start(struct idgen *g, struct an_msg *msg, struct an_now now, struct an_outbox *out)
+{
+    (void)msg;
+    g->last_take_mono_ms = now.mono_ms; /* whoever starts with us will ask soon */
+    idgen_register_read(&g->reg, out);
+}
+
+static void
+on_stop(struct idgen *g, struct an_msg *msg, struct an_now now, struct an_outbox *out)
+{
+    (void)msg;
+    (void)now;
+    g->state = STATE_STOPPED;
+    refuse_all(g, AN_ERR_SHUTTING_DOWN, out);
+    an_out_stopped(out);
+}
+
+/* May this ask be handled at all? Otherwise it was refused. */
+static bool
+admit(struct idgen *g, struct an_msg *msg, struct an_now now, struct an_outbox *out)
+{
+    if (g->state == STATE_TAKEN || g->state == STATE_STOPPED) {
+        refuse(g, msg,
+               g->state == STATE_TAKEN ? AN_ERR_WORKER_TAKEN : AN_ERR_SHUTTING_DOWN, out);
+        return false;
+    }
+    if (an_msg_expired(msg, now)) {
+        refuse(g, msg, AN_ERR_EXPIRED, out);
+        return false;
+    }
+    if (g->m.waiting >= WAITING_MAX) {
+        refuse(g, msg, AN_ERR_BUSY, out);
+        return false;
+    }
+    return true;
+}
+
+static void
+on_take_ids(struct idgen *g, struct an_msg *msg, struct an_now now, struct an_outbox *out)
+{
+    const Anser__Bus__TakeIds *take = (const Anser__Bus__TakeIds *)msg->body;
+
+    if (!admit(g, msg, now, out)) {
+        return;
+    }
+    if (take->count == 0 || take->count > TAKE_MAX) {
+        refuse(g, msg, AN_ERR_ARGUMENT, out);
+        return;
+    }
+    if (idgen_clock_read(&g->clock, now) >= IDGEN_TIME_END) {
+        refuse(g, msg, AN_ERR_INTERNAL, out); /* a clock past the year 2094 */
+        return;
+    }
+    queue_put(&g->waiting, msg);
+    g->m.waiting++;
+    if (g->state == STATE_OWNER) {
+        serve(g, now, out);
+    }
+}
+
+static void
+on_take_segment(struct idgen *g, struct an_msg *msg, struct an_now now,
+                struct an_outbox *out)
+{
+    const Anser__Bus__TakeSegment *take = (const Anser__Bus__TakeSegment *)msg->body;
+    struct segment *s;
+
+    if (!admit(g, msg, now, out)) {
+        return;
+    }
+    if (take->count == 0 || take->count > SEGMENT_TAKE_MAX ||
+        !segment_name_valid(&take->name)) {
+        refuse(g, msg, AN_ERR_ARGUMENT, out);
+        return;
+    }
+    s = segment_of(g, &take->name);
+    if (s == NULL) {
+        refuse(g, msg, AN_ERR_FULL, out);
+        return;
+    }
+    queue_put(&s->waiting, msg);
+    g->m.waiting++;
+    serve_segment(g, s, now, out);
+}
+
+static void
+on_cas_done(struct idgen *g, struct an_msg *msg, struct an_now now, struct an_outbox *out)
+{
+    if (g->state == STATE_TAKEN || g->state == STATE_STOPPED) {
+        return;
+    }
+    if (msg->tag == TAG_WORKER) {
+        worker_answered(g, msg, now, out);
+        return;
+    }
+    assert(msg->tag >= TAG_SEGMENT && msg->tag - TAG_SEGMENT < g->segment_count);
+    segment_answered(g, &g->segments[msg->tag - TAG_SEGMENT], msg, now, out);
+}
+
+static void
+on_timer(struct idgen *g, struct an_msg *msg, struct an_now now, struct an_outbox *out)
+{
+    if (g->state == STATE_TAKEN || g->state == STATE_STOPPED) {
+        return;
+    }
+    if (msg->tag == TAG_AHEAD) {
+        g->ahead_timer = false;
+        serve(g, now, out);
+        return;
+    }
+    if (msg->tag == TAG_WORKER) {
+        idgen_register_timer(&g->reg);
+        idgen_register_read(&g->reg, out);
+        return;
+    }
+    assert(msg->tag >= TAG_SEGMENT && msg->tag - TAG_SEGMENT < g->segment_count);
+    idgen_register_timer(&g->segments[msg->tag - TAG_SEGMENT].reg);
+    serve_segment(g, &g->segments[msg->tag - TAG_SEGMENT], now, out);
+}
+
+static void
+on_inspect(struct idgen *g, struct an_msg *msg, struct an_now now, struct an_outbox *out)
+{
+    const Anser__Bus__Inspect *inspect = (const Anser__Bus__Inspect *)msg->body;
+    Anser__Bus__Inspected answer = ANSER__BUS__INSPECTED__INIT;
+    char json[256];
+    int len;
+
+    if (inspect->words.len != 5 || memcmp(inspect->words.data, "state", 5) != 0) {
+        an_out_answer(out, msg, AN_ERR_ARGUMENT, NULL);
+        return;
+    }
+    len = snprintf(json, sizeof(json),
+                   "{\"state\":\"%s\",\"worker\":%" PRIu64 ",\"logical_ms\":\"%" PRIu64
+                   "\",\"reserved_until_ms\":\"%" PRIu64 "\",\"segments\":%zu}",
+                   state_names[g->state], g->clock.worker,
+                   idgen_clock_read(&g->clock, now), g->clock.hi, g->segment_count);
+    answer.json = (ProtobufCBinaryData){(size_t)len, (uint8_t *)json};
+    an_out_answer(out, msg, AN_OK, &answer.base);
+}
+
+typedef void idgen_handler_f(struct idgen *g, struct an_msg *msg, struct an_now now,
+                             struct an_outbox *out);
+
+static const struct {
+    uint16_t kind;
+    idgen_handler_f *handle;
+} handlers[] = {
+    {AN_KIND_TAKE_IDS, on_take_ids}, {AN_KIND_TAKE_SEGMENT, on_take_segment},
+    {AN_KIND_CAS_DONE, on_cas_done}, {AN_KIND_TIMER, on_timer},
+    {AN_KIND_START, on_start},       {AN_KIND_STOP, on_stop},
+    {AN_KIND_INSPECT, on_inspect},
+};
+
+static void
+idgen_step(struct an_actor *actor, struct an_msg *msg, struct an_now now,
+           struct an_outbox *out)
+{
+    struct idgen *g = (struct idgen *)actor;
+    uint64_t wall = now.wall_ms > IDGEN_EPOCH_MS ? now.wall_ms - IDGEN_EPOCH_MS : 0;
+
+    g->m.ahead_ms = idgen_clock_read(&g->clock, now) - wall;
+    for (size_t i = 0; i < sizeof(handlers) / sizeof(handlers[0]); i++) {
+        if (handlers[i].kind == msg->kind) {
+            handlers[i].handle(g, msg, now, out);
+            return;
+        }
+    }
+    if (msg->request) {
+        refuse(g, msg, AN_ERR_ENVELOPE, out);
+    }
+}
+
+static void
+idgen_drained(struct an_actor *actor, struct an_now now, struct an_outbox *out)
+{
+    (void)actor;
+    (void)now;
+    (void)out;
+}
+
+static void
+idgen_metrics(const struct an_actor *actor, an_metric_f *metric, void *ctx)
+{
+    const struct idgen *g = (const struct idgen *)actor;
+
+#define IDGEN_METRIC_EMIT(field, name, help, counter)                                    \
+    metric(ctx, name, help, counter, g->m.field);
+    IDGEN_METRICS(IDGEN_METRIC_EMIT)
+}
+
+static void
+abandon_queue(struct queue *q)
+{
+    while (q->head != NULL) {
+        struct an_msg *msg = q->head;
+
+        q->head = msg->next;
+        an_msg_abandon(msg);
+    }
+}
+
+static void
+idgen_destroy(struct an_actor *actor)
+{
+    struct idgen *g = (struct idgen *)actor;
+
+    abandon_queue(&g->waiting);
+    for (size_t i = 0; i < g->segment_count; i++) {
+        abandon_queue(&g->segments[i].waiting);
+    }
+    free(g);
+}
+
+static const struct an_actor_ops idgen_ops = {
+    .role = AN_ROLE_IDGEN,
+    .step = idgen_step,
+    .drained = idgen_drained,
+    .metrics = idgen_metrics,
+    .destroy = idgen_destroy,
+};
+
+enum an_err
+idgen_create(struct an_actor **out, const struct idgen_cfg *cfg)
+{
+    struct idgen *g;
+    char name[AN_NAME_LEN_MAX + 1];
+
+    if (cfg->worker >= 1u << IDGEN_WORKER_BITS) {
+        return AN_ERR_ARGUMENT;
+    }
+    g = calloc(1, sizeof(*g));
+    if (g == NULL) {
+        return AN_ERR_NO_MEMORY;
+    }
+    g->actor.ops = &idgen_ops;
+    g->topology = cfg->topology;
+    g->nonce = cfg->seed;
+    g->reserve_ms = cfg->reserve_ms != 0 ? cfg->reserve_ms : AN_ID_RESERVE_MS;
+    g->segment = cfg->segment != 0 ? cfg->segment : AN_ID_SEGMENT;
+    g->clock.worker = cfg->worker;
+    an_rng_seed(&g->clock.rng, cfg->seed);
+    queue_init(&g->waiting);
+    snprintf(name, sizeof(name), "idgen/worker/%u", (unsigned)cfg->worker);
+    idgen_register_init(&g->reg, g->topology, name, TAG_WORKER);
+    *out = &g->actor;
+    return AN_OK;
+}
