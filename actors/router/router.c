@@ -1,0 +1,595 @@
+#include "actors/router/router.h"
+#include "actors/router/router_batch.h"
+#include "actors/router/router_table.h"
+#include "core/limits.h"
+#include "core/log.h"
+#include "proto/bus.pb-c.h"
+#include "proto/frame.h"
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    TAG_TICK = 1,
+    SILENT_HEARTBEATS = 3, /* a gate that says nothing for so long is gone */
+    INSPECT_MAX = 64,      /* sessions shown at once */
+    HELD_MSGS_MAX = 64, /* pushes kept for one drain; then what they brought goes out */
+};
+
+/* Counters, in the order they are shown. X(name, help) */
+#define COUNTERS(X)                                                                      \
+    X(pushes, "push requests from stores")                                               \
+    X(push_items, "things to tell a user")                                               \
+    X(offline_items, "of those, to a user without a device online")                      \
+    X(receipts_stored, "senders told that the recipient is offline")                     \
+    X(announcements, "session lists from gates")                                         \
+    X(sessions_up, "sessions that came")                                                 \
+    X(sessions_down, "sessions that went")                                               \
+    X(replaced, "sessions closed for a newer one of the same device, or over the cap")   \
+    X(gates_forgotten, "gates that fell silent or came back as another")                 \
+    X(refused, "sessions not registered for want of room")
+
+struct gate {
+    uint64_t incarnation; /* 0: has not announced its sessions, or is forgotten */
+    uint64_t view;        /* what the gate is told as our incarnation */
+    uint64_t heard_ms;
+};
+
+struct router {
+    struct an_actor actor;
+    const struct an_topology *topology;
+    uint16_t index;
+    uint32_t heartbeat_ms;
+    uint64_t incarnation;
+    uint64_t started_ms;
+    uint32_t mark;
+    size_t sessions_max;
+    unsigned held;
+    struct gate *gates;
+    uint16_t gate_count;
+    struct router_table table;
+    struct router_batch batch;
+#define FIELD(name, help) uint64_t name;
+    struct {
+        COUNTERS(FIELD)
+    } counted;
+#undef FIELD
+};
+
+/* ------------------------------------------------------------------ gates */
+
+/* Everything known about the gate is void: another view number makes it announce all. */
+static void
+gate_forget(struct router *r, uint16_t index)
+{
+    struct gate *gate = &r->gates[index];
+
+    if (gate->incarnation != 0) {
+        r->counted.gates_forgotten++;
+    }
+    r->counted.sessions_down += router_table_sweep(&r->table, index, ++r->mark);
+    gate->incarnation = 0;
+    gate->view++;
+}
+
+/* May the absence of a session be believed? A router just started has heard of nobody. */
+static bool
+knows_all(const struct router *r, struct an_now now)
+{
+    if (now.mono_ms - r->started_ms >= r->heartbeat_ms) {
+        return true;
+    }
+    for (uint16_t i = 0; i < r->gate_count; i++) {
+        if (r->gates[i].incarnation == 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void
+on_timer(struct router *r, struct an_msg *msg, struct an_now now, struct an_outbox *out)
+{
+    (void)msg;
+    for (uint16_t i = 0; i < r->gate_count; i++) {
+        struct gate *gate = &r->gates[i];
+
+        if (gate->incarnation != 0 &&
+            now.mono_ms - gate->heard_ms >= SILENT_HEARTBEATS * r->heartbeat_ms) {
+            an_out_log(out, AN_LOG_WARN, 0,
+                       "gate is silent, its sessions are forgotten gate=%u", i);
+            gate_forget(r, i);
+        }
+    }
+    an_out_timer(out, now.mono_ms + r->heartbeat_ms, TAG_TICK);
+}
+
+static void
+on_start(struct router *r, struct an_msg *msg, struct an_now now, struct an_outbox *out)
+{
+    (void)msg;
+    r->started_ms = now.mono_ms;
+    an_out_timer(out, now.mono_ms + r->heartbeat_ms, TAG_TICK);
+    an_out_ready(out);
+}
+
+/* ------------------------------------------------------------------ sessions */
+
+static void
+session_close(struct router *r, struct router_session *session, struct an_msg *msg,
+              struct an_outbox *out)
+{
+    Anser__Bus__DeliverItem item = ANSER__BUS__DELIVER_ITEM__INIT;
+
+    item.conns = &session->conn;
+    item.n_conns = 1;
+    item.user = session->user;
+    item.close_err = AN_ERR_REPLACED;
+    item.trace = msg->trace;
+    router_batch_add(&r->batch, session->gate, &item, msg, out);
+    r->counted.replaced++;
+    router_table_remove(&r->table, session);
+}
+
+/* Makes room for the newcomer: the same device's older connection goes, and when the user
+ * has too many devices the oldest one does. Returns its session if it is known already.
+ */
+static struct router_session *
+session_room(struct router *r, uint16_t gate, const Anser__Bus__Session *up,
+             struct an_msg *msg, struct an_outbox *out)
+{
+    struct router_session *session, *next, *oldest = NULL;
+    size_t count = 0;
+
+    for (session = router_table_find(&r->table, up->user); session != NULL;
+         session = next) {
+        next = session->next;
+        if (session->gate == gate && session->conn == up->conn) {
+            return session;
+        }
+        if (session->device_len == up->device.len &&
+            memcmp(session->text, up->device.data, up->device.len) == 0) {
+            session_close(r, session, msg, out);
+            continue;
+        }
+        count++;
+        oldest = session;
+    }
+    if (count >= AN_DEVICES_PER_USER_MAX) {
+        session_close(r, oldest, msg, out);
+    }
+    return NULL;
+}
+
+static void
+session_up(struct router *r, uint16_t gate, const Anser__Bus__Session *up,
+           struct an_msg *msg, struct an_outbox *out)
+{
+    struct router_session *session;
+
+    if (up->user == 0 || up->device.len == 0 || up->device.len > AN_NAME_LEN_MAX ||
+        up->platform.len > AN_NAME_LEN_MAX || up->name.len > AN_NAME_LEN_MAX) {
+        r->counted.refused++;
+        return;
+    }
+    session = session_room(r, gate, up, msg, out);
+    if (session == NULL && r->table.sessions < r->sessions_max) {
+        session =
+            router_table_add(&r->table, up->user, up->conn, gate,
+                             (struct router_text){up->device.data, up->device.len},
+                             (struct router_text){up->platform.data, up->platform.len},
+                             (struct router_text){up->name.data, up->name.len});
+        r->counted.sessions_up += session != NULL;
+    }
+    if (session == NULL) {
+        r->counted.refused++; /* pushes will not find it; heartbeats still heal it */
+        return;
+    }
+    session->mark = r->mark;
+}
+
+static void
+session_down(struct router *r, uint16_t gate, const Anser__Bus__Session *down)
+{
+    struct router_session *session = router_table_find(&r->table, down->user);
+
+    while (session != NULL && (session->gate != gate || session->conn != down->conn)) {
+        session = session->next;
+    }
+    if (session != NULL) {
+        router_table_remove(&r->table, session);
+        r->counted.sessions_down++;
+    }
+}
+
+static void
+sessions_apply(struct router *r, uint16_t index, const Anser__Bus__Sessions *sessions,
+               struct an_msg *msg, struct an_outbox *out)
+{
+    r->mark++;
+    for (size_t i = 0; i < sessions->n_down; i++) {
+        session_down(r, index, sessions->down[i]);
+    }
+    for (size_t i = 0; i < sessions->n_up; i++) {
+        session_up(r, index, sessions->up[i], msg, out);
+    }
+    if (sessions->complete) {
+        r->counted.sessions_down += router_table_sweep(&r->table, index, r->mark);
+    }
+}
+
+/* A gate begins each life, and each new view, with its complete list. Anything else from
+ * an incarnation we do not know is either late, from a dead gate, or from one that we
+ * gave up: nothing is applied, and the answer's number makes a live one announce all. */
+static void
+on_sessions(struct router *r, struct an_msg *msg, struct an_now now,
+            struct an_outbox *out)
+{
+    const Anser__Bus__Sessions *sessions = (const Anser__Bus__Sessions *)msg->body;
+    Anser__Bus__SessionsDone done = ANSER__BUS__SESSIONS_DONE__INIT;
+    struct gate *gate;
+
+    if (msg->from.role != AN_ROLE_GATE || msg->from.index >= r->gate_count ||
+        sessions->incarnation == 0) {
+        an_out_answer(out, msg, AN_ERR_ARGUMENT, NULL);
+        return;
+    }
+    r->counted.announcements++;
+    gate = &r->gates[msg->from.index];
+    if (gate->incarnation != sessions->incarnation && sessions->complete) {
+        if (gate->incarnation != 0) {
+            gate_forget(r, msg->from.index);
+        }
+        gate->incarnation = sessions->incarnation;
+        r->batch.gates[msg->from.index].incarnation = sessions->incarnation;
+    }
+    if (gate->incarnation == sessions->incarnation) {
+        gate->heard_ms = now.mono_ms;
+        sessions_apply(r, msg->from.index, sessions, msg, out);
+    }
+    done.router_incarnation = gate->view;
+    an_out_answer(out, msg, AN_OK, &done.base);
+}
+
+/* ------------------------------------------------------------------ pushes */
+
+/* Who gets it on one gate; the sending device does not. */
+static size_t
+conns_on_gate(uint64_t conns[AN_DEVICES_PER_USER_MAX],
+              const struct router_session *session, uint16_t gate,
+              ProtobufCBinaryData except)
+{
+    size_t count = 0;
+
+    for (; session != NULL && count < AN_DEVICES_PER_USER_MAX; session = session->next) {
+        if (session->gate != gate) {
+            continue;
+        }
+        if (except.len > 0 && session->device_len == except.len &&
+            memcmp(session->text, except.data, except.len) == 0) {
+            continue;
+        }
+        conns[count++] = session->conn;
+    }
+    return count;
+}
+
+/* Was an earlier session of the chain on this gate, so that it is served already? */
+static bool
+gate_seen(const struct router_session *first, const struct router_session *session)
+{
+    for (; first != session; first = first->next) {
+        if (first->gate == session->gate) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void
+event_deliver(const Anser__Bus__DeliverItem *item, uint16_t gate, struct an_outbox *out)
+{
+    if (out->watched && item->message_id != 0) {
+        an_out_event(out, "message.deliver",
+                     "{\"trace\":\"%016" PRIx64 "\",\"message_id\":\"%" PRIu64
+                     "\",\"user\":\"%" PRIu64 "\",\"command\":\"%s\",\"gate\":%u,"
+                     "\"conns\":%zu}",
+                     item->trace, item->message_id, item->user,
+                     an_command_name(item->command), gate, item->n_conns);
+    }
+}
+
+/* To every device of the user that is online. */
+static void
+deliver(struct router *r, const struct router_session *first,
+        Anser__Bus__DeliverItem *item, ProtobufCBinaryData except, struct an_msg *msg,
+        struct an_outbox *out)
+{
+    uint64_t conns[AN_DEVICES_PER_USER_MAX];
+
+    for (const struct router_session *s = first; s != NULL; s = s->next) {
+        if (gate_seen(first, s)) {
+            continue;
+        }
+        item->conns = conns;
+        item->n_conns = conns_on_gate(conns, first, s->gate, except);
+        if (item->n_conns > 0) {
+            event_deliver(item, s->gate, out);
+            router_batch_add(&r->batch, s->gate, item, msg, out);
+        }
+    }
+}
+
+/* The recipient has no device online: the sender learns that the message waits. */
+static void
+tell_stored(struct router *r, const Anser__Bus__PushItem *push, struct an_msg *msg,
+            struct an_now now, struct an_outbox *out)
+{
+    Anser__Bus__DeliverItem item = ANSER__BUS__DELIVER_ITEM__INIT;
+    const struct router_session *first = router_table_find(&r->table, push->tell_user);
+
+    if (push->tell_user == 0 || first == NULL || !knows_all(r, now)) {
+        return;
+    }
+    item.user = push->tell_user;
+    item.command = AN_COMMAND_RECEIPT;
+    item.body = push->tell_body;
+    item.trace = push->trace;
+    item.message_id = push->message_id;
+    r->counted.receipts_stored++;
+    deliver(r, first, &item, (ProtobufCBinaryData){0}, msg, out);
+}
+
+static void
+on_push(struct router *r, struct an_msg *msg, struct an_now now, struct an_outbox *out)
+{
+    const Anser__Bus__Push *push = (const Anser__Bus__Push *)msg->body;
+    Anser__Bus__Pushed pushed = ANSER__BUS__PUSHED__INIT;
+
+    r->counted.pushes++;
+    for (size_t i = 0; i < push->n_items; i++) {
+        const Anser__Bus__PushItem *from = push->items[i];
+        const struct router_session *first = router_table_find(&r->table, from->user);
+        Anser__Bus__DeliverItem item = ANSER__BUS__DELIVER_ITEM__INIT;
+
+        r->counted.push_items++;
+        if (first == NULL) {
+            r->counted.offline_items++;
+            tell_stored(r, from, msg, now, out);
+            continue;
+        }
+        item.user = from->user;
+        item.command = from->command;
+        item.body = from->body;
+        item.trace = from->trace;
+        item.message_id = from->message_id;
+        deliver(r, first, &item, from->except_device, msg, out);
+    }
+    an_out_answer(out, msg, AN_OK, &pushed.base);
+    if (++r->held >= HELD_MSGS_MAX) {
+        router_batch_flush(&r->batch, out);
+        r->held = 0;
+    }
+}
+
+/* ------------------------------------------------------------------ inspection */
+
+/* Names hold no control characters and no quotes, but may hold backslashes. */
+static size_t
+put_text(char *out, const uint8_t *text, size_t len)
+{
+    size_t at = 0;
+
+    for (size_t i = 0; i < len; i++) {
+        if (text[i] == '\\') {
+            out[at++] = '\\';
+        }
+        out[at++] = (char)text[i];
+    }
+    out[at] = 0;
+    return at;
+}
+
+static size_t
+put_session(char *out, size_t cap, const struct router_session *s)
+{
+    char device[2 * AN_NAME_LEN_MAX + 1], platform[2 * AN_NAME_LEN_MAX + 1];
+    char name[2 * AN_NAME_LEN_MAX + 1];
+    int len;
+
+    put_text(device, s->text, s->device_len);
+    put_text(platform, s->text + s->device_len, s->platform_len);
+    put_text(name, s->text + s->device_len + s->platform_len, s->name_len);
+    len = snprintf(out, cap,
+                   "{\"user\":\"%" PRIu64 "\",\"name\":\"%s\",\"device\":\"%s\","
+                   "\"platform\":\"%s\",\"gate\":%u,\"conn\":\"%" PRIu64 "\"}",
+                   s->user, name, device, platform, s->gate, s->conn);
+    return len < 0 || (size_t)len >= cap ? 0 : (size_t)len;
+}
+
+static bool
+session_called(const struct router_session *s, const char *word, size_t len)
+{
+    char key[24];
+    int key_len = snprintf(key, sizeof(key), "%" PRIu64, s->user);
+
+    return (s->name_len == len &&
+            memcmp(s->text + s->device_len + s->platform_len, word, len) == 0) ||
+           ((size_t)key_len == len && memcmp(key, word, len) == 0);
+}
+
+/* "sessions NAME-OR-KEY" lists a user's, "sessions" whatever comes first; looking for a
+ * name walks the table, which an operator may ask for. */
+static void
+inspect_sessions(const struct router *r, const char *word, size_t len, char *json,
+                 size_t cap)
+{
+    size_t at =
+        (size_t)snprintf(json, cap, "{\"users\":%zu,\"online\":%zu,\"sessions\":[",
+                         r->table.users, r->table.sessions);
+    size_t shown = 0;
+
+    for (size_t i = 0; i < r->table.cap; i++) {
+        for (const struct router_session *s = r->table.heads[i];
+             s != NULL && shown < INSPECT_MAX; s = s->next) {
+            if (len > 0 && !session_called(s, word, len)) {
+                continue;
+            }
+            if (shown++ > 0) {
+                json[at++] = ',';
+            }
+            at += put_session(json + at, cap - at - 4, s);
+        }
+    }
+    memcpy(json + at, "]}", 3);
+}
+
+static void
+on_inspect(struct router *r, struct an_msg *msg, struct an_now now, struct an_outbox *out)
+{
+    const Anser__Bus__Inspect *inspect = (const Anser__Bus__Inspect *)msg->body;
+    static const char verb[] = "sessions";
+    const size_t verb_len = sizeof(verb) - 1, cap = INSPECT_MAX * 640 + 256;
+    Anser__Bus__Inspected inspected = ANSER__BUS__INSPECTED__INIT;
+    const char *words = (const char *)inspect->words.data;
+    size_t len = inspect->words.len;
+    char *json;
+
+    (void)now;
+    if (len < verb_len || memcmp(words, verb, verb_len) != 0 ||
+        (len > verb_len && words[verb_len] != ' ')) {
+        an_out_answer(out, msg, AN_ERR_ARGUMENT, NULL);
+        return;
+    }
+    words += verb_len;
+    len -= verb_len;
+    while (len > 0 && *words == ' ') {
+        words++;
+        len--;
+    }
+    json = malloc(cap);
+    if (json == NULL) {
+        an_out_answer(out, msg, AN_ERR_NO_MEMORY, NULL);
+        return;
+    }
+    inspect_sessions(r, words, len, json, cap);
+    inspected.json = (ProtobufCBinaryData){strlen(json), (uint8_t *)json};
+    an_out_answer(out, msg, AN_OK, &inspected.base);
+    free(json);
+}
+
+/* ------------------------------------------------------------------ the actor */
+
+static void
+on_stop(struct router *r, struct an_msg *msg, struct an_now now, struct an_outbox *out)
+{
+    (void)msg;
+    (void)now;
+    router_batch_flush(&r->batch, out);
+    an_out_stopped(out);
+}
+
+typedef void handler_f(struct router *r, struct an_msg *msg, struct an_now now,
+                       struct an_outbox *out);
+
+static void
+step(struct an_actor *actor, struct an_msg *msg, struct an_now now, struct an_outbox *out)
+{
+    static const struct {
+        unsigned kind;
+        handler_f *handle;
+    } handlers[] = {
+        {AN_KIND_PUSH, on_push},   {AN_KIND_SESSIONS, on_sessions},
+        {AN_KIND_TIMER, on_timer}, {AN_KIND_INSPECT, on_inspect},
+        {AN_KIND_START, on_start}, {AN_KIND_STOP, on_stop},
+    };
+
+    for (size_t i = 0; i < sizeof(handlers) / sizeof(handlers[0]); i++) {
+        if (handlers[i].kind == msg->kind) {
+            handlers[i].handle((struct router *)actor, msg, now, out);
+            return;
+        }
+    }
+    assert(!msg->request); /* the bus lets only kinds addressed to a router through */
+}
+
+static void
+drained(struct an_actor *actor, struct an_now now, struct an_outbox *out)
+{
+    struct router *r = (struct router *)actor;
+
+    (void)now;
+    router_batch_flush(&r->batch, out);
+    r->held = 0;
+}
+
+static void
+metrics(const struct an_actor *actor, an_metric_f *metric, void *ctx)
+{
+    const struct router *r = (const struct router *)actor;
+    uint64_t gates = 0;
+
+    for (uint16_t i = 0; i < r->gate_count; i++) {
+        gates += r->gates[i].incarnation != 0;
+    }
+    metric(ctx, "sessions", "devices online", false, r->table.sessions);
+    metric(ctx, "users", "users with a device online", false, r->table.users);
+    metric(ctx, "gates", "gates heard of", false, gates);
+#define METRIC(name, help) metric(ctx, #name, help, true, r->counted.name);
+    COUNTERS(METRIC)
+#undef METRIC
+    metric(ctx, "delivers", "batches published to gates", true, r->batch.publishes);
+    metric(ctx, "deliver_items", "things in them", true, r->batch.items);
+    metric(ctx, "deliver_dropped", "things dropped for want of memory", true,
+           r->batch.dropped);
+}
+
+static void
+destroy(struct an_actor *actor)
+{
+    struct router *r = (struct router *)actor;
+
+    if (r == NULL) {
+        return;
+    }
+    router_batch_fini(&r->batch);
+    router_table_fini(&r->table);
+    free(r->gates);
+    free(r);
+}
+
+enum an_err
+router_create(struct an_actor **out, const struct router_cfg *cfg)
+{
+    static const struct an_actor_ops ops = {
+        .role = AN_ROLE_ROUTER,
+        .step = step,
+        .drained = drained,
+        .metrics = metrics,
+        .destroy = destroy,
+    };
+    struct router *r = calloc(1, sizeof(*r));
+
+    if (r == NULL) {
+        return AN_ERR_NO_MEMORY;
+    }
+    r->actor.ops = &ops;
+    r->topology = cfg->topology;
+    r->index = cfg->index;
+    r->heartbeat_ms = cfg->heartbeat_ms == 0 ? AN_HEARTBEAT_MS : cfg->heartbeat_ms;
+    r->incarnation = cfg->seed == 0 ? 1 : cfg->seed;
+    r->gate_count = cfg->topology->count[AN_ROLE_GATE];
+    r->sessions_max = (size_t)r->gate_count * AN_CONNS_MAX * 4;
+    r->gates = calloc(r->gate_count == 0 ? 1 : r->gate_count, sizeof(*r->gates));
+    if (r->gates == NULL || router_batch_init(&r->batch, r->gate_count) != AN_OK) {
+        destroy(&r->actor);
+        return AN_ERR_NO_MEMORY;
+    }
+    for (uint16_t i = 0; i < r->gate_count; i++) {
+        r->gates[i].view = r->incarnation;
+    }
+    *out = &r->actor;
+    return AN_OK;
+}

@@ -1,0 +1,37 @@
+/* What goes out to the gates at the end of a drain: one DELIVER for each gate, or several
+ * when bytes or items say so. Bodies are borrowed from the pushes that brought them,
+ * which are held until then. Context: the router actor's thread. */
+#ifndef AN_ACTORS_ROUTER_BATCH_H
+#define AN_ACTORS_ROUTER_BATCH_H
+
+#include "core/actor.h"
+#include "core/limits.h"
+#include "proto/bus.pb-c.h"
+
+struct router_batch_gate {
+    Anser__Bus__DeliverItem **items; /* AN_BATCH_ITEMS_MAX of them; NULL: never used */
+    size_t count, bytes;
+    uint64_t incarnation; /* of the gate; the router keeps it up to date */
+};
+
+struct router_batch {
+    struct router_batch_gate *gates;
+    uint16_t gate_count;
+    struct an_arena arena;
+    struct an_msg *held;
+    size_t bytes; /* of all gates */
+    uint64_t publishes, items, dropped;
+};
+
+AN_MUST_USE enum an_err router_batch_init(struct router_batch *batch,
+                                          uint16_t gate_count);
+void router_batch_fini(struct router_batch *batch);
+/* item's body must live in msg, which is held. Its conns are copied. Publishes by itself
+ * what grew too large. Without memory the item is dropped and counted: pushes are hints.
+ */
+void router_batch_add(struct router_batch *batch, uint16_t gate,
+                      const Anser__Bus__DeliverItem *item, struct an_msg *msg,
+                      struct an_outbox *out);
+void router_batch_flush(struct router_batch *batch, struct an_outbox *out);
+
+#endif
