@@ -1,0 +1,198 @@
+"""`kill -9` at random moments under load: every acked message is there once, in order and
+without a gap, and a retry gets the first result.
+
+Each round sends on several conversations with at least IN_FLIGHT sends unanswered, waits
+for ACKS new acks, and kills. What the process was doing then is read from the page it
+shared with the recorder (shim.c), which a kill freezes: in an append (a log write whose
+sync had not returned), in an apply (pages of the store on their way), in a replay (the
+log being read at a start). A run without one of each has proved nothing and fails."""
+import random
+import time
+
+import shim as recorder
+from harness import Closed, Node, Pipeline, ServerError, pb, send_body, uuid7
+
+PAIRS = 8
+WINDOW = 16
+IN_FLIGHT = 64
+ACKS = 1000
+# Small bounds, so that applies happen all the time.
+CONFIG = "store:\n  overlay_rows: 4000\n  log_segment_bytes: 4194304\n"
+
+
+class Talker:
+    """One sender and all that it knows of its conversation."""
+
+    def __init__(self, number):
+        self.user, self.peer = f"s{number}", f"r{number}"
+        self.sent = 0
+        self.pending = []  # [(id, body)] neither acked nor being asked, in order
+        self.asking = {}  # id -> body, in order
+        self.acked = {}  # id -> (seq, message_id, body)
+        self.pipe = None
+
+    def connect(self, node):
+        client = node.client(self.user, device="load", send_only=True)
+        self.pipe = Pipeline(client, self.answered)
+
+    def push(self, message_id, body):
+        self.asking[message_id] = body
+        try:
+            self.pipe.push(message_id, send_body(self.peer, body, message_id=message_id))
+        except OSError as error:
+            raise Closed(None) from error
+
+    def top_up(self, rng):
+        """Fills the window: first what is left over, then new messages."""
+        if self.pending:
+            if self.asking:
+                return  # the server wants the refused ones first, in order
+            again, self.pending = self.pending, []
+            for item in again:
+                self.push(*item)
+        while len(self.asking) < WINDOW:
+            self.sent += 1
+            body = f"{self.user} {self.sent} ".encode() + rng.randbytes(rng.randint(0, 200)).hex().encode()
+            self.push(uuid7(), body)
+
+    def answered(self, message_id, answer):
+        body = self.asking.pop(message_id)
+        if isinstance(answer, ServerError):
+            assert answer.retry, answer
+            self.pending.append((message_id, body))
+            return
+        result = (answer.seq, answer.message_id, body)
+        assert self.acked.setdefault(message_id, result) == result, "another result for a retry"
+
+    def lost(self):
+        """The server is gone: reads what still lies in the socket, then all that is
+        unanswered has to be sent again in its old order."""
+        try:
+            while True:
+                self.pipe.pump(5)
+        except Closed:
+            pass
+        self.pipe.client.close()
+        unanswered = {**self.asking, **dict(self.pending)}
+        self.pending = sorted(unanswered.items(), key=lambda item: int(item[1].split()[1]))
+        self.asking = {}
+
+    def ask_again(self, rng, count):
+        """Retries messages that were acked before the crash; the results must be equal."""
+        known = list(self.acked)[-500:]
+        for message_id in rng.sample(known, min(count, len(known))):
+            _, _, body = self.acked[message_id]
+            self.push(message_id, body)
+        self.settle()
+
+    def settle(self):
+        end = time.monotonic() + 30
+        while self.asking:
+            assert time.monotonic() < end, f"{self.user}: {len(self.asking)} unanswered"
+            self.pipe.pump(5)
+
+
+def load_until(talkers, rng, enough):
+    while not enough():
+        for talker in talkers:
+            talker.top_up(rng)
+            talker.pipe.pump(0)
+        if not any(talker.pipe.client.buffer for talker in talkers):
+            talkers[0].pipe.pump(0.001)
+
+
+def acks_of(talkers):
+    return sum(len(talker.acked) for talker in talkers)
+
+
+def kill_under_load(node, watch, talkers, rng, wanted):
+    """One round; what the process was doing when it died."""
+    before = acks_of(talkers)
+    until = [None]
+
+    def enough():
+        if acks_of(talkers) - before < ACKS:
+            return False
+        if sum(len(t.asking) for t in talkers) < IN_FLIGHT:
+            return False
+        if until[0] is None:
+            until[0] = time.monotonic() + (rng.uniform(0, 0.3) if wanted == "random" else 10)
+        if time.monotonic() >= until[0]:
+            return True
+        return wanted != "random" and watch.get(wanted) == 1
+
+    load_until(talkers, rng, enough)
+    node.kill()
+    return {name for name in ("appending", "applying") if watch.get(name) == 1}
+
+
+def kill_in_replay(node, watch):
+    """A start that dies while it reads its log; False when it was too quick."""
+    watch.set("replaying", 0)
+    watch.set("read_delay_ms", 1)
+    node.spawn()
+    end = time.monotonic() + 10
+    while watch.get("replaying") == 0 and node.process.poll() is None:
+        assert time.monotonic() < end, "the log was never read"
+    node.kill()
+    watch.set("read_delay_ms", 0)
+    return watch.get("replaying") == 1
+
+
+def verify(node, talkers):
+    """The whole of every conversation against what was acked."""
+    for talker in talkers:
+        messages = node.client(talker.user, device="verify").history(talker.peer)
+        assert [m.seq for m in messages] == list(range(1, len(messages) + 1)), "a gap"
+        by_id = {m.client_msg_id: (m.seq, m.message_id, m.body) for m in messages}
+        assert len(by_id) == len(messages), "a message is there twice"
+        assert len({m.message_id for m in messages}) == len(messages), "an id was given twice"
+        for message_id, result in talker.acked.items():
+            assert by_id.get(message_id) == result, (talker.user, result, by_id.get(message_id))
+        order = [int(m.body.split()[1]) for m in messages]
+        assert order == sorted(order), f"{talker.user}: not in the order of sending"
+        inbox = node.client(talker.peer, device="verify").sync()
+        assert [e.inbox_seq for e in inbox] == list(range(1, len(messages) + 1))
+        assert [e.message.message_id for e in inbox] == [m.message_id for m in messages]
+
+
+def case_kill9_under_load(case):
+    rounds = case.rounds or (100 if case.long else 15)
+    seed = random.randrange(1 << 32)
+    rng = random.Random(seed)
+    watch = recorder.Shim(case)
+    node = Node(case, env=watch.env, config=CONFIG).start()
+    talkers = [Talker(n) for n in range(PAIRS)]
+    node.add_users(*(t.user for t in talkers), *(t.peer for t in talkers))
+    deaths = {"appending": 0, "applying": 0, "replaying": 0, "elsewhere": 0}
+    slowest = 0.0
+    for number in range(rounds):
+        watch.set("applying", 0)  # making a new store writes pages too
+        for talker in talkers:
+            talker.connect(node)
+            talker.ask_again(rng, 20)
+        wanted = ("appending", "applying", "random")[number % 3]
+        doing = kill_under_load(node, watch, talkers, rng, wanted)
+        for name in doing or {"elsewhere"}:
+            deaths[name] += 1
+        for talker in talkers:
+            talker.lost()
+        if number % 3 == 2:
+            deaths["replaying"] += kill_in_replay(node, watch)
+        began = time.monotonic()
+        node.start()
+        slowest = max(slowest, time.monotonic() - began)
+    for talker in talkers:
+        talker.connect(node)
+        talker.ask_again(rng, 50)
+        again, talker.pending = talker.pending, []
+        for item in again:
+            talker.push(*item)
+        talker.settle()
+        assert not talker.pending, talker.pending
+    verify(node, talkers)
+    node.stop()
+    case.check(node)
+    print(f"     seed {seed}: {rounds} kills under load, {acks_of(talkers)} acks, "
+          f"killed while {deaths}, slowest start {slowest:.2f} s")
+    assert deaths["appending"] and deaths["applying"] and deaths["replaying"], deaths

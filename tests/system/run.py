@@ -1,0 +1,69 @@
+#!/usr/bin/python3
+"""Runs the system tests: real processes, fresh directories, ports the system picks.
+
+Every function case_* of the modules below is a case. One line per case; the last line is
+`N passed, N failed, N skipped`."""
+import argparse
+import importlib
+import os
+import sys
+import tempfile
+import time
+import traceback
+
+import harness
+
+MODULES = ("scenario", "frames", "durability", "kill9", "inspect_nngcat", "chat_tty")
+
+
+def run_case(args, name, function):
+    """passed, failed or skipped."""
+    case = harness.Case(args.anser, args.build, name, args.long, args.rounds)
+    started = time.monotonic()
+    result, why = "passed", ""
+    try:
+        function(case)
+    except harness.Skip as skip:
+        result, why = "skipped", str(skip)
+    except Exception:  # whatever it was, the case failed
+        result, why = "failed", traceback.format_exc()
+    spent = time.monotonic() - started
+    if result == "failed":
+        print(f"FAIL {name} {spent:.1f} s\n{why}")
+        for node in case.nodes:
+            if os.path.exists(node.errors):
+                print(f"--- end of the server's stderr\n{node.stderr()[-3000:]}")
+        print(f"--- kept: {case.dir}")
+    else:
+        print(f"{'ok  ' if result == 'passed' else 'skip'} {name} {spent:.1f} s {why}")
+    case.close(keep=result == "failed")
+    sys.stdout.flush()
+    return result
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--anser", default=os.path.join(harness.TOP, "build/dev/bin/anser"))
+    parser.add_argument("--only", default="", help="cases whose name contains this")
+    parser.add_argument("--long", action="store_true", help="the long forms of the cases")
+    parser.add_argument("--rounds", type=int, help="of kill9 (default 15, long 100)")
+    args = parser.parse_args()
+    args.anser = os.path.abspath(args.anser)
+    if not os.access(args.anser, os.X_OK):
+        parser.error(f"no program at {args.anser}; ./dev build makes it")
+    args.build = os.path.dirname(os.path.dirname(args.anser))
+    counts = {"passed": 0, "failed": 0, "skipped": 0}
+    with tempfile.TemporaryDirectory(prefix="anser-proto-") as folder:
+        harness.load_proto(folder)
+        for module in MODULES:
+            cases = vars(importlib.import_module(module))
+            for name, function in list(cases.items()):
+                full = f"system.{module}.{name[5:]}"
+                if name.startswith("case_") and args.only in full:
+                    counts[run_case(args, full, function)] += 1
+    print(", ".join(f"{number} {what}" for what, number in counts.items()))
+    return 1 if counts["failed"] or not counts["passed"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
