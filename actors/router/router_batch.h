@@ -23,8 +23,10 @@ struct router_batch {
     uint64_t publishes, items, dropped;
 };
 
+/* AN_ERR_NO_MEMORY. */
 AN_MUST_USE enum an_err router_batch_init(struct router_batch *batch,
                                           uint16_t gate_count);
+/* Drops what was not flushed. A zeroed batch is fine. */
 void router_batch_fini(struct router_batch *batch);
 /* item's body must live in msg, which is held. Its conns are copied. Publishes by itself
  * what grew too large. Without memory the item is dropped and counted: pushes are hints.

@@ -28,6 +28,7 @@ struct router_text {
     size_t len;
 };
 
+/* Frees every session. A zeroed table is fine. */
 void router_table_fini(struct router_table *table);
 /* The newest session of the user; follow next. NULL: offline. */
 struct router_session *router_table_find(const struct router_table *table, uint64_t user);

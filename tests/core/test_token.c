@@ -47,6 +47,14 @@ base64url(char *out, size_t cap, const void *data, size_t len)
     sodium_bin2base64(out, cap, data, len, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
 }
 
+static void
+append(char *out, size_t cap, const char *text)
+{
+    size_t at = strlen(out);
+
+    assert_true((size_t)snprintf(out + at, cap - at, "%s", text) < cap - at);
+}
+
 /* header.payload.signature, signed with HMAC-SHA256 whatever the header says. */
 static enum an_err
 verify_made(const char *header, const char *payload)
@@ -56,12 +64,12 @@ verify_made(const char *header, const char *payload)
     size_t at;
 
     base64url(token, 4000, header, strlen(header));
-    strcat(token, ".");
+    append(token, sizeof(token), ".");
     at = strlen(token);
     base64url(token + at, sizeof(token) - at, payload, strlen(payload));
     crypto_auth_hmacsha256(mac, (const uint8_t *)token, strlen(token),
                            keys.key[0].secret);
-    strcat(token, ".");
+    append(token, sizeof(token), ".");
     at = strlen(token);
     base64url(token + at, sizeof(token) - at, mac, sizeof(mac));
     return verify(token);
@@ -126,10 +134,10 @@ test_token_alg_none_refused(void **state)
 
     (void)state;
     base64url(token, sizeof(token), "{\"alg\":\"none\",\"kid\":\"k1\"}", 25);
-    strcat(token, ".");
+    append(token, sizeof(token), ".");
     base64url(part, sizeof(part), payload, strlen(payload));
-    strcat(token, part);
-    strcat(token, ".");
+    append(token, sizeof(token), part);
+    append(token, sizeof(token), ".");
     assert_int_equal(verify(token), AN_ERR_TOKEN_KEY);
     assert_int_equal(verify_made("{\"alg\":\"none\"}", payload), AN_ERR_TOKEN_KEY);
     assert_int_equal(verify_made("{\"kid\":\"k1\"}", payload), AN_ERR_TOKEN_KEY);
@@ -356,7 +364,7 @@ test_token_long_valid_one_fits(void **state)
 
     (void)state;
     memset(payload + at, 'f', sizeof(payload) - at);
-    strcpy(payload + sizeof(payload) - 3, "\"}");
+    memcpy(payload + sizeof(payload) - 3, "\"}", sizeof("\"}"));
     assert_int_equal(verify_payload(payload), AN_OK);
 }
 
@@ -386,8 +394,8 @@ main(void)
         return 1;
     }
     keys.count = 2;
-    strcpy(keys.key[0].id, "k1");
-    strcpy(keys.key[1].id, "k2");
+    snprintf(keys.key[0].id, sizeof(keys.key[0].id), "k1");
+    snprintf(keys.key[1].id, sizeof(keys.key[1].id), "k2");
     randombytes_buf(keys.key[0].secret, AN_TOKEN_KEY_LEN);
     randombytes_buf(keys.key[1].secret, AN_TOKEN_KEY_LEN);
     return cmocka_run_group_tests(tests, NULL, NULL);
