@@ -1,0 +1,14 @@
+/* Every command of `anser`, once: dispatch, help and documentation come from here. */
+#ifndef AN_CLIENT_CLI_COMMANDS_H
+#define AN_CLIENT_CLI_COMMANDS_H
+
+/* X(name, function, usage, summary). Each in its own file cmd_NAME.c; main() hands over
+ * argv from the command's name on. */
+#define AN_CLI_COMMANDS(X) X("version", cmd_version, "", "print the version")
+
+#define AN_CLI_DECLARE(name, function, usage, summary)                                   \
+    int function(int argc, char **argv);
+AN_CLI_COMMANDS(AN_CLI_DECLARE)
+#undef AN_CLI_DECLARE
+
+#endif

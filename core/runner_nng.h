@@ -1,0 +1,64 @@
+/* The NNG runner: runs actors on real sockets, threads and clocks.
+ *
+ * Each actor instance has one thread (a gate: its door's event loop), one mailbox (a REP
+ * socket), one REQ socket for each instance it may ask, and for hints one PUB socket for
+ * each (router, gate). Addresses follow from the topology:
+ * `inproc://anser-CLUSTER-store-0` or `ipc://RUN_DIR/store-0`.
+ *
+ * Context: create, add, start, stop and destroy belong to one thread, the node's. */
+#ifndef AN_CORE_RUNNER_NNG_H
+#define AN_CORE_RUNNER_NNG_H
+
+#include "core/actor.h"
+#include "core/door.h"
+#include "core/topology.h"
+#include <stddef.h>
+#include <stdint.h>
+
+struct an_runner;
+
+enum an_bus { AN_BUS_INPROC, AN_BUS_IPC };
+
+struct an_runner_cfg {
+    const char *cluster; /* part of inproc addresses */
+    const char *run_dir; /* 0700; holds the ipc sockets */
+    enum an_bus bus;
+    const struct an_topology *topology; /* borrowed until destroy */
+    const char *control;                /* URL of the text endpoint; NULL: none */
+    const char *events;                 /* URL of the event endpoint; NULL: none */
+    /* An actor cannot go on (AN_EFFECT_FAILED). Called on its thread. NULL: the process
+     * logs why and exits with the error's exit code. */
+    void (*failed)(void *ctx, struct an_addr addr, enum an_err err, const char *why);
+    void *ctx;
+    /* 0 means the default of core/limits.h. */
+    uint32_t mailbox_msgs_max;
+    uint32_t readers; /* threads of the READ lane */
+};
+
+/* Binds the inspection endpoints. AN_ERR_NO_MEMORY, AN_ERR_CONNECTION (*why names the
+ * address). Strings of cfg are copied. */
+AN_MUST_USE enum an_err an_runner_create(struct an_runner **out,
+                                         const struct an_runner_cfg *cfg, char *why,
+                                         size_t why_len);
+/* Takes the actor, and for a gate its door (NULL otherwise): both are destroyed by the
+ * runner, also on failure. Binds the actor's mailbox and starts the door's listening, but
+ * steps nothing. Add all actors of a process before the first start: listeners first,
+ * dials after. AN_ERR_NO_MEMORY, AN_ERR_CONNECTION, or the door's error, with *why. */
+AN_MUST_USE enum an_err an_runner_add(struct an_runner *runner, struct an_actor *actor,
+                                      uint16_t index, struct an_door *door, char *why,
+                                      size_t why_len);
+/* Dials whom it may ask, starts the actor's thread, delivers START. AN_ERR_NO_MEMORY. */
+AN_MUST_USE enum an_err an_runner_start(struct an_runner *runner, struct an_addr addr);
+/* Waits until the actor said it can serve. AN_ERR_TIMEOUT. */
+AN_MUST_USE enum an_err an_runner_wait_ready(struct an_runner *runner,
+                                             struct an_addr addr, uint32_t timeout_ms);
+/* Delivers STOP and waits until the actor is done; a door's listeners close first. The
+ * actor still answers until destroy, except a gate. AN_ERR_TIMEOUT. One that was never
+ * started: AN_OK. */
+AN_MUST_USE enum an_err an_runner_stop(struct an_runner *runner, struct an_addr addr,
+                                       uint32_t timeout_ms);
+/* Ends every thread, closes every socket, waits for jobs that run, destroys the actors.
+ * What was not stopped before is dropped as by a crash. NULL is fine. */
+void an_runner_destroy(struct an_runner *runner);
+
+#endif

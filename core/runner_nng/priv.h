@@ -1,0 +1,376 @@
+/* The inside of the NNG runner, shared by its files:
+ *
+ *   runner.c      creating, starting and stopping; threads
+ *   turn.c        one turn of an actor: messages in, steps, effects out
+ *   msgs.c        the messages' pool, and what is checked before an actor sees one
+ *   inbox.c       what other threads leave for an instance
+ *   mailbox.c     requests in, answers out (REP)
+ *   peers.c       asks out, answers in (REQ)
+ *   pubsub.c      hints (PUB, SUB)
+ *   pool.c        offload lanes
+ *   timers.c      a heap of due times
+ *   inspect.c     the text and event endpoints
+ *
+ * Threads: NNG's task threads run callbacks, which only put a parcel into an instance's
+ * inbox (or send a prepared refusal); everything else about an instance happens on its
+ * own thread. */
+#ifndef AN_CORE_RUNNER_NNG_PRIV_H
+#define AN_CORE_RUNNER_NNG_PRIV_H
+
+#include "core/actor.h"
+#include "core/limits.h"
+#include "core/log.h"
+#include "core/runner_nng.h"
+#include "proto/envelope.h"
+#include <nng/nng.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+struct an_metrics;
+struct instance;
+struct peer;
+struct pooled;
+
+enum {
+    WHO_LEN = 24,      /* "sequencer/65535" */
+    URL_LEN = 128,     /* NNG's own bound of inproc and ipc addresses */
+    NNG_BUFFER = 8192, /* the most NNG allows */
+    RECONNECT_MIN_MS = 10,
+    RECONNECT_MAX_MS = 500,
+    CONNECT_GRACE_MS =
+        1000,           /* after start an ask waits for its dial instead of failing */
+    LOG_GAP_MS = 1000,  /* between two lines about bad messages */
+    INSPECT_MS = 10000, /* an actor's time to answer words */
+};
+
+/* ------------------------------------------------------------------ inbox */
+
+enum parcel_type {
+    PARCEL_REQUEST,   /* struct held */
+    PARCEL_ANSWER,    /* struct call */
+    PARCEL_PUBLISHED, /* struct hint */
+    PARCEL_WORDS,     /* struct question */
+    PARCEL_COLLECT,   /* struct gather */
+};
+
+/* What callbacks hand to an instance's thread; embedded in whatever it is part of, so
+ * that handing over takes no memory. */
+struct parcel {
+    struct parcel *next;
+    enum parcel_type type;
+};
+
+struct inbox {
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    struct parcel *head, **tail;
+    struct an_job *jobs, **jobs_tail; /* done */
+    uint32_t requests;                /* in the list, or taken but not stepped */
+    uint64_t hint_bytes;              /* likewise */
+    bool sleeping;                    /* a wake-up is needed */
+    bool start, stop, quit;
+};
+
+/* An embedded inbox, not yet shared with any thread. */
+void inbox_init(struct inbox *inbox);
+/* No thread may use it any more. */
+void inbox_fini(struct inbox *inbox);
+/* Any thread. Wakes the instance when it sleeps. */
+void inbox_put(struct instance *inst, struct parcel *parcel);
+void inbox_put_job(struct instance *inst, struct an_job *job);
+/* As inbox_put, refused at the bound of requests or of hint bytes. */
+bool inbox_put_request(struct instance *inst, struct parcel *parcel);
+bool inbox_put_hint(struct instance *inst, struct parcel *parcel, size_t bytes);
+void inbox_flag(struct instance *inst, bool *flag);
+
+/* ------------------------------------------------------------------ mailbox */
+
+enum held_phase { HELD_FREE, HELD_RECEIVING, HELD_QUEUED, HELD_SENDING };
+
+/* One request, from its receive to the end of its answer's send. */
+struct held {
+    struct parcel parcel;
+    struct mailbox *mailbox;
+    nng_ctx ctx;
+    nng_aio *aio;
+    nng_msg *msg; /* until it is unpacked */
+    uint64_t received_ms;
+    enum held_phase phase;
+    struct held *next_free;
+};
+
+struct mailbox {
+    struct instance *inst;
+    nng_socket socket;
+    pthread_mutex_t lock;
+    struct held **all;
+    size_t count, cap;
+    struct held *free;
+    bool receiving; /* exactly one context receives at a time: that keeps the order */
+    bool closing;
+    bool open;
+};
+
+/* Binds the REP socket and receives from now on. AN_ERR_CONNECTION, _NO_MEMORY; to be
+ * closed also then. */
+enum an_err mailbox_open(struct mailbox *mailbox, struct instance *inst, const char *url);
+/* Closes the socket; no callback runs after it. A zeroed one is fine. */
+void mailbox_close(struct mailbox *mailbox);
+/* Takes msg. */
+void mailbox_answer(struct held *held, nng_msg *msg);
+
+/* ------------------------------------------------------------------ asks */
+
+/* One ask, from its send to the hand-over of its end. */
+struct call {
+    struct parcel parcel;
+    struct peer *peer;
+    nng_ctx ctx;
+    nng_aio *aio;
+    bool sent;
+    nng_msg *msg;    /* the answer, when err is AN_OK */
+    enum an_err err; /* otherwise */
+    uint64_t deadline_ms;
+    uint64_t tag, trace;
+    uint16_t kind; /* asked */
+    struct call *next_free;
+};
+
+struct peer {
+    struct instance *inst;
+    struct an_addr addr;
+    nng_socket socket;
+    atomic_int pipes; /* connections that are up */
+    struct call calls[AN_BUS_OUTSTANDING_MAX];
+    struct call *free;
+    uint64_t grace_until_ms;
+    bool open;
+};
+
+/* Dials everybody whom the table lets this role ask, without waiting. AN_ERR_NO_MEMORY,
+ * _CONNECTION; to be closed also then. */
+enum an_err peers_open(struct instance *inst);
+/* No callback runs after it. */
+void peers_close(struct instance *inst);
+/* AN_OK: a parcel will come. Otherwise nothing was sent: AN_ERR_BUSY, _UNAVAILABLE,
+ * _NO_MEMORY, _ENVELOPE (too large). */
+enum an_err peers_ask(struct instance *inst, const struct an_effect *effect,
+                      const uint8_t *body, uint64_t mono_ms);
+/* The parcel was taken care of. */
+void call_free(struct call *call);
+
+/* ------------------------------------------------------------------ hints */
+
+struct hint {
+    struct parcel parcel;
+    nng_msg *msg;
+};
+
+/* A router's socket to one gate, or a gate's from all routers. */
+struct pubsub {
+    struct instance *inst;
+    nng_socket socket;
+    nng_aio *aio;
+    bool open;
+};
+
+/* A router: one bound PUB socket for each gate. AN_ERR_CONNECTION, _NO_MEMORY. */
+enum an_err pubs_open(struct instance *inst);
+/* A gate: dials every router, without waiting. AN_ERR_CONNECTION, _NO_MEMORY. */
+enum an_err sub_open(struct instance *inst);
+/* Closes either; no callback runs after it. */
+void pubsub_close(struct instance *inst);
+/* One PUBLISH effect; dropped and counted when it cannot be sent. */
+void pubs_publish(struct instance *inst, const struct an_effect *effect,
+                  const uint8_t *body);
+
+/* ------------------------------------------------------------------ timers */
+
+struct timer {
+    uint64_t at_mono_ms;
+    uint64_t order; /* equal times fire in the order they were set */
+    uint64_t tag;
+};
+
+struct timers {
+    struct timer *heap;
+    size_t count, cap;
+    uint64_t set;
+};
+
+/* Aborts without memory, as every effect does. */
+void timers_add(struct timers *timers, uint64_t at_mono_ms, uint64_t tag);
+/* Is one due? Removes it. */
+bool timers_take(struct timers *timers, uint64_t mono_ms, uint64_t *tag);
+/* When the next one is due; UINT64_MAX: never. */
+uint64_t timers_next(const struct timers *timers);
+/* Forgets all. */
+void timers_fini(struct timers *timers);
+
+/* ------------------------------------------------------------------ lanes */
+
+struct pool_entry;
+
+struct lane {
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    struct pool_entry *head, **tail;
+    pthread_t *threads;
+    unsigned count;
+    bool quit;
+};
+
+struct pool {
+    struct lane lanes[AN_LANE_COUNT];
+};
+
+/* readers: threads of the READ lane; APPLY has one. AN_ERR_NO_MEMORY; stop it also then.
+ */
+enum an_err pool_start(struct pool *pool, unsigned readers);
+/* Runs the job on a thread of its lane, then puts it into the instance's inbox. */
+void pool_offload(struct pool *pool, struct instance *inst, struct an_job *job);
+/* Runs what is queued, then ends the threads. */
+void pool_stop(struct pool *pool);
+
+/* ------------------------------------------------------------------ inspection */
+
+struct inspect;
+struct question;
+struct gather;
+
+/* Either URL may be NULL. *out is to be closed also after an error; *why names the
+ * address. AN_ERR_CONNECTION, _NO_MEMORY. */
+enum an_err inspect_open(struct inspect **out, struct an_runner *runner,
+                         const char *control, const char *events, char *why,
+                         size_t why_len);
+/* No instance may run any more. NULL is fine. */
+void inspect_close(struct inspect *inspect);
+/* Does anybody listen to events? Any thread. */
+bool inspect_watched(const struct inspect *inspect);
+/* The instance's thread. */
+void inspect_event(struct inspect *inspect, struct instance *inst, const uint8_t *line,
+                   size_t len);
+/* The instance's thread: the words of a question; what the actor said to it (a packed
+ * Inspected); the instance's numbers for a gathering, or nothing when inst is NULL. */
+const char *question_words(const struct question *question);
+void question_answer(struct question *question, enum an_err err, const uint8_t *body,
+                     size_t len);
+void gather_add(struct parcel *parcel, struct instance *inst);
+
+/* ------------------------------------------------------------------ instance */
+
+/* X(name, sentence): the runner's own counters of an instance. */
+#define RUNNER_COUNTERS(X)                                                               \
+    X(steps, "Messages handled by the actor.")                                           \
+    X(drains, "Batches acted upon by the actor.")                                        \
+    X(requests, "Requests taken from the mailbox.")                                      \
+    X(answers, "Answers given.")                                                         \
+    X(asks, "Asks sent to other actors.")                                                \
+    X(asks_busy, "Asks refused here: too many outstanding.")                             \
+    X(asks_unavailable, "Asks not sent: no connection.")                                 \
+    X(asks_timeout, "Asks whose outcome is not known.")                                  \
+    X(refused_busy, "Requests refused: the mailbox was full.")                           \
+    X(refused_expired, "Requests answered EXPIRED without a step.")                      \
+    X(refused_malformed, "Bus messages that were malformed or not allowed.")             \
+    X(hints_published, "Hints published.")                                               \
+    X(hints_received, "Hints received.")                                                 \
+    X(hints_dropped, "Hints dropped: too many waited.")                                  \
+    X(jobs, "Jobs done on a lane.")                                                      \
+    X(timers, "Timers that fired.")
+
+#define RUNNER_COUNTER_FIELD(name, sentence) _Atomic uint64_t name;
+struct counters {
+    RUNNER_COUNTERS(RUNNER_COUNTER_FIELD)
+};
+#undef RUNNER_COUNTER_FIELD
+
+struct instance {
+    struct an_runner *runner;
+    struct an_actor *actor;
+    struct an_door *door; /* gates only */
+    struct an_addr addr;
+    char who[WHO_LEN];
+    pthread_t thread;
+    bool started;
+
+    struct inbox inbox;
+    struct mailbox mailbox;
+    struct peer **peers; /* whom it may ask */
+    size_t peer_count;
+    struct pubsub *pubs; /* router: by gate index */
+    size_t pub_count;
+    struct pubsub sub; /* gate */
+    struct counters counters;
+
+    /* The thread's own. */
+    struct parcel *taken;
+    struct an_job *jobs;
+    struct an_msg *loopback, **loopback_tail; /* answers made here */
+    bool start, stop;                         /* flags taken, not yet delivered */
+    struct timers timers;
+    struct an_outbox out;
+    struct an_now now;
+    unsigned steps;      /* since the last drained */
+    struct pooled *msgs; /* all that live */
+    struct pooled *free_msgs;
+    size_t free_msg_count;
+    nng_aio *event_aio;
+    uint64_t logged_ms;
+    uint64_t unlogged;
+
+    /* Guarded by the runner's lock. */
+    bool ready, stopped;
+};
+
+struct an_runner {
+    struct an_runner_cfg cfg; /* its strings are owned */
+    pthread_mutex_t lock;
+    pthread_cond_t changed; /* ready, stopped */
+    struct instance **instances;
+    size_t instance_count;
+    struct pool pool;
+    struct inspect *inspect;
+};
+
+/* What an_msg.reply_to holds: who waits for the answer. */
+enum reply_type { REPLY_HELD, REPLY_QUESTION };
+struct reply_to {
+    enum reply_type type;
+    void *waiter;
+};
+_Static_assert(sizeof(struct reply_to) <= AN_REPLY_TO_MAX, "fits");
+
+/* A message of the instance's pool, one reference, all else zero. */
+struct an_msg *msg_take(struct instance *inst, unsigned kind);
+/* Takes the parcel. NULL: it was refused, or was not for the actor. */
+struct an_msg *msg_from_parcel(struct instance *inst, struct parcel *parcel);
+/* Frees what nobody will look at any more. */
+void parcel_drop(struct parcel *parcel);
+/* Frees the pool, whoever still holds a message. */
+void msgs_fini(struct instance *inst);
+
+/* CLOCK_MONOTONIC in ms. */
+uint64_t clock_mono_ms(void);
+/* Both clocks, as an actor sees them. */
+struct an_now clock_now(void);
+/* "inproc://..." or "ipc://..."; gate NULL: the mailbox, else the hints for that gate. */
+void instance_url(const struct an_runner *runner, struct an_addr addr,
+                  const uint16_t *gate, char out[URL_LEN]);
+/* NULL when no such instance was added. Any thread. */
+struct instance *runner_find(struct an_runner *runner, struct an_addr addr);
+/* One turn; returns the ms until the next is wanted: 0 at once, UINT64_MAX never. */
+uint64_t instance_turn(struct instance *inst);
+/* A door's message, stepped now. */
+void instance_deliver(struct instance *inst, struct an_msg *msg);
+/* Ends its jobs and destroys the actor; its thread and sockets are gone. */
+void instance_drop(struct instance *inst);
+/* Adds the actor's numbers and the runner's own. The instance's thread. */
+void instance_metrics(struct instance *inst, struct an_metrics *metrics);
+/* Sets ready or stopped and tells whoever waits. */
+void runner_note(struct instance *inst, bool *flag);
+/* A bus message as bytes. NULL without memory. */
+nng_msg *bus_msg(const struct an_envelope *env, const uint8_t *body);
+/* 0 is AN_OK; anything unknown AN_ERR_CONNECTION. */
+enum an_err nng_to_err(int rv);
+
+#endif
