@@ -64,7 +64,7 @@ add_packed(struct an_outbox *out, struct an_effect *effect, const ProtobufCMessa
     effect->len += len;
 }
 
-static void
+__attribute__((format(printf, 3, 0))) static void
 add_text(struct an_outbox *out, struct an_effect *effect, const char *fmt, va_list args)
 {
     va_list again;
