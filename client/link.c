@@ -1,0 +1,230 @@
+/* One non-blocking TCP socket and its two buffers; knows bytes, not frames. */
+#include "client/client_priv.h"
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static bool
+port_valid(const char *port)
+{
+    unsigned value = 0;
+    size_t len = strlen(port);
+
+    if (len == 0 || len > 5) {
+        return false;
+    }
+    for (size_t i = 0; i < len; i++) {
+        if (port[i] < '0' || port[i] > '9') {
+            return false;
+        }
+        value = value * 10 + (unsigned)(port[i] - '0');
+    }
+    return value >= 1 && value <= 65535;
+}
+
+bool
+ac_address_parse(struct ac_address *address, const char *text)
+{
+    static const char scheme[] = "tcp://";
+    const char *host, *host_end, *colon;
+
+    if (strncmp(text, scheme, sizeof(scheme) - 1) != 0) {
+        return false;
+    }
+    host = text + sizeof(scheme) - 1;
+    colon = strrchr(host, ':');
+    host_end = colon;
+    if (colon == NULL || !port_valid(colon + 1)) {
+        return false;
+    }
+    if (*host == '[') {
+        host++;
+        host_end--;
+        if (host_end < host || *host_end != ']') {
+            return false;
+        }
+    }
+    if (host_end == host || (size_t)(host_end - host) >= sizeof(address->host)) {
+        return false;
+    }
+    memcpy(address->host, host, (size_t)(host_end - host));
+    address->host[host_end - host] = '\0';
+    memcpy(address->port, colon + 1, strlen(colon + 1) + 1);
+    return true;
+}
+
+/* ------------------------------------------------------------------ buffers */
+
+static void
+buffer_free(struct ac_buffer *buffer)
+{
+    free(buffer->data);
+    *buffer = (struct ac_buffer){0};
+}
+
+static bool
+buffer_reserve(struct ac_buffer *buffer, size_t len)
+{
+    size_t cap = buffer->cap;
+    uint8_t *data;
+
+    if (buffer->start > 0 && buffer->start + buffer->len + len > cap) {
+        memmove(buffer->data, buffer->data + buffer->start, buffer->len);
+        buffer->start = 0;
+    }
+    if (buffer->start + buffer->len + len <= cap) {
+        return true;
+    }
+    cap = cap == 0 ? 1024 : cap;
+    while (cap < buffer->len + len) {
+        cap *= 2;
+    }
+    data = realloc(buffer->data, cap);
+    if (data == NULL) {
+        return false;
+    }
+    buffer->data = data;
+    buffer->cap = cap;
+    return true;
+}
+
+void
+ac_buffer_eat(struct ac_buffer *buffer, size_t len)
+{
+    assert(len <= buffer->len);
+    buffer->start += len;
+    buffer->len -= len;
+    if (buffer->len == 0) {
+        buffer->start = 0;
+    }
+}
+
+uint8_t *
+ac_link_put(struct ac_link *link, size_t len)
+{
+    struct ac_buffer *out = &link->out;
+    uint8_t *at;
+
+    if (!buffer_reserve(out, len)) {
+        return NULL;
+    }
+    at = out->data + out->start + out->len;
+    out->len += len;
+    return at;
+}
+
+/* ------------------------------------------------------------------ the socket */
+
+void
+ac_link_init(struct ac_link *link)
+{
+    *link = (struct ac_link){.fd = -1};
+}
+
+void
+ac_link_close(struct ac_link *link)
+{
+    if (link->fd >= 0) {
+        close(link->fd);
+    }
+    link->fd = -1;
+    link->connected = false;
+    buffer_free(&link->in);
+    buffer_free(&link->out);
+}
+
+enum an_err
+ac_link_open(struct ac_link *link, const struct sockaddr *to, socklen_t len)
+{
+    int one = 1;
+
+    assert(link->fd < 0);
+    link->fd = socket(to->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (link->fd < 0) {
+        return AN_ERR_CONNECTION;
+    }
+    link->count++;
+    (void)setsockopt(link->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    if (connect(link->fd, to, len) != 0 && errno != EINPROGRESS && errno != EINTR) {
+        ac_link_close(link);
+        return AN_ERR_CONNECTION;
+    }
+    return AN_OK;
+}
+
+enum an_err
+ac_link_check(struct ac_link *link)
+{
+    struct sockaddr_storage peer;
+    socklen_t len = sizeof(peer);
+    int err = 0;
+    socklen_t err_len = sizeof(err);
+
+    if (getsockopt(link->fd, SOL_SOCKET, SO_ERROR, &err, &err_len) != 0 || err != 0) {
+        return AN_ERR_CONNECTION;
+    }
+    if (getpeername(link->fd, (struct sockaddr *)&peer, &len) == 0) {
+        link->connected = true;
+    } else if (errno != ENOTCONN) {
+        return AN_ERR_CONNECTION;
+    }
+    return AN_OK;
+}
+
+enum an_err
+ac_link_read(struct ac_link *link, bool *more)
+{
+    struct ac_buffer *in = &link->in;
+    size_t want = ANSER_LIMIT_READ_BYTES;
+    ssize_t got;
+
+    *more = false;
+    if (in->cap == 0) {
+        want = 4096; /* an idle connection reads small answers into a small buffer */
+    }
+    if (!buffer_reserve(in, want)) {
+        return AN_ERR_NO_MEMORY;
+    }
+    want = in->cap - in->start - in->len;
+    do {
+        got = recv(link->fd, in->data + in->start + in->len, want, 0);
+    } while (got < 0 && errno == EINTR);
+    if (got < 0) {
+        return errno == EAGAIN || errno == EWOULDBLOCK ? AN_OK : AN_ERR_CONNECTION;
+    }
+    if (got == 0) {
+        return AN_ERR_CONNECTION;
+    }
+    in->len += (size_t)got;
+    *more = (size_t)got == want;
+    return AN_OK;
+}
+
+enum an_err
+ac_link_write(struct ac_link *link)
+{
+    struct ac_buffer *out = &link->out;
+
+    while (out->len > 0) {
+        ssize_t sent = send(link->fd, out->data + out->start, out->len, MSG_NOSIGNAL);
+        if (sent < 0 && errno == EINTR) {
+            continue;
+        }
+        if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+            return AN_OK;
+        }
+        if (sent < 0) {
+            return AN_ERR_CONNECTION;
+        }
+        ac_buffer_eat(out, (size_t)sent);
+    }
+    if (out->cap > ANSER_LIMIT_READ_BYTES) {
+        buffer_free(out); /* a burst is over: an idle connection holds little */
+    }
+    return AN_OK;
+}
