@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -482,11 +483,13 @@ conn_step(struct mock *mock, struct mock_conn *conn)
 static bool
 accept_one(struct mock *mock)
 {
+    int one = 1;
     int fd = accept4(mock->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
     if (fd < 0) {
         return false;
     }
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
     for (int i = 0; i < MOCK_CONNS; i++) {
         if (mock->conns[i].fd < 0) {
             mock->conns[i].fd = fd;
