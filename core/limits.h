@@ -24,6 +24,9 @@
     (1024u * 1024u)              /* unread output; beyond: SLOW_CONSUMER, closed */
 #define AN_CONN_SENDS_MAX 256u   /* unanswered Sends of a connection; beyond: BUSY */
 #define AN_CONNS_MAX      16384u /* of one gate, under the 20,000 descriptors it may have */
+#define AN_GATE_PENDING_BYTES_MAX                                                        \
+    (32u * 1024u * 1024u)        /* requests under way at a gate; beyond: BUSY */
+#define AN_GATE_NAMES_MAX 65536u /* user names whose keys a gate remembers */
 
 /* Reading. */
 #define AN_PAGE_ITEMS_MAX 100u           /* entries of one Sync or History answer */

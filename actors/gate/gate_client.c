@@ -1,0 +1,540 @@
+/* Frames from clients. The gate judges form and standing; whether a message is a retry,
+ * in order or allowed is the sequencer's to say. Bodies of messages are not looked into,
+ * except that text must be UTF-8. */
+#include "actors/gate/gate_priv.h"
+#include "proto/names.h"
+#include "proto/utf8.h"
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { TYPE_TEXT = 1 };
+
+static bool
+same(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_len)
+{
+    return a_len == b_len && memcmp(a, b, a_len) == 0;
+}
+
+/* ------------------------------------------------------------------ order of Sends */
+
+/* After a retryable refusal the later messages to that conversation are refused until
+ * the refused one is sent again: else a retry would land behind them. */
+struct gate_order {
+    struct gate_order *next;
+    uint64_t order;
+    uint8_t id[AN_CLIENT_MSG_ID_LEN];
+    uint8_t to_len;
+    uint8_t to[];
+};
+
+static struct gate_order **
+order_find(struct gate_conn *c, const uint8_t *to, size_t to_len)
+{
+    struct gate_order **link = &c->orders;
+
+    while (*link != NULL && !same((*link)->to, (*link)->to_len, to, to_len)) {
+        link = &(*link)->next;
+    }
+    return link;
+}
+
+static void
+order_drop(struct gate_order **link)
+{
+    struct gate_order *order = *link;
+
+    *link = order->next;
+    free(order);
+}
+
+void
+gate_client_orders_free(struct gate_conn *c)
+{
+    while (c->orders != NULL) {
+        order_drop(&c->orders);
+    }
+}
+
+/* May this one go now? If it is the one waited for, the wait is over and it keeps its
+ * place among those refused after it. */
+static bool
+order_admits(struct gate *g, struct gate_conn *c, const Anser__Client__Send *send,
+             uint64_t *number)
+{
+    struct gate_order **link = order_find(c, send->to.data, send->to.len);
+
+    if (*link == NULL) {
+        *number = ++g->next_order;
+        return true;
+    }
+    if (memcmp((*link)->id, send->client_msg_id.data, AN_CLIENT_MSG_ID_LEN) != 0) {
+        return false;
+    }
+    *number = (*link)->order;
+    order_drop(link);
+    return true;
+}
+
+/* Remembers the earliest that was refused. */
+static void
+order_refused(struct gate *g, struct gate_conn *c, const uint8_t *to, size_t to_len,
+              const uint8_t *id, uint64_t number)
+{
+    struct gate_order *order = *order_find(c, to, to_len);
+    size_t count = 0;
+
+    if (c->state != CONN_READY) {
+        return;
+    }
+    if (order != NULL) {
+        if (number < order->order) {
+            order->order = number;
+            memcpy(order->id, id, AN_CLIENT_MSG_ID_LEN);
+        }
+        return;
+    }
+    for (order = c->orders; order != NULL; order = order->next) {
+        count++;
+    }
+    order = count < GATE_ORDERS_MAX ? malloc(sizeof(*order) + to_len) : NULL;
+    if (order == NULL) {
+        gate_conn_goodbye(g, c, AN_ERR_BUSY); /* we could not keep the promise of order */
+        return;
+    }
+    order->order = number;
+    memcpy(order->id, id, AN_CLIENT_MSG_ID_LEN);
+    order->to_len = (uint8_t)to_len;
+    memcpy(order->to, to, to_len);
+    order->next = c->orders;
+    c->orders = order;
+}
+
+void
+gate_client_refused(struct gate *g, struct gate_op *op, enum an_err err)
+{
+    if (an_err_handling(err) == AN_HANDLE_RETRY) {
+        order_refused(g, op->conn, op->data, op->peer_len, op->u.send.id,
+                      op->u.send.order);
+    }
+}
+
+void
+gate_client_accepted(struct gate *g, struct gate_op *op)
+{
+    struct gate_order **link = order_find(op->conn, op->data, op->peer_len);
+
+    (void)g;
+    if (*link != NULL && memcmp((*link)->id, op->u.send.id, AN_CLIENT_MSG_ID_LEN) == 0) {
+        order_drop(link); /* a second copy of it made it */
+    }
+}
+
+/* ------------------------------------------------------------------ Send */
+
+static enum an_err
+send_form(const Anser__Client__Send *send)
+{
+    const uint8_t *id = send->client_msg_id.data;
+
+    if (send->client_msg_id.len != AN_CLIENT_MSG_ID_LEN || id[6] >> 4 != 7 ||
+        id[8] >> 6 != 2 || send->type == 0) {
+        return AN_ERR_ARGUMENT;
+    }
+    if (!an_name_valid(send->to.data, send->to.len)) {
+        return AN_ERR_USER_NAME;
+    }
+    if (send->body.len == 0) {
+        return AN_ERR_BODY_EMPTY;
+    }
+    if (send->body.len > AN_BODY_LEN_MAX) {
+        return AN_ERR_BODY_TOO_LARGE;
+    }
+    if (send->type == TYPE_TEXT && !an_utf8_valid(send->body.data, send->body.len)) {
+        return AN_ERR_UTF8;
+    }
+    return AN_OK;
+}
+
+/* The newest unanswered one to the same conversation; the sequencer takes this one only
+ * behind it. */
+static void
+send_after(struct gate_op *op)
+{
+    const struct gate_op *before = op->u.send.older;
+
+    while (before != NULL &&
+           (!same(before->data, before->peer_len, op->data, op->peer_len) ||
+            memcmp(before->u.send.id, op->u.send.id, AN_CLIENT_MSG_ID_LEN) == 0)) {
+        before = before->u.send.older;
+    }
+    if (before != NULL) {
+        op->u.send.has_after = true;
+        memcpy(op->u.send.after, before->u.send.id, AN_CLIENT_MSG_ID_LEN);
+    }
+}
+
+static void
+event_gate_in(struct gate *g, const struct gate_op *op)
+{
+    char id[2 * AN_CLIENT_MSG_ID_LEN + 1];
+    char from[2 * AN_NAME_LEN_MAX + 1], to[2 * AN_NAME_LEN_MAX + 1];
+
+    if (!g->out->watched) {
+        return;
+    }
+    an_out_event(g->out, "message.gate_in",
+                 "{\"trace\":\"%016" PRIx64 "\",\"client_msg_id\":\"%s\",\"from\":\"%s\","
+                 "\"to\":\"%s\",\"type\":%" PRIu32 ",\"len\":%" PRIu32 ",\"gate\":%u}",
+                 op->trace, gate_json_id(id, op->u.send.id),
+                 gate_json_name(from, op->conn->text, op->conn->user_len),
+                 gate_json_name(to, op->data, op->peer_len), op->u.send.type,
+                 op->u.send.body_len, g->index);
+}
+
+static enum an_err
+send_take(struct gate *g, struct gate_conn *c, uint32_t request,
+          const Anser__Client__Send *send, uint64_t number)
+{
+    struct gate_op *op = gate_op_create(g, c, OP_SEND, request, send->to.data,
+                                        send->to.len, send->body.data, send->body.len);
+
+    if (op == NULL) {
+        return AN_ERR_BUSY;
+    }
+    op->trace = send->trace == 0 ? op->trace : send->trace;
+    op->u.send.order = number;
+    op->u.send.type = send->type;
+    op->u.send.body_len = (uint32_t)send->body.len;
+    memcpy(op->u.send.id, send->client_msg_id.data, AN_CLIENT_MSG_ID_LEN);
+    op->u.send.older = c->sends;
+    if (c->sends != NULL) {
+        c->sends->u.send.newer = op;
+    }
+    c->sends = op;
+    c->send_count++;
+    send_after(op);
+    event_gate_in(g, op);
+    gate_name_resolve(g, op, c->text + c->user_len + c->device_len, c->app_len);
+    return AN_OK;
+}
+
+static void
+on_send(struct gate *g, struct gate_conn *c, uint32_t request,
+        const ProtobufCMessage *body)
+{
+    const Anser__Client__Send *send = (const Anser__Client__Send *)body;
+    enum an_err err = send_form(send);
+    uint64_t number = 0;
+
+    g->counted.sends++;
+    if (err == AN_OK && !order_admits(g, c, send, &number)) {
+        err = AN_ERR_ORDER;
+    }
+    if (err == AN_OK) {
+        err = c->send_count < g->sends_max ? send_take(g, c, request, send, number)
+                                           : AN_ERR_BUSY;
+    }
+    if (err == AN_OK) {
+        return;
+    }
+    g->counted.sends_failed++;
+    gate_conn_error(g, c, AN_COMMAND_SEND, request, err, 0,
+                    send->client_msg_id.len == AN_CLIENT_MSG_ID_LEN
+                        ? send->client_msg_id.data
+                        : NULL);
+    if (err == AN_ERR_BUSY) {
+        order_refused(g, c, send->to.data, send->to.len, send->client_msg_id.data,
+                      number);
+    }
+}
+
+/* ------------------------------------------------------------------ Confirm */
+
+static enum an_err
+confirm_form(const Anser__Client__Confirm *confirm)
+{
+    if (confirm->n_delivered > AN_PAGE_ITEMS_MAX) {
+        return AN_ERR_ARGUMENT;
+    }
+    for (size_t i = 0; i < confirm->n_delivered; i++) {
+        if (!an_name_valid(confirm->delivered[i]->peer.data,
+                           confirm->delivered[i]->peer.len)) {
+            return AN_ERR_USER_NAME;
+        }
+    }
+    return AN_OK;
+}
+
+void
+gate_confirm_part(struct gate *g, struct gate_op *op)
+{
+    const struct gate_confirm *all = op->u.confirm.all;
+    struct gate_conn *c = op->conn;
+    Anser__Client__ConfirmOk ok = ANSER__CLIENT__CONFIRM_OK__INIT;
+
+    if (all->left == 1 && all->err != AN_OK) {
+        gate_conn_error(g, c, AN_COMMAND_CONFIRM, op->request, all->err,
+                        all->retry_after_ms, NULL);
+    } else if (all->left == 1) {
+        if (all->cursor > c->confirmed) {
+            c->confirmed = all->cursor;
+        }
+        ok.inbox_seq = all->cursor;
+        gate_conn_answer(g, c, AN_COMMAND_CONFIRM, op->request, &ok.base);
+    }
+    gate_op_free(g, op);
+}
+
+static struct gate_op *
+confirm_op(struct gate *g, struct gate_conn *c, enum gate_what what, uint32_t request,
+           struct gate_confirm *all, const ProtobufCBinaryData *peer)
+{
+    struct gate_op *op =
+        gate_op_create(g, c, what, request, peer == NULL ? NULL : peer->data,
+                       peer == NULL ? 0 : peer->len, NULL, 0);
+
+    if (op != NULL) {
+        op->u.confirm.all = all;
+        all->left++;
+    }
+    return op;
+}
+
+static void
+on_confirm(struct gate *g, struct gate_conn *c, uint32_t request,
+           const ProtobufCMessage *body)
+{
+    const Anser__Client__Confirm *confirm = (const Anser__Client__Confirm *)body;
+    struct gate_confirm *all;
+    struct gate_op *cursor;
+    enum an_err err = confirm_form(confirm);
+
+    g->counted.confirms++;
+    all = err == AN_OK ? calloc(1, sizeof(*all)) : NULL;
+    cursor = all == NULL ? NULL : confirm_op(g, c, OP_CONFIRM, request, all, NULL);
+    if (cursor == NULL) {
+        free(all);
+        gate_conn_error(g, c, AN_COMMAND_CONFIRM, request,
+                        err == AN_OK ? AN_ERR_BUSY : err, 0, NULL);
+        return;
+    }
+    /* The cursor's command is queued last: it keeps *all alive through the loop. */
+    for (size_t i = 0; i < confirm->n_delivered; i++) {
+        const Anser__Client__Position *position = confirm->delivered[i];
+        struct gate_op *op =
+            confirm_op(g, c, OP_DELIVERED, request, all, &position->peer);
+
+        if (op == NULL) {
+            all->err = AN_ERR_BUSY;
+            break;
+        }
+        op->u.confirm.seq = position->seq;
+        gate_name_resolve(g, op, c->text + c->user_len + c->device_len, c->app_len);
+    }
+    cursor->u.confirm.seq = confirm->inbox_seq;
+    cursor->u.confirm.generation = confirm->inbox_generation;
+    cursor->slot = an_slot_user(c->user);
+    gate_submit(g, cursor);
+}
+
+/* ------------------------------------------------------------------ Sync, History */
+
+static uint32_t
+page_limit(uint32_t asked)
+{
+    return asked == 0 || asked > AN_PAGE_ITEMS_MAX ? AN_PAGE_ITEMS_MAX : asked;
+}
+
+/* One page at a time for each connection, and none while much of what it got is unread:
+ * a client that asks faster than it reads is slowed down, not thrown out. */
+void
+gate_client_pages(struct gate *g, struct gate_conn *c)
+{
+    struct gate_op *op = c->pages;
+
+    if (op == NULL || c->page_flying || c->state != CONN_READY ||
+        !gate_conn_reads(g, c)) {
+        return;
+    }
+    c->pages = op->next;
+    c->page_flying = true;
+    if (op->what == OP_SYNC) {
+        op->slot = an_slot_user(c->user);
+        gate_read(g, op);
+    } else {
+        gate_name_resolve(g, op, c->text + c->user_len + c->device_len, c->app_len);
+    }
+}
+
+static void
+page_queue(struct gate *g, struct gate_conn *c, struct gate_op *op)
+{
+    struct gate_op **link = &c->pages;
+
+    while (*link != NULL) {
+        link = &(*link)->next;
+    }
+    op->next = NULL;
+    *link = op;
+    g->counted.pages++;
+    gate_client_pages(g, c);
+}
+
+static void
+on_sync(struct gate *g, struct gate_conn *c, uint32_t request,
+        const ProtobufCMessage *body)
+{
+    const Anser__Client__Sync *sync = (const Anser__Client__Sync *)body;
+    struct gate_op *op = gate_op_create(g, c, OP_SYNC, request, NULL, 0, NULL, 0);
+
+    if (op == NULL) {
+        gate_conn_error(g, c, AN_COMMAND_SYNC, request, AN_ERR_BUSY, 0, NULL);
+        return;
+    }
+    op->u.page.after = sync->after;
+    op->u.page.generation = sync->inbox_generation;
+    op->u.page.limit = page_limit(sync->limit);
+    page_queue(g, c, op);
+}
+
+static void
+on_history(struct gate *g, struct gate_conn *c, uint32_t request,
+           const ProtobufCMessage *body)
+{
+    const Anser__Client__History *history = (const Anser__Client__History *)body;
+    struct gate_op *op = NULL;
+    enum an_err err = AN_ERR_USER_NAME;
+
+    if (an_name_valid(history->peer.data, history->peer.len)) {
+        op = gate_op_create(g, c, OP_HISTORY, request, history->peer.data,
+                            history->peer.len, NULL, 0);
+        err = AN_ERR_BUSY;
+    }
+    if (op == NULL) {
+        gate_conn_error(g, c, AN_COMMAND_HISTORY, request, err, 0, NULL);
+        return;
+    }
+    op->u.page.before = history->before;
+    op->u.page.after = history->after;
+    op->u.page.oldest_first = history->oldest_first != 0;
+    op->u.page.limit = page_limit(history->limit);
+    page_queue(g, c, op);
+}
+
+/* ------------------------------------------------------------------ names */
+
+void
+gate_client_resolved(struct gate *g, struct gate_op *op, enum an_err err)
+{
+    struct an_conv conv;
+
+    if (err != AN_OK) {
+        gate_op_fail(g, op, err, 0);
+        return;
+    }
+    if (op->what == OP_LOGIN) {
+        gate_login_resolved(g, op);
+        return;
+    }
+    conv = an_conv_direct(op->conn->user, op->peer);
+    op->slot = an_slot_conv(&conv);
+    if (op->what == OP_HISTORY) {
+        gate_read(g, op);
+    } else {
+        gate_submit(g, op);
+    }
+}
+
+/* ------------------------------------------------------------------ frames */
+
+static void
+on_login(struct gate *g, struct gate_conn *c, uint32_t request,
+         const ProtobufCMessage *body)
+{
+    gate_login(g, c, request, (const Anser__Client__Login *)body);
+}
+
+static void
+on_logout(struct gate *g, struct gate_conn *c, uint32_t request,
+          const ProtobufCMessage *body)
+{
+    Anser__Client__LogoutOk ok = ANSER__CLIENT__LOGOUT_OK__INIT;
+
+    (void)body;
+    gate_conn_answer(g, c, AN_COMMAND_LOGOUT, request, &ok.base);
+    gate_conn_close(g, c);
+}
+
+static void
+on_heartbeat(struct gate *g, struct gate_conn *c, uint32_t request,
+             const ProtobufCMessage *body)
+{
+    (void)body;
+    gate_heartbeat(g, c, request);
+}
+
+typedef void command_f(struct gate *g, struct gate_conn *c, uint32_t request,
+                       const ProtobufCMessage *body);
+
+struct command {
+    unsigned number;
+    const ProtobufCMessageDescriptor *body;
+    command_f *handle;
+};
+
+static const struct command *
+command_find(unsigned number)
+{
+#define ROW(n, COMMAND, name, answer)                                                    \
+    {n, &anser__client__##name##__descriptor, on_##name},
+    static const struct command commands[] = {AN_COMMANDS(ROW)};
+#undef ROW
+
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+        if (commands[i].number == number) {
+            return &commands[i];
+        }
+    }
+    return NULL;
+}
+
+void
+gate_client_frame(struct gate *g, struct gate_conn *c, const struct an_msg *msg)
+{
+    const struct an_frame *frame = &msg->frame;
+    const struct command *command = command_find(frame->command);
+    ProtobufCMessage *body;
+
+    if (c->state == CONN_CLOSING) {
+        return;
+    }
+    g->counted.frames_in++;
+    g->counted.bytes_in += AN_FRAME_HEADER_LEN + frame->body_len;
+    gate_conn_touch(g, c);
+    if (frame->flags != 0) { /* only we answer */
+        gate_conn_goodbye(g, c, AN_ERR_FRAME_FLAGS);
+        return;
+    }
+    if (c->state != CONN_READY && frame->command != AN_COMMAND_LOGIN) {
+        gate_conn_error(g, c, frame->command, frame->request, AN_ERR_LOGIN_REQUIRED, 0,
+                        NULL);
+        gate_conn_goodbye(g, c, AN_ERR_LOGIN_REQUIRED);
+        return;
+    }
+    if (command == NULL || frame->codec != AN_CODEC_PROTOBUF) {
+        gate_conn_error(g, c, frame->command, frame->request,
+                        command == NULL ? AN_ERR_COMMAND : AN_ERR_CODEC, 0, NULL);
+        return;
+    }
+    body = protobuf_c_message_unpack(command->body, an_arena_pb(&g->frame),
+                                     frame->body_len, msg->frame_body);
+    if (body == NULL) {
+        gate_conn_error(g, c, frame->command, frame->request, AN_ERR_BODY_MALFORMED, 0,
+                        NULL);
+    } else {
+        command->handle(g, c, frame->request, body);
+    }
+    an_arena_reset(&g->frame);
+}

@@ -1,0 +1,193 @@
+/* Names never change their key, so an entry is good for ever; the oldest make room. What
+ * does not exist is asked for each time: an account may be made at any moment. */
+#include "actors/gate/gate_priv.h"
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { BUCKETS_MIN = 64 };
+
+/* FNV-1a. Clients choose names, but a slow chain only slows the one gate's cache. */
+static size_t
+bucket(const struct gate_names *names, const uint8_t *app, size_t app_len,
+       const uint8_t *name, size_t name_len)
+{
+    uint64_t h = 0xcbf29ce484222325u;
+
+    for (size_t i = 0; i < app_len; i++) {
+        h = (h ^ app[i]) * 0x100000001b3u;
+    }
+    h = (h ^ '/') * 0x100000001b3u;
+    for (size_t i = 0; i < name_len; i++) {
+        h = (h ^ name[i]) * 0x100000001b3u;
+    }
+    return (size_t)(h ^ h >> 32) & (names->cap - 1);
+}
+
+static size_t
+bucket_of(const struct gate_names *names, const struct gate_name *name)
+{
+    return bucket(names, name->text, name->app_len, name->text + name->app_len,
+                  name->name_len);
+}
+
+static bool
+grow(struct gate_names *names)
+{
+    struct gate_names bigger = *names;
+
+    if (names->count < names->cap) {
+        return true;
+    }
+    bigger.cap = names->cap == 0 ? BUCKETS_MIN : names->cap * 2;
+    bigger.buckets = calloc(bigger.cap, sizeof(*bigger.buckets));
+    if (bigger.buckets == NULL) {
+        return names->cap > 0; /* longer chains will do */
+    }
+    for (struct gate_name *n = names->oldest; n != NULL; n = n->newer) {
+        size_t i = bucket_of(&bigger, n);
+        n->next = bigger.buckets[i];
+        bigger.buckets[i] = n;
+    }
+    free(names->buckets);
+    *names = bigger;
+    return true;
+}
+
+static struct gate_name *
+find(const struct gate_names *names, const uint8_t *app, size_t app_len,
+     const uint8_t *name, size_t name_len)
+{
+    struct gate_name *n =
+        names->cap == 0 ? NULL
+                        : names->buckets[bucket(names, app, app_len, name, name_len)];
+
+    while (n != NULL && (n->app_len != app_len || n->name_len != name_len ||
+                         memcmp(n->text, app, app_len) != 0 ||
+                         memcmp(n->text + app_len, name, name_len) != 0)) {
+        n = n->next;
+    }
+    return n;
+}
+
+static void
+drop(struct gate_names *names, struct gate_name *n)
+{
+    struct gate_name **link = &names->buckets[bucket_of(names, n)];
+
+    while (*link != n) {
+        link = &(*link)->next;
+    }
+    *link = n->next;
+    *(n->older == NULL ? &names->oldest : &n->older->newer) = n->newer;
+    *(n->newer == NULL ? &names->newest : &n->newer->older) = n->older;
+    names->count--;
+    free(n);
+}
+
+static struct gate_name *
+add(struct gate_names *names, const uint8_t *app, size_t app_len, const uint8_t *name,
+    size_t name_len)
+{
+    struct gate_name *n;
+    size_t i;
+
+    if (names->count >= AN_GATE_NAMES_MAX) {
+        if (names->oldest->user == 0) {
+            return NULL; /* being asked for, and so are all the newer ones */
+        }
+        drop(names, names->oldest);
+    }
+    if (!grow(names)) {
+        return NULL;
+    }
+    n = calloc(1, sizeof(*n) + app_len + name_len);
+    if (n == NULL) {
+        return NULL;
+    }
+    n->app_len = (uint8_t)app_len;
+    n->name_len = (uint8_t)name_len;
+    memcpy(n->text, app, app_len);
+    memcpy(n->text + app_len, name, name_len);
+    i = bucket_of(names, n);
+    n->next = names->buckets[i];
+    names->buckets[i] = n;
+    n->older = names->newest;
+    *(n->older == NULL ? &names->oldest : &n->older->newer) = n;
+    names->newest = n;
+    names->count++;
+    return n;
+}
+
+void
+gate_name_resolve(struct gate *g, struct gate_op *op, const uint8_t *app, size_t app_len)
+{
+    struct gate_name *n = find(&g->names, app, app_len, op->data, op->peer_len);
+    struct gate_op *ask;
+
+    if (n != NULL && n->user != 0) {
+        op->peer = n->user;
+        gate_client_resolved(g, op, AN_OK);
+        return;
+    }
+    if (n != NULL) {
+        gate_ops_push(&n->waiting, op);
+        return;
+    }
+    ask = gate_op_create(g, NULL, OP_RESOLVE, 0, NULL, 0, NULL, 0);
+    n = ask == NULL ? NULL : add(&g->names, app, app_len, op->data, op->peer_len);
+    if (n == NULL) {
+        if (ask != NULL) {
+            gate_op_free(g, ask);
+        }
+        gate_client_resolved(g, op, AN_ERR_BUSY);
+        return;
+    }
+    gate_ops_push(&n->waiting, op);
+    ask->u.name = n;
+    ask->slot = an_slot_name(app, app_len, op->data, op->peer_len);
+    g->counted.names_asked++;
+    gate_read(g, ask);
+}
+
+void
+gate_name_read(struct gate *g, struct gate_op *ask, enum an_err err, uint64_t user)
+{
+    struct gate_name *n = ask->u.name;
+    struct gate_ops waiting = n->waiting;
+    struct gate_op *op;
+
+    assert(n->user == 0);
+    gate_op_free(g, ask);
+    if (err == AN_OK && user == 0) {
+        err = AN_ERR_INTERNAL;
+    }
+    n->waiting = (struct gate_ops){0};
+    if (err == AN_OK) {
+        n->user = user;
+    } else {
+        drop(&g->names, n);
+    }
+    while ((op = gate_ops_pop(&waiting)) != NULL) {
+        op->peer = user;
+        gate_client_resolved(g, op,
+                             err == AN_ERR_NOT_FOUND ? AN_ERR_USER_NOT_FOUND : err);
+    }
+}
+
+void
+gate_names_fini(struct gate *g)
+{
+    while (g->names.oldest != NULL) {
+        struct gate_name *n = g->names.oldest;
+        struct gate_op *op;
+
+        while ((op = gate_ops_pop(&n->waiting)) != NULL) {
+            gate_op_free(g, op);
+        }
+        g->names.oldest = n->newer;
+        free(n);
+    }
+    free(g->names.buckets);
+    g->names = (struct gate_names){0};
+}

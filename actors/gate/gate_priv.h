@@ -1,0 +1,409 @@
+/* The inside of the gate actor, shared by its files:
+ *
+ *   gate.c         the actor: dispatch, start, tick, stop, metrics, inspection
+ *   gate_conn.c    connections: table, lists by age, frames out, closing
+ *   gate_client.c  frames in: who may ask what, and what a request must look like
+ *   gate_login.c   the way from a token to a session; heartbeats
+ *   gate_names.c   user names to keys, through a bounded cache
+ *   gate_submit.c  commands to sequencers in batches, and their results
+ *   gate_read.c    queries to stores in batches, and their answers
+ *   gate_router.c  sessions announced to routers; deliveries from them
+ *
+ * A client's request is an op from its frame to its answer. An op sits in exactly one
+ * place at a time (a name's waiters, a lane, a batch, a read queue, a connection's pages,
+ * a router link) and ends by op_fail or by its answer; either frees it. */
+#ifndef AN_ACTORS_GATE_PRIV_H
+#define AN_ACTORS_GATE_PRIV_H
+
+#include "actors/gate/gate.h"
+#include "core/limits.h"
+#include "core/log.h"
+#include "core/rng.h"
+#include "core/slot.h"
+#include "proto/bus.pb-c.h"
+#include "proto/client.pb-c.h"
+#include "proto/frame.h"
+#include "proto/rows.h"
+
+enum {
+    GATE_ASKS_MAX = 32,    /* unanswered requests of a connection other than Sends */
+    GATE_ORDERS_MAX = 64,  /* conversations of a connection that wait for a resend */
+    GATE_HOPS_MAX = 4,     /* how often a command follows MOVED */
+    GATE_REREADS_MAX = 3,  /* of a login's head, when pushes come in between */
+    GATE_DOWNS_MAX = 4096, /* sessions' ends waiting for a router; beyond: announce all */
+    GATE_HEAD_DELAY_MS = 100, /* heartbeats gather this long for one read of heads */
+    GATE_LINK_RETRY_MIN_MS = 10,
+    GATE_LINK_RETRY_MAX_MS = 1000,
+    GATE_READY_MS = 2000, /* without any router's answer it serves after this */
+    /* One SUBMIT at a time to a (sequencer, store): the next batch fills meanwhile. Two
+     * would keep the sequencer busy while answers travel; measure before raising. */
+    GATE_SUBMITS_FLYING_MAX = 1,
+    GATE_READS_FLYING_MAX = 4,
+    GATE_PAGES_PER_READ = 6, /* answers of AN_PAGE_BYTES_MAX that fit a bus message */
+};
+
+_Static_assert(GATE_PAGES_PER_READ *(AN_PAGE_BYTES_MAX + AN_FRAME_LEN_MAX) <
+                   AN_BUS_MSG_LEN_MAX,
+               "pages of one read fit an answer");
+
+/* Counters, in the order they are shown. X(name, help) */
+#define GATE_COUNTERS(X)                                                                 \
+    X(conns_opened, "connections accepted")                                              \
+    X(conns_closed, "connections ended")                                                 \
+    X(conns_refused, "connections over the limit, or while stopping")                    \
+    X(conns_bad, "byte streams that were not frames")                                    \
+    X(conns_idle, "connections closed for silence")                                      \
+    X(conns_slow, "connections closed for unread output")                                \
+    X(logins, "logins that succeeded")                                                   \
+    X(logins_failed, "logins that were refused")                                         \
+    X(frames_in, "frames from clients")                                                  \
+    X(frames_out, "frames to clients")                                                   \
+    X(bytes_in, "bytes of frames from clients")                                          \
+    X(bytes_out, "bytes of frames to clients")                                           \
+    X(sends, "messages taken from clients")                                              \
+    X(sends_ok, "messages acknowledged")                                                 \
+    X(sends_failed, "messages refused")                                                  \
+    X(confirms, "confirmations from clients")                                            \
+    X(pages, "Sync and History requests")                                                \
+    X(heartbeats, "heartbeats")                                                          \
+    X(errors_out, "Error answers to clients")                                            \
+    X(submits, "batches to sequencers")                                                  \
+    X(submit_commands, "commands in them")                                               \
+    X(moved, "commands sent on to another sequencer")                                    \
+    X(reads, "batches to stores")                                                        \
+    X(read_queries, "queries in them")                                                   \
+    X(names_asked, "user names asked of stores")                                         \
+    X(delivers, "batches from routers")                                                  \
+    X(deliver_frames, "frames pushed to clients")                                        \
+    X(deliver_stale, "deliveries for connections that are gone")                         \
+    X(announces, "announcements to routers")
+
+/* X(platform) as a client names it; empty means api. */
+#define GATE_PLATFORMS(X) X(api) X(ios) X(android) X(windows) X(mac) X(linux) X(web)
+
+enum gate_state {
+    CONN_NEW,     /* must log in */
+    CONN_LOGIN,   /* is being logged in */
+    CONN_READY,   /* logged in */
+    CONN_CLOSING, /* we said the last word; waits for CONN_CLOSED */
+    CONN_GONE,    /* closed; kept while ops still point at it */
+};
+
+struct gate_op;
+struct gate_lane;
+struct gate_order;
+
+/* One connection. Counted in tens of thousands: what is only needed while something is
+ * under way lies behind pointers. */
+struct gate_conn {
+    uint64_t id;
+    uint64_t user;                   /* key; 0 before its name is resolved */
+    struct gate_conn *older, *newer; /* in gate.opening or gate.active */
+    uint64_t active_ms;              /* last frame; when opened, in gate.opening */
+    uint64_t confirmed;              /* this device's cursor as last heard */
+    struct gate_op *sends;           /* unanswered Sends, newest first */
+    struct gate_lane *lanes;         /* with commands waiting */
+    struct gate_order *orders;       /* conversations that wait for a resend */
+    struct gate_op *pages;           /* Sync and History not asked yet, oldest first */
+    uint8_t *text;                   /* user name, device, app; NULL before login */
+    uint32_t output;                 /* bytes not taken by the client, as last told */
+    uint32_t sent;                   /* bytes sent since */
+    uint32_t sent_drain;             /* in which drain the last of them */
+    uint32_t ops;                    /* that point here */
+    uint16_t send_count;
+    uint8_t ask_count;
+    uint8_t state; /* enum gate_state */
+    uint8_t user_len, device_len, app_len, platform;
+    bool send_only : 1;
+    bool listed : 1;       /* a router knows of it, or is being told */
+    bool pushed_early : 1; /* a push came before LoginOk */
+    bool page_flying : 1;
+};
+
+enum gate_what {
+    OP_LOGIN,
+    OP_HEARTBEAT,
+    OP_SEND,
+    OP_CONFIRM,
+    OP_DELIVERED,
+    OP_SYNC,
+    OP_HISTORY,
+    OP_RESOLVE, /* the gate's own: conn is NULL */
+};
+
+/* A Confirm is split into commands; the client is answered when all are decided. */
+struct gate_confirm {
+    unsigned left;
+    uint32_t retry_after_ms;
+    enum an_err err; /* the first */
+    uint64_t cursor;
+};
+
+struct gate_name;
+
+struct gate_op {
+    struct gate_op *next; /* in whatever holds it */
+    struct gate_conn *conn;
+    uint64_t trace;
+    uint64_t peer; /* key of the other user; OP_LOGIN: of the user */
+    uint32_t request;
+    uint32_t bytes; /* counted in gate.op_bytes */
+    uint16_t slot;
+    uint8_t what; /* enum gate_what */
+    uint8_t hops;
+    uint8_t peer_len;
+    union {
+        struct {
+            struct gate_op *newer, *older; /* of the connection */
+            uint64_t order;                /* grows with every Send of the gate */
+            uint32_t type, body_len;
+            bool has_after;
+            uint8_t id[AN_CLIENT_MSG_ID_LEN];
+            uint8_t after[AN_CLIENT_MSG_ID_LEN];
+        } send;
+        struct {
+            struct gate_confirm *all;
+            uint64_t seq, generation;
+        } confirm;
+        struct {
+            uint64_t after, before, generation;
+            uint32_t limit;
+            bool oldest_first;
+        } page;
+        unsigned rereads;       /* OP_LOGIN */
+        struct gate_name *name; /* OP_RESOLVE */
+    } u;
+    uint8_t data[]; /* the peer's name; a Send's body behind it */
+};
+
+struct gate_ops { /* a queue */
+    struct gate_op *first, *last;
+};
+
+/* A user name and its key, or who waits for it. */
+struct gate_name {
+    struct gate_name *next;          /* same bucket */
+    struct gate_name *older, *newer; /* by age */
+    uint64_t user;                   /* 0: being asked for */
+    struct gate_ops waiting;
+    uint8_t app_len, name_len;
+    uint8_t text[]; /* app, name */
+};
+
+struct gate_names {
+    struct gate_name **buckets;
+    size_t cap, count;
+    struct gate_name *oldest, *newest;
+};
+
+struct gate_pipe;
+
+/* What one connection has waiting for one (sequencer, store). */
+struct gate_lane {
+    struct gate_lane *next; /* the pipe's round */
+    struct gate_lane *next_of_conn;
+    struct gate_pipe *pipe;
+    struct gate_conn *conn;
+    struct gate_ops ops;
+};
+
+struct gate_pipe {
+    struct gate_pipe *next;
+    uint16_t sequencer, store;
+    unsigned flying;
+    struct gate_lane *first, *last;
+};
+
+/* An ask under way. */
+struct gate_batch {
+    struct gate_batch *next;
+    uint64_t tag;
+    struct gate_pipe *pipe; /* SUBMIT */
+    uint16_t store;         /* READ */
+    size_t count;
+    struct gate_op *ops[];
+};
+
+struct gate_store {
+    struct gate_ops ops; /* waiting */
+    unsigned flying;
+};
+
+struct gate_down {
+    uint64_t user, conn;
+};
+
+/* One router. */
+struct gate_link {
+    uint64_t view; /* its number for us; 0: not heard yet */
+    bool all;      /* the next announcement lists everything */
+    bool flying, flying_all;
+    bool answered; /* once in our life */
+    bool retry_armed;
+    uint32_t retry_ms;
+    uint64_t sent_ms;
+    struct gate_ops ups;     /* logins to announce */
+    struct gate_ops told;    /* logins in the announcement under way */
+    struct gate_down *downs; /* to announce */
+    size_t down_count, down_cap;
+};
+
+struct gate {
+    struct an_actor actor;
+    const struct an_topology *topology;
+    const struct an_token_keys *keys;
+    uint16_t index;
+    uint32_t conns_max, heartbeat_ms, idle_ms, login_timeout_ms, output_bytes_max,
+        sends_max;
+    uint64_t incarnation;
+    struct an_rng rng;
+    uint64_t started_ms;
+    bool ready, stopping, stopped;
+
+    struct gate_conn **table; /* open addressing by connection id; NULL: free */
+    size_t table_cap, conn_count;
+    struct gate_conn opening, active; /* rings; the oldest behind newer */
+    struct gate_names names;
+    struct gate_pipe *pipes;
+    struct gate_store *stores;
+    struct gate_link *links;
+    struct gate_batch *batches;
+    struct gate_ops heads; /* heartbeats that wait for the next read of heads */
+    uint16_t *owner;       /* the sequencer of each slot, as last told */
+
+    uint64_t next_tag, next_order;
+    size_t op_bytes, op_count;
+    uint32_t drains;
+    struct an_now now; /* of the step */
+    struct an_outbox *out;
+    struct an_arena frame;   /* a client's body while its frame is handled */
+    struct an_arena scratch; /* a bus message while it is put together */
+#define GATE_FIELD(name, help) uint64_t name;
+    struct {
+        GATE_COUNTERS(GATE_FIELD)
+    } counted;
+#undef GATE_FIELD
+};
+
+/* What tags of timers and asks begin with. */
+enum { TAG_TICK = 1, TAG_HEADS, TAG_LINK, TAG_SUBMIT, TAG_READ };
+#define GATE_TAG(what, n)  ((uint64_t)(what) << 56 | (uint64_t)(n))
+#define GATE_TAG_WHAT(tag) ((unsigned)((tag) >> 56))
+#define GATE_TAG_N(tag)    ((tag)&0xffffffffffffffu)
+
+/* ------------------------------------------------------------------ gate_conn.c */
+
+struct gate_conn *gate_conn_find(const struct gate *g, uint64_t id);
+void gate_conn_open(struct gate *g, uint64_t id);
+void gate_conn_closed(struct gate *g, uint64_t id);
+void gate_conn_output(struct gate *g, uint64_t id, uint64_t bytes);
+/* Frees a connection that is gone once no op points at it. */
+void gate_conn_unref(struct gate *g, struct gate_conn *c);
+/* To the end of its list: it is alive. */
+void gate_conn_touch(struct gate *g, struct gate_conn *c);
+/* Logged in: moves it from opening to active. */
+void gate_conn_ready(struct gate *g, struct gate_conn *c);
+void gate_conn_walk_old(struct gate *g);
+/* A frame out; nothing for a connection that is closing. Too much unread output closes
+ * it. */
+void gate_conn_answer(struct gate *g, struct gate_conn *c, unsigned command,
+                      uint32_t request, const ProtobufCMessage *body);
+void gate_conn_send_packed(struct gate *g, struct gate_conn *c, unsigned command,
+                           uint16_t flags, uint32_t request, const uint8_t *body,
+                           size_t len);
+/* id: of a refused Send, else NULL. */
+void gate_conn_error(struct gate *g, struct gate_conn *c, unsigned command,
+                     uint32_t request, enum an_err err, uint32_t retry_after_ms,
+                     const uint8_t *id);
+void gate_conn_goodbye(struct gate *g, struct gate_conn *c, enum an_err err);
+void gate_conn_close(struct gate *g, struct gate_conn *c);
+/* Has it room for a page? */
+bool gate_conn_reads(const struct gate *g, const struct gate_conn *c);
+void gate_conn_table_fini(struct gate *g);
+
+/* ------------------------------------------------------------------ ops: gate.c */
+
+/* NULL when the gate holds as many bytes of requests as it may. */
+struct gate_op *gate_op_create(struct gate *g, struct gate_conn *c, enum gate_what what,
+                               uint32_t request, const void *peer, size_t peer_len,
+                               const void *body, size_t body_len);
+void gate_op_free(struct gate *g, struct gate_op *op);
+/* Tells the client and frees it. */
+void gate_op_fail(struct gate *g, struct gate_op *op, enum an_err err,
+                  uint32_t retry_after_ms);
+void gate_ops_push(struct gate_ops *ops, struct gate_op *op);
+struct gate_op *gate_ops_pop(struct gate_ops *ops);
+struct gate_batch *gate_batch_create(struct gate *g, unsigned what, size_t count);
+/* NULL: not ours, or answered already. Takes it out of the list; the caller frees it. */
+struct gate_batch *gate_batch_take(struct gate *g, uint64_t tag);
+/* The client_msg_id in hex. out: 2 * AN_CLIENT_MSG_ID_LEN + 1 bytes. Returns out. */
+const char *gate_json_id(char *out, const uint8_t id[AN_CLIENT_MSG_ID_LEN]);
+/* Quotes a name for JSON. out: 2 * AN_NAME_LEN_MAX + 1 bytes. Returns out. */
+const char *gate_json_name(char *out, const uint8_t *name, size_t len);
+/* What a client is told instead of our inner errors. */
+enum an_err gate_client_err(unsigned err);
+
+/* ------------------------------------------------------------------ gate_client.c */
+
+void gate_client_frame(struct gate *g, struct gate_conn *c, const struct an_msg *msg);
+/* After op, a Send, was refused: later ones to the conversation must wait for it. */
+void gate_client_refused(struct gate *g, struct gate_op *op, enum an_err err);
+void gate_client_accepted(struct gate *g, struct gate_op *op);
+/* One command of a Confirm is decided: frees it, and answers when it was the last. */
+void gate_confirm_part(struct gate *g, struct gate_op *op);
+void gate_client_orders_free(struct gate_conn *c);
+/* The next page, if one may be asked for now. */
+void gate_client_pages(struct gate *g, struct gate_conn *c);
+/* op's peer name has become op->peer, or could not. */
+void gate_client_resolved(struct gate *g, struct gate_op *op, enum an_err err);
+
+/* ------------------------------------------------------------------ gate_login.c */
+
+void gate_login(struct gate *g, struct gate_conn *c, uint32_t request,
+                const Anser__Client__Login *login);
+void gate_login_failed(struct gate *g, struct gate_conn *c, uint32_t request,
+                       enum an_err err, uint32_t retry_after_ms);
+void gate_login_resolved(struct gate *g, struct gate_op *op);
+/* A router knows the session now. */
+void gate_login_announced(struct gate *g, struct gate_op *op);
+void gate_login_read(struct gate *g, struct gate_op *op, const Anser__Bus__Answer *a);
+void gate_heartbeat(struct gate *g, struct gate_conn *c, uint32_t request);
+void gate_heartbeat_read(struct gate *g, struct gate_op *op, const Anser__Bus__Answer *a);
+void gate_heads_due(struct gate *g);
+const char *gate_platform_name(unsigned platform);
+
+/* ------------------------------------------------------------------ gate_names.c */
+
+/* Fills op->peer from the peer name in op->data, now or later, and goes on with
+ * gate_client_resolved. */
+void gate_name_resolve(struct gate *g, struct gate_op *op, const uint8_t *app,
+                       size_t app_len);
+void gate_name_read(struct gate *g, struct gate_op *op, enum an_err err, uint64_t user);
+void gate_names_fini(struct gate *g);
+
+/* ------------------------------------------------------------------ gate_submit.c */
+
+/* Queues a command; op->slot is set. */
+void gate_submit(struct gate *g, struct gate_op *op);
+void gate_submit_drained(struct gate *g);
+void gate_submit_done(struct gate *g, const struct an_msg *msg);
+void gate_submit_fini(struct gate *g);
+
+/* ------------------------------------------------------------------ gate_read.c */
+
+void gate_read(struct gate *g, struct gate_op *op);
+void gate_read_drained(struct gate *g);
+void gate_read_done(struct gate *g, const struct an_msg *msg);
+
+/* ------------------------------------------------------------------ gate_router.c */
+
+void gate_router_up(struct gate *g, struct gate_op *login);
+void gate_router_down(struct gate *g, struct gate_conn *c);
+void gate_router_drained(struct gate *g);
+void gate_router_done(struct gate *g, const struct an_msg *msg);
+void gate_router_retry(struct gate *g, uint64_t index);
+void gate_router_tick(struct gate *g);
+void gate_router_deliver(struct gate *g, const struct an_msg *msg);
+void gate_router_fini(struct gate *g);
+
+#endif

@@ -1,0 +1,421 @@
+/* Commands to sequencers. A batch holds only slots that share sequencer and store: the
+ * sequencer can then make one append of it, and one slow store delays only its own. A
+ * batch is filled one command from each connection in turn, so that one that floods gets
+ * no more than its share. */
+#include "actors/gate/gate_priv.h"
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ------------------------------------------------------------------ queues */
+
+static struct gate_pipe *
+pipe_get(struct gate *g, uint16_t sequencer, uint16_t store)
+{
+    struct gate_pipe *pipe = g->pipes;
+
+    while (pipe != NULL && (pipe->sequencer != sequencer || pipe->store != store)) {
+        pipe = pipe->next;
+    }
+    if (pipe == NULL) {
+        pipe = calloc(1, sizeof(*pipe));
+        if (pipe != NULL) {
+            pipe->sequencer = sequencer;
+            pipe->store = store;
+            pipe->next = g->pipes;
+            g->pipes = pipe;
+        }
+    }
+    return pipe;
+}
+
+static void
+round_push(struct gate_pipe *pipe, struct gate_lane *lane)
+{
+    lane->next = NULL;
+    *(pipe->last == NULL ? &pipe->first : &pipe->last->next) = lane;
+    pipe->last = lane;
+}
+
+static struct gate_lane *
+round_pop(struct gate_pipe *pipe)
+{
+    struct gate_lane *lane = pipe->first;
+
+    if (lane != NULL) {
+        pipe->first = lane->next;
+        if (pipe->first == NULL) {
+            pipe->last = NULL;
+        }
+    }
+    return lane;
+}
+
+static struct gate_lane *
+lane_get(struct gate_conn *c, struct gate_pipe *pipe)
+{
+    struct gate_lane *lane = c->lanes;
+
+    while (lane != NULL && lane->pipe != pipe) {
+        lane = lane->next_of_conn;
+    }
+    if (lane == NULL) {
+        lane = calloc(1, sizeof(*lane));
+        if (lane != NULL) {
+            lane->pipe = pipe;
+            lane->conn = c;
+            lane->next_of_conn = c->lanes;
+            c->lanes = lane;
+            round_push(pipe, lane);
+        }
+    }
+    return lane;
+}
+
+/* Empty and out of the round. */
+static void
+lane_free(struct gate_lane *lane)
+{
+    struct gate_lane **link = &lane->conn->lanes;
+
+    while (*link != lane) {
+        link = &(*link)->next_of_conn;
+    }
+    *link = lane->next_of_conn;
+    free(lane);
+}
+
+void
+gate_submit(struct gate *g, struct gate_op *op)
+{
+    struct gate_pipe *pipe =
+        pipe_get(g, g->owner[op->slot], g->topology->slot_store[op->slot]);
+    struct gate_lane *lane = pipe == NULL ? NULL : lane_get(op->conn, pipe);
+
+    if (lane == NULL) {
+        gate_op_fail(g, op, AN_ERR_BUSY, 0);
+        return;
+    }
+    gate_ops_push(&lane->ops, op);
+}
+
+/* The next command in the round. */
+static struct gate_op *
+pipe_pop(struct gate_pipe *pipe)
+{
+    struct gate_lane *lane = round_pop(pipe);
+    struct gate_op *op;
+
+    if (lane == NULL) {
+        return NULL;
+    }
+    op = gate_ops_pop(&lane->ops);
+    assert(op != NULL);
+    if (lane->ops.first != NULL) {
+        round_push(pipe, lane);
+    } else {
+        lane_free(lane);
+    }
+    return op;
+}
+
+/* ------------------------------------------------------------------ asking */
+
+static ProtobufCBinaryData
+bytes(const void *data, size_t len)
+{
+    return (ProtobufCBinaryData){len, (uint8_t *)(uintptr_t)data};
+}
+
+static bool
+put_send(struct an_arena *arena, Anser__Bus__Command *command, const struct gate_op *op)
+{
+    const struct gate_conn *c = op->conn;
+    Anser__Bus__SendCommand *send = an_arena_alloc(arena, sizeof(*send));
+
+    if (send == NULL) {
+        return false;
+    }
+    anser__bus__send_command__init(send);
+    send->sender = c->user;
+    send->recipient = op->peer;
+    send->from = bytes(c->text, c->user_len);
+    send->to = bytes(op->data, op->peer_len);
+    send->device = bytes(c->text + c->user_len, c->device_len);
+    send->client_msg_id = bytes(op->u.send.id, AN_CLIENT_MSG_ID_LEN);
+    send->type = op->u.send.type;
+    send->body = bytes(op->data + op->peer_len, op->u.send.body_len);
+    if (op->u.send.has_after) {
+        send->after_id = bytes(op->u.send.after, AN_CLIENT_MSG_ID_LEN);
+    }
+    command->what_case = ANSER__BUS__COMMAND__WHAT_SEND;
+    command->send = send;
+    return true;
+}
+
+static bool
+put_confirm(struct an_arena *arena, Anser__Bus__Command *command,
+            const struct gate_op *op)
+{
+    const struct gate_conn *c = op->conn;
+    Anser__Bus__ConfirmCommand *confirm = an_arena_alloc(arena, sizeof(*confirm));
+
+    if (confirm == NULL) {
+        return false;
+    }
+    anser__bus__confirm_command__init(confirm);
+    confirm->user = c->user;
+    confirm->device = bytes(c->text + c->user_len, c->device_len);
+    confirm->inbox_seq = op->u.confirm.seq;
+    confirm->inbox_generation = op->u.confirm.generation;
+    command->what_case = ANSER__BUS__COMMAND__WHAT_CONFIRM;
+    command->confirm = confirm;
+    return true;
+}
+
+static bool
+put_delivered(struct an_arena *arena, Anser__Bus__Command *command,
+              const struct gate_op *op)
+{
+    struct an_conv conv = an_conv_direct(op->conn->user, op->peer);
+    Anser__Bus__DeliveredCommand *delivered = an_arena_alloc(arena, sizeof(*delivered));
+
+    if (delivered == NULL) {
+        return false;
+    }
+    anser__bus__delivered_command__init(delivered);
+    delivered->conversation =
+        bytes(an_arena_dup(arena, conv.bytes, AN_CONV_LEN), AN_CONV_LEN);
+    delivered->member = op->conn->user;
+    delivered->seq = op->u.confirm.seq;
+    command->what_case = ANSER__BUS__COMMAND__WHAT_DELIVERED;
+    command->delivered = delivered;
+    return delivered->conversation.data != NULL;
+}
+
+static Anser__Bus__Command *
+put_command(struct an_arena *arena, const struct gate_op *op)
+{
+    Anser__Bus__Command *command = an_arena_alloc(arena, sizeof(*command));
+    bool done = false;
+
+    if (command == NULL) {
+        return NULL;
+    }
+    anser__bus__command__init(command);
+    command->slot = op->slot;
+    command->trace = op->trace;
+    if (op->what == OP_SEND) {
+        done = put_send(arena, command, op);
+    } else if (op->what == OP_CONFIRM) {
+        done = put_confirm(arena, command, op);
+    } else {
+        assert(op->what == OP_DELIVERED);
+        done = put_delivered(arena, command, op);
+    }
+    return done ? command : NULL;
+}
+
+static bool
+ask(struct gate *g, struct gate_batch *batch)
+{
+    Anser__Bus__Submit submit = ANSER__BUS__SUBMIT__INIT;
+    struct an_addr to = {AN_ROLE_SEQUENCER, batch->pipe->sequencer};
+
+    submit.commands = an_arena_alloc(&g->scratch, batch->count * sizeof(void *));
+    if (submit.commands == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < batch->count; i++) {
+        submit.commands[i] = put_command(&g->scratch, batch->ops[i]);
+        if (submit.commands[i] == NULL) {
+            return false;
+        }
+    }
+    submit.n_commands = batch->count;
+    an_out_ask(g->out, to, AN_KIND_SUBMIT, &submit.base, AN_ASK_MS, batch->tag,
+               batch->ops[0]->trace);
+    return true;
+}
+
+static void
+fail_all(struct gate *g, struct gate_batch *batch, enum an_err err)
+{
+    for (size_t i = 0; i < batch->count; i++) {
+        gate_op_fail(g, batch->ops[i], err, 0);
+    }
+}
+
+static void
+submit_one(struct gate *g, struct gate_pipe *pipe)
+{
+    struct gate_op *ops[AN_BATCH_ITEMS_MAX];
+    struct gate_batch *batch;
+    size_t count = 0, size = 0;
+
+    while (count < AN_BATCH_ITEMS_MAX && size < AN_BATCH_BYTES_MAX &&
+           pipe->first != NULL) {
+        ops[count] = pipe_pop(pipe);
+        size += ops[count++]->bytes;
+    }
+    batch = gate_batch_create(g, TAG_SUBMIT, count);
+    if (batch == NULL) {
+        for (size_t i = 0; i < count; i++) {
+            gate_op_fail(g, ops[i], AN_ERR_BUSY, 0);
+        }
+        return;
+    }
+    memcpy(batch->ops, ops, count * sizeof(struct gate_op *));
+    batch->pipe = pipe;
+    if (!ask(g, batch)) {
+        gate_batch_take(g, batch->tag);
+        fail_all(g, batch, AN_ERR_BUSY);
+        free(batch);
+    } else {
+        pipe->flying++;
+        g->counted.submits++;
+        g->counted.submit_commands += count;
+    }
+    an_arena_reset(&g->scratch);
+}
+
+void
+gate_submit_drained(struct gate *g)
+{
+    for (struct gate_pipe *pipe = g->pipes; pipe != NULL; pipe = pipe->next) {
+        while (pipe->first != NULL && pipe->flying < GATE_SUBMITS_FLYING_MAX) {
+            submit_one(g, pipe);
+        }
+    }
+}
+
+/* ------------------------------------------------------------------ results */
+
+static void
+event_ack(struct gate *g, const struct gate_op *op, const Anser__Bus__Result *result)
+{
+    char id[2 * AN_CLIENT_MSG_ID_LEN + 1];
+
+    if (!g->out->watched) {
+        return;
+    }
+    an_out_event(g->out, "message.ack",
+                 "{\"trace\":\"%016" PRIx64 "\",\"client_msg_id\":\"%s\","
+                 "\"message_id\":\"%" PRIu64 "\",\"seq\":\"%" PRIu64 "\",\"gate\":%u}",
+                 op->trace, gate_json_id(id, op->u.send.id), result->message_id,
+                 result->seq, g->index);
+}
+
+static void
+send_ok(struct gate *g, struct gate_op *op, const Anser__Bus__Result *result)
+{
+    Anser__Client__SendOk ok = ANSER__CLIENT__SEND_OK__INIT;
+
+    gate_client_accepted(g, op);
+    event_ack(g, op, result);
+    ok.client_msg_id = bytes(op->u.send.id, AN_CLIENT_MSG_ID_LEN);
+    ok.seq = result->seq;
+    ok.message_id = result->message_id;
+    ok.time_ms = result->time_ms;
+    ok.inbox_seq = result->inbox_seq;
+    g->counted.sends_ok++;
+    gate_conn_answer(g, op->conn, AN_COMMAND_SEND, op->request, &ok.base);
+    gate_op_free(g, op);
+}
+
+static void
+result_ok(struct gate *g, struct gate_op *op, const Anser__Bus__Result *result)
+{
+    if (op->what == OP_SEND) {
+        send_ok(g, op, result);
+        return;
+    }
+    if (op->what == OP_CONFIRM) {
+        op->u.confirm.all->cursor = result->seq;
+    }
+    gate_confirm_part(g, op);
+}
+
+/* Takes the queue apart and queues each command where its slot belongs now. */
+static void
+pipe_resort(struct gate *g, struct gate_pipe *pipe)
+{
+    struct gate_ops all = {0};
+    struct gate_op *op;
+
+    while ((op = pipe_pop(pipe)) != NULL) {
+        gate_ops_push(&all, op);
+    }
+    while ((op = gate_ops_pop(&all)) != NULL) {
+        gate_submit(g, op);
+    }
+}
+
+static bool
+result_moved(struct gate *g, struct gate_op *op, const Anser__Bus__Result *result)
+{
+    if (result->err != AN_ERR_MOVED ||
+        result->owner >= g->topology->count[AN_ROLE_SEQUENCER] ||
+        op->hops >= GATE_HOPS_MAX) {
+        return false;
+    }
+    op->hops++;
+    g->counted.moved++;
+    g->owner[op->slot] = (uint16_t)result->owner;
+    gate_submit(g, op);
+    return true;
+}
+
+void
+gate_submit_done(struct gate *g, const struct an_msg *msg)
+{
+    const Anser__Bus__Submitted *submitted = (const Anser__Bus__Submitted *)msg->body;
+    struct gate_batch *batch = gate_batch_take(g, msg->tag);
+    enum an_err err = msg->err;
+    bool moved = false;
+
+    if (batch == NULL) {
+        return;
+    }
+    batch->pipe->flying--;
+    if (err == AN_OK && submitted->n_results != batch->count) {
+        err = AN_ERR_TIMEOUT; /* who knows what it did */
+    }
+    if (err != AN_OK) {
+        fail_all(g, batch, gate_client_err(err));
+        free(batch);
+        return;
+    }
+    for (size_t i = 0; i < batch->count; i++) {
+        const Anser__Bus__Result *result = submitted->results[i];
+        struct gate_op *op = batch->ops[i];
+
+        if (result->err == AN_OK) {
+            result_ok(g, op, result);
+        } else if (result_moved(g, op, result)) {
+            moved = true;
+        } else {
+            gate_op_fail(g, op, gate_client_err(result->err), result->retry_after_ms);
+        }
+    }
+    if (moved) { /* what waits behind them must not overtake them */
+        pipe_resort(g, batch->pipe);
+    }
+    free(batch);
+}
+
+void
+gate_submit_fini(struct gate *g)
+{
+    while (g->pipes != NULL) {
+        struct gate_pipe *pipe = g->pipes;
+        struct gate_op *op;
+
+        while ((op = pipe_pop(pipe)) != NULL) {
+            gate_op_free(g, op);
+        }
+        g->pipes = pipe->next;
+        free(pipe);
+    }
+}
