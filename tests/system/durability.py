@@ -1,6 +1,7 @@
 """What a kill cannot see: the ack leaves only after the disk said yes, and a disk that
 says no is heard by everybody."""
 import os
+import socket
 import subprocess
 
 import shim as recorder
@@ -47,6 +48,39 @@ def send_all(node, numbers, window):
     pipe = Pipeline(alice, answers.__setitem__)
     pipe.run(window, ((n, marked("bob", n)) for n in numbers))
     return answers
+
+
+DISHONEST = """
+import os, socket, sys
+log = os.open("0000000000000001.seg", os.O_WRONLY | os.O_CREAT, 0o600)
+listener = socket.create_server(("127.0.0.1", 0))
+print(listener.getsockname()[1], flush=True)
+client = listener.accept()[0]
+for number, honest in ((1, True), (2, False), (3, True)):
+    record = b"record ANMK" + number.to_bytes(3, "big")
+    os.pwrite(log, record, number * 64)
+    if honest:
+        os.fdatasync(log)
+    client.sendall(b"ack ANMK" + number.to_bytes(3, "big"))
+    if not honest:
+        os.fdatasync(log)
+"""
+
+
+def case_the_recorder_sees_an_early_ack(case):
+    """The instrument itself: a server that acknowledges its second message too early."""
+    watch = recorder.Shim(case)
+    server = subprocess.Popen(["/usr/bin/python3", "-c", DISHONEST], stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, env=dict(os.environ, **watch.env),
+                              cwd=case.dir)
+    case.processes.append(server)
+    client = socket.create_connection(("127.0.0.1", int(server.stdout.readline())))
+    case.sockets.append(client)
+    while client.recv(100):
+        pass
+    assert server.wait(20) == 0, server.stderr.read()
+    early, left = unsynced_sends(watch.events())
+    assert (early, left) == ({2}, {1, 2, 3}), (early, left)
 
 
 def case_no_ack_before_the_sync(case):
