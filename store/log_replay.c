@@ -321,6 +321,21 @@ replay(struct opening *o)
     return AN_OK;
 }
 
+/* The first place in the bytes where a record of position >= expected may begin; len if
+ * there is none. Places are aligned; a place needs a whole header. */
+static size_t
+next_candidate(const uint8_t *bytes, size_t len, uint64_t expected)
+{
+    struct record_head head;
+
+    for (size_t at = 0; at + RECORD_HEADER_LEN <= len; at += RECORD_ALIGN) {
+        if (record_get_head(bytes + at, &head) && head.position >= expected) {
+            return at;
+        }
+    }
+    return len;
+}
+
 /* Is there a whole record of position >= expected at or behind this offset? */
 static enum an_err
 search_segment(struct opening *o, size_t i, uint64_t offset, uint64_t *found)
@@ -331,14 +346,23 @@ search_segment(struct opening *o, size_t i, uint64_t offset, uint64_t *found)
     while (err == AN_OK && offset + RECORD_HEADER_LEN <= o->window.size) {
         const uint8_t *bytes;
         struct record_head head;
-        err = window_get(&o->window, offset, RECORD_HEADER_LEN, &bytes);
-        if (err == AN_OK && record_get_head(bytes, &head) &&
-            head.position >= o->expected) {
-            err = record_at(o, offset, &head, &bytes);
-            if (err == AN_OK && bytes != NULL) {
-                *found = offset;
-                return AN_OK;
-            }
+        uint64_t rest = o->window.size - offset;
+        size_t len = rest < WINDOW_LEN ? (size_t)rest : WINDOW_LEN;
+        err = window_get(&o->window, offset, len, &bytes);
+        if (err != AN_OK) {
+            return err;
+        }
+        size_t at = next_candidate(bytes, len, o->expected);
+        if (at == len) {
+            /* The next step looks again at what was too short for a header. */
+            offset += len == rest ? len : len - RECORD_HEADER_LEN;
+            continue;
+        }
+        offset += at;
+        err = record_at(o, offset, &head, &bytes);
+        if (err == AN_OK && bytes != NULL) {
+            *found = offset;
+            return AN_OK;
         }
         offset += RECORD_ALIGN;
     }
@@ -349,6 +373,12 @@ static enum an_err
 search_higher(struct opening *o)
 {
     for (size_t i = o->tail; i < o->count; i++) {
+        /* A segment is made only when the one before is there: the newest one lost shows
+         * by the spare behind it. */
+        if (o->found[i].number != o->found[o->tail].number + (i - o->tail)) {
+            return refuse(o, AN_ERR_CORRUPT, "%s/%016" PRIx64 ".seg: the file is missing",
+                          o->log->dir, o->found[o->tail].number + (i - o->tail));
+        }
         uint64_t found;
         enum an_err err = search_segment(
             o, i, i == o->tail ? o->tail_offset : SEGMENT_HEADER_LEN, &found);
