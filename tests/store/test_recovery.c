@@ -164,6 +164,26 @@ test_recovery_failed_sync_is_fatal_and_never_answered(void **state)
     assert_true(found == 3 || found == 4);
 }
 
+/* A process is killed between write and sync; its successor finds the record in the page
+ * cache and serves it; only then the power goes. What was read must not vanish. */
+static void
+test_recovery_replayed_record_survives_a_later_power_cut(void **state)
+{
+    struct rig *rig = *state;
+
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        uint64_t n = model_check(rig);
+        files_sim_fail(rig->sim, FILES_SIM_SYNC_FAILS, ".seg", 1);
+        assert_int_equal(put_model(rig, n + 1), RIG_NO_ANSWER);
+        rig_close(rig);
+        assert_int_equal(rig_open(rig), AN_OK);
+        assert_int_equal(model_check(rig), n + 1);
+        rig_crash(rig, seed);
+        assert_int_equal(rig_open(rig), AN_OK);
+        assert_int_equal(model_check(rig), n + 1);
+    }
+}
+
 static void
 refused_write_leaves_nothing(struct rig *rig, enum files_sim_fault fault, int want)
 {
@@ -247,6 +267,28 @@ test_recovery_segments_are_recycled(void **state)
     }
     assert_int_equal(rig_stats(rig).log_segments, 1);
     assert_int_equal(rig_stats(rig).log_bytes, 0);
+}
+
+/* Records of one length: in a recycled segment an old record begins exactly where the new
+ * ones end, whole and with a good checksum. Only its position says that it is old. */
+static void
+test_recovery_old_records_of_a_recycled_segment_stay_dead(void **state)
+{
+    struct rig *rig = *state;
+    char value[16];
+
+    for (unsigned i = 0; i < 3000; i++) {
+        snprintf(value, sizeof value, "%08u", i);
+        assert_int_equal(rig_put(rig, "a", value), AN_OK);
+        if (i % 50 == 0) {
+            engine_apply_now(rig->engine);
+        }
+        if (i % 97 == 0) {
+            rig_crash(rig, i);
+            assert_int_equal(rig_open(rig), AN_OK);
+            assert_string_equal(rig_query(rig, "a", NULL, 1, false) + 2, value);
+        }
+    }
 }
 
 /* Offsets of the records of segment 1, and its end. */
@@ -475,6 +517,8 @@ main(void)
         T(test_recovery_reopened_engine_has_everything),
         T(test_recovery_power_cut_at_every_operation),
         T(test_recovery_failed_sync_is_fatal_and_never_answered),
+        T(test_recovery_replayed_record_survives_a_later_power_cut),
+        T(test_recovery_old_records_of_a_recycled_segment_stay_dead),
         T(test_recovery_disk_full_in_a_write_leaves_nothing),
         T(test_recovery_write_error_leaves_nothing),
         T(test_recovery_full_disk_refuses_and_works_again_with_room),
