@@ -383,9 +383,9 @@ seek_below(struct generation_cursor *cursor, struct engine_blob key)
         /* That is its key's oldest version; go up to the newest one seen by the view. */
         key = node_key(last);
         struct place place = place_of(key, cursor->view.version);
-        const struct generation_node *seen = next_of(find_before(g, &place, NULL), 0);
-        if (seen != NULL && key_compare(seen, &place) == 0) {
-            cursor->node = seen;
+        /* Between the search and this load a still newer version may have come in. */
+        skip_unseen(cursor, next_of(find_before(g, &place, NULL), 0));
+        if (cursor->node != NULL && key_compare(cursor->node, &place) == 0) {
             return;
         }
         /* Every version of it is younger than the view: below it, then. */
