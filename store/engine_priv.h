@@ -59,7 +59,9 @@ struct engine {
     struct engine_stats stats;
 };
 
+/* Of all generations together. */
 size_t overlay_rows(const struct engine *engine);
+/* Memory of all generations together. */
 size_t overlay_bytes(const struct engine *engine);
 /* The views of all generations, newest first; returns how many. Takes no references. */
 size_t overlay_views(struct engine *engine, struct generation_view out[MERGE_VIEWS_MAX]);

@@ -71,6 +71,7 @@ void *sim_need(void *memory);
 /* The next number of a seeded sequence. */
 uint64_t sim_draw(uint64_t *random);
 
+/* Makes *to a copy; its old content goes. */
 void sim_bytes_copy(struct bytes *to, const struct bytes *from);
 
 /* NULL if there is no such name. */
@@ -83,6 +84,7 @@ void sim_names_apply(struct names *names, const struct name_change *change);
 void sim_name_changed(struct files_sim *sim, const char *from, const char *to,
                       struct node *node);
 
+/* An empty file without a name; the disk owns it. */
 struct node *sim_node_create(struct files_sim *sim);
 /* Changes the content as it is now and remembers it. data NULL: a new length. */
 void sim_node_change(struct node *node, uint64_t offset, const void *data, uint64_t len);

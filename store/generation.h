@@ -36,6 +36,7 @@ void generation_commit(struct generation *generation, uint64_t position);
 /* Gives back what was reserved and prepared. */
 void generation_rollback(struct generation *generation);
 
+/* Rows linked, each version of a key counted. */
 size_t generation_rows(const struct generation *generation);
 /* Memory its rows take. */
 size_t generation_bytes(const struct generation *generation);

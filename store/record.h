@@ -71,6 +71,7 @@ bool record_get_head(const uint8_t *buf, struct record_head *out);
 bool record_crc_valid(const uint8_t *buf, const struct record_head *head,
                       const uint8_t salt[STORE_SALT_LEN]);
 
+/* The block every segment begins with. */
 void segment_put_header(uint8_t out[SEGMENT_HEADER_LEN],
                         const uint8_t salt[STORE_SALT_LEN]);
 /* AN_ERR_CORRUPT if it is not a segment's header, AN_ERR_CONFIG if another store's or
