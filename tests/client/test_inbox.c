@@ -228,7 +228,7 @@ static int
 make_folder(void **state)
 {
     (void)state;
-    (void)strcpy(folder + sizeof(folder) - 7, "XXXXXX");
+    memcpy(folder + sizeof(folder) - 7, "XXXXXX", 7);
     assert_non_null(mkdtemp(folder));
     (void)snprintf(cursor_path, sizeof(cursor_path), "%s/cursor", folder);
     return 0;
