@@ -76,6 +76,17 @@
                            */
 #define AN_LMDB_MAP_BYTES (64ull * 1024u * 1024u * 1024u) /* address space, not disk */
 #define AN_STORE_READERS  2u /* reader threads of one store */
+#define AN_STORE_WRITES_MAX                                                              \
+    256u /* writes waiting at a store; beyond: BUSY (16 each of 16 sequencers) */
+#define AN_STORE_READS_MAX 256u /* read requests at a store; beyond: BUSY */
+#define AN_STORE_BATCH_BYTES_MAX                                                         \
+    (2u * 1024u * 1024u) /* rows of a log record, plus one request: ~5 ms of disk */
+#define AN_STORE_BATCH_ROWS_MAX 16384u /* the same, for small rows */
+#define AN_STORE_HEADS_MAX                                                               \
+    65536u /* conversation heads, and as many inbox heads, in memory */
+#define AN_RETENTION_SLOTS  16u   /* looked at a second: once a minute around */
+#define AN_RETENTION_ROWS   64u   /* deleted of each in one log record */
+#define AN_REGISTER_LEN_MAX 4096u /* value of a durable register */
 
 /* Placement. */
 #define AN_SLOTS 1024u /* stored: every key begins with its slot; never change it */
