@@ -1,0 +1,581 @@
+/* One Append at a time per store. Numbers are given when a batch is put together, never
+ * earlier, so a batch always continues what is on disk, and one that is refused leaves
+ * nothing to take back but its own numbers. */
+#include "actors/sequencer/sequencer_priv.h"
+#include <assert.h>
+#include <inttypes.h>
+#include <string.h>
+
+/* ------------------------------------------------------------------ collecting */
+
+struct collected {
+    uint32_t count;
+    size_t bytes;
+};
+
+static struct seq_item *
+next_item(struct seq *s, struct collected *c, uint16_t slot)
+{
+    struct seq_item *item = &s->scratch->items[c->count++];
+
+    *item = (struct seq_item){.slot = slot};
+    c->bytes += SEQ_COMMAND_COST;
+    return item;
+}
+
+static void
+collect_positions(struct seq *s, struct seq_link *link, struct collected *c,
+                  struct an_now now, struct an_outbox *out)
+{
+    while (link->dirty != NULL && c->count < SEQ_POSITIONS_PER_BATCH) {
+        struct seq_position *p = link->dirty;
+
+        /* Still marked: judging must not put it on the list again. */
+        if (p->conv != NULL && p->pending > p->conv->head) {
+            seq_position_judge(s, p, now, out);
+        }
+        link->dirty = p->next;
+        p->dirty = false;
+        if (p->waiting.head != NULL && p->pending > p->durable) {
+            p->inflight = p->pending;
+            p->flying = true;
+            next_item(s, c, p->slot)->position = p;
+        }
+    }
+    link->dirty_due_mono_ms = now.mono_ms;
+    if (link->dirty == NULL) {
+        link->dirty_tail = &link->dirty;
+        link->dirty_due_mono_ms = UINT64_MAX;
+    }
+}
+
+static void
+event_order(const struct seq_cmd *cmd, struct an_outbox *out)
+{
+    const Anser__Bus__SendCommand *send = cmd->in->send;
+    char id[2 * AN_CLIENT_MSG_ID_LEN + 1];
+
+    if (out->watched) {
+        sodium_bin2hex(id, sizeof(id), send->client_msg_id.data, AN_CLIENT_MSG_ID_LEN);
+        an_out_event(out, "message.order",
+                     "{\"trace\":\"%016" PRIx64 "\",\"client_msg_id\":\"%s\","
+                     "\"message_id\":\"%" PRIu64 "\",\"slot\":%u,\"seq\":\"%" PRIu64
+                     "\"}",
+                     cmd->in->trace, id, cmd->message_id, (unsigned)cmd->slot, cmd->seq);
+    }
+}
+
+static void
+number(struct seq *s, struct seq_cmd *cmd, struct an_now now, struct an_outbox *out)
+{
+    struct seq_conv *conv = cmd->conv;
+    bool taken = seq_ids_take(&s->ids, now, &cmd->message_id);
+
+    assert(taken);
+    if (now.wall_ms > conv->last_time_ms) {
+        conv->last_time_ms = now.wall_ms;
+    }
+    cmd->time_ms = conv->last_time_ms;
+    cmd->seq = ++conv->assigned;
+    event_order(cmd, out);
+}
+
+/* false: no ids; the send stays at the head of the list. */
+static bool
+collect_send(struct seq *s, struct seq_link *link, struct collected *c, struct an_now now,
+             struct an_outbox *out)
+{
+    struct seq_cmd *cmd = link->ready.head;
+
+    if (an_msg_expired(cmd->submit->msg, now)) {
+        seq_list_pop(&link->ready);
+        seq_finish(s, cmd, AN_ERR_EXPIRED, now, out);
+        return true;
+    }
+    if (!seq_send_follows(s, cmd)) {
+        seq_list_pop(&link->ready);
+        seq_finish(s, cmd, AN_ERR_ORDER, now, out);
+        return true;
+    }
+    s->ids_wanted = true;
+    if (!seq_ids_any(&s->ids, now)) {
+        s->m.id_waits++;
+        return false;
+    }
+    seq_list_pop(&link->ready);
+    number(s, cmd, now, out);
+    next_item(s, c, cmd->slot)->cmd = cmd;
+    c->bytes += cmd->in->send->body.len;
+    return true;
+}
+
+static void
+collect_commands(struct seq *s, struct seq_link *link, struct collected *c,
+                 struct an_now now, struct an_outbox *out)
+{
+    while (link->ready.head != NULL && c->count < AN_BATCH_ITEMS_MAX &&
+           c->bytes < AN_BATCH_BYTES_MAX) {
+        struct seq_cmd *cmd = link->ready.head;
+
+        if (cmd->in->what_case == ANSER__BUS__COMMAND__WHAT_SEND) {
+            if (!collect_send(s, link, c, now, out)) {
+                return;
+            }
+        } else {
+            seq_list_pop(&link->ready);
+            next_item(s, c, cmd->slot)->cmd = cmd;
+        }
+    }
+}
+
+/* ------------------------------------------------------------------ packing */
+
+static void
+fill_message(Anser__Bus__Entry *entry, Anser__Bus__MessageEntry *m, struct seq_cmd *cmd)
+{
+    const Anser__Bus__SendCommand *send = cmd->in->send;
+
+    anser__bus__message_entry__init(m);
+    entry->what_case = ANSER__BUS__ENTRY__WHAT_MESSAGE;
+    entry->message = m;
+    m->conversation = (ProtobufCBinaryData){AN_CONV_LEN, cmd->conv->key.bytes};
+    m->seq = cmd->seq;
+    m->message_id = cmd->message_id;
+    m->time_ms = cmd->time_ms;
+    m->sender = send->sender;
+    m->recipient = send->recipient;
+    m->from = send->from;
+    m->to = send->to;
+    m->device = send->device;
+    m->client_msg_id = send->client_msg_id;
+    m->type = send->type;
+    m->body = send->body;
+    m->body_hash = (ProtobufCBinaryData){SEQ_HASH_LEN, cmd->body_hash};
+}
+
+static void
+fill_device(Anser__Bus__Entry *entry, Anser__Bus__DeviceEntry *d,
+            const struct seq_position *p, struct an_now now)
+{
+    anser__bus__device_entry__init(d);
+    entry->what_case = ANSER__BUS__ENTRY__WHAT_DEVICE;
+    entry->device = d;
+    d->user = p->device->user;
+    d->device = (ProtobufCBinaryData){p->device->name_len, p->device->name};
+    d->cursor = p->inflight;
+    d->confirmed_ms = now.wall_ms;
+}
+
+static void
+fill_delivered(Anser__Bus__Entry *entry, Anser__Bus__DeliveredEntry *d,
+               const struct seq_position *p)
+{
+    struct seq_conv *conv = p->conv;
+    uint64_t peer = conv->users[p->member ^ 1];
+
+    anser__bus__delivered_entry__init(d);
+    entry->what_case = ANSER__BUS__ENTRY__WHAT_DELIVERED;
+    entry->delivered = d;
+    d->conversation = (ProtobufCBinaryData){AN_CONV_LEN, conv->key.bytes};
+    d->member = conv->users[p->member];
+    d->seq = p->inflight;
+    d->member_name =
+        (ProtobufCBinaryData){conv->name_lens[p->member], conv->names[p->member]};
+    d->peer = peer == d->member ? 0 : peer;
+}
+
+static void
+fill_account(Anser__Bus__Entry *entry, union seq_body *body, const struct seq_cmd *cmd,
+             struct an_now now)
+{
+    if (cmd->in->what_case == ANSER__BUS__COMMAND__WHAT_CREATE_USER) {
+        anser__bus__user_entry__init(&body->user);
+        entry->what_case = ANSER__BUS__ENTRY__WHAT_USER;
+        entry->user = &body->user;
+        body->user.user = cmd->in->create_user->user;
+        body->user.app = cmd->in->create_user->app;
+        body->user.name = cmd->in->create_user->name;
+        body->user.created_ms = now.wall_ms;
+    } else {
+        anser__bus__directory_entry__init(&body->directory);
+        entry->what_case = ANSER__BUS__ENTRY__WHAT_DIRECTORY;
+        entry->directory = &body->directory;
+        body->directory.app = cmd->in->put_directory->app;
+        body->directory.name = cmd->in->put_directory->name;
+        body->directory.user = cmd->in->put_directory->user;
+    }
+}
+
+static void
+fill_entry(Anser__Bus__Entry *entry, union seq_body *body, const struct seq_item *item,
+           struct an_now now)
+{
+    anser__bus__entry__init(entry);
+    if (item->position != NULL) {
+        if (item->position->device != NULL) {
+            fill_device(entry, &body->device, item->position, now);
+        } else {
+            fill_delivered(entry, &body->delivered, item->position);
+        }
+        return;
+    }
+    entry->trace = item->cmd->in->trace;
+    if (item->cmd->in->what_case == ANSER__BUS__COMMAND__WHAT_SEND) {
+        fill_message(entry, &body->message, item->cmd);
+    } else {
+        fill_account(entry, body, item->cmd, now);
+    }
+}
+
+/* Puts the collected items into the link, slot by slot, each slot's in their order. */
+static void
+group(struct seq *s, struct seq_link *link, uint32_t count)
+{
+    struct seq_scratch *x = s->scratch;
+    uint32_t start = 0;
+
+    x->batch++;
+    link->group_count = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        uint16_t slot = x->items[i].slot;
+
+        if (x->group_batch[slot] != x->batch) {
+            x->group_batch[slot] = x->batch;
+            x->group_of[slot] = link->group_count;
+            link->groups[link->group_count++] = (struct seq_group){.slot = slot};
+        }
+        link->groups[x->group_of[slot]].count++;
+    }
+    for (uint32_t g = 0; g < link->group_count; g++) {
+        link->groups[g].start = start;
+        start += link->groups[g].count;
+        link->groups[g].count = 0;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        struct seq_group *g = &link->groups[x->group_of[x->items[i].slot]];
+
+        link->items[g->start + g->count++] = x->items[i];
+    }
+}
+
+static void
+send_append(struct seq *s, struct seq_link *link, uint32_t count, struct an_now now,
+            struct an_outbox *out)
+{
+    struct seq_scratch *x = s->scratch;
+    Anser__Bus__Append append = ANSER__BUS__APPEND__INIT;
+    struct an_addr store = {AN_ROLE_STORE, link->index};
+
+    group(s, link, count);
+    for (uint32_t i = 0; i < count; i++) {
+        fill_entry(&x->entries[i], &x->bodies[i], &link->items[i], now);
+        x->entry_list[i] = &x->entries[i];
+    }
+    for (uint32_t g = 0; g < link->group_count; g++) {
+        Anser__Bus__AppendSlot *slot = &x->slots[g];
+
+        anser__bus__append_slot__init(slot);
+        slot->slot = link->groups[g].slot;
+        slot->epoch = s->slots[link->groups[g].slot].epoch;
+        slot->entries = &x->entry_list[link->groups[g].start];
+        slot->n_entries = link->groups[g].count;
+        x->slot_list[g] = slot;
+    }
+    append.slots = x->slot_list;
+    append.n_slots = link->group_count;
+    link->flying = true;
+    s->m.appends++;
+    s->m.append_items += count;
+    an_out_ask(out, store, AN_KIND_APPEND, &append.base, AN_ASK_MS,
+               seq_tag(SEQ_TAG_APPEND, link->index), 0);
+}
+
+void
+seq_batch_act(struct seq *s, struct seq_link *link, struct an_now now,
+              struct an_outbox *out)
+{
+    struct collected c = {0};
+
+    if (link->flying) {
+        return;
+    }
+    if (link->ready.head == NULL && now.mono_ms < link->dirty_due_mono_ms) {
+        if (link->dirty != NULL && !link->dirty_timer) {
+            link->dirty_timer = true;
+            an_out_timer(out, link->dirty_due_mono_ms,
+                         seq_tag(SEQ_TAG_POSITIONS, link->index));
+        }
+        return;
+    }
+    collect_positions(s, link, &c, now, out);
+    collect_commands(s, link, &c, now, out);
+    if (c.count > 0) {
+        send_append(s, link, c.count, now, out);
+    }
+}
+
+/* ------------------------------------------------------------------ the answer */
+
+static void
+message_stored(struct seq *s, struct seq_cmd *cmd, uint64_t inbox_seq)
+{
+    const Anser__Bus__SendCommand *send = cmd->in->send;
+    struct seq_dedupe_row *row = cmd->row;
+    struct seq_device *device =
+        seq_devices_find(&s->devices, send->sender, send->device.data, send->device.len);
+
+    s->m.messages++;
+    cmd->inbox_seq = inbox_seq;
+    cmd->conv->head = cmd->seq;
+    seq_conv_learn_names(cmd->conv, send);
+    row->seq = cmd->seq;
+    row->message_id = cmd->message_id;
+    row->time_ms = cmd->time_ms;
+    row->inbox_seq = inbox_seq;
+    row->cmd = NULL;
+    cmd->row = NULL;
+    if (device != NULL && inbox_seq > device->head) {
+        device->head = inbox_seq;
+    }
+}
+
+static void
+group_stored(struct seq *s, struct seq_link *link, const struct seq_group *g,
+             const Anser__Bus__AppendedSlot *answer, struct an_now now,
+             struct an_outbox *out)
+{
+    for (uint32_t i = 0; i < g->count; i++) {
+        struct seq_item *item = &link->items[g->start + i];
+
+        if (item->position != NULL) {
+            seq_position_stored(s, item->position, AN_OK, now, out);
+            continue;
+        }
+        if (item->cmd->in->what_case == ANSER__BUS__COMMAND__WHAT_SEND) {
+            message_stored(s, item->cmd,
+                           i < answer->n_inbox_seqs ? answer->inbox_seqs[i] : 0);
+        }
+        seq_finish(s, item->cmd, AN_OK, now, out);
+    }
+}
+
+/* Nothing of the group was written. Takes its numbers back. */
+static void
+unnumber(struct seq_cmd *cmd)
+{
+    if (cmd->in->what_case == ANSER__BUS__COMMAND__WHAT_SEND) {
+        cmd->conv->assigned = cmd->conv->head;
+        cmd->seq = cmd->message_id = cmd->time_ms = 0;
+    }
+}
+
+static void
+group_refused(struct seq *s, struct seq_link *link, const struct seq_group *g,
+              enum an_err err, struct an_now now, struct an_outbox *out)
+{
+    for (uint32_t i = 0; i < g->count; i++) {
+        struct seq_item *item = &link->items[g->start + i];
+
+        if (item->position != NULL) {
+            seq_position_stored(s, item->position, err, now, out);
+        } else {
+            unnumber(item->cmd);
+            seq_finish(s, item->cmd, err, now, out);
+        }
+    }
+}
+
+/* The group's commands will be run from the beginning. Those of a position stay with it:
+ * the evacuation that follows finds them there. */
+static void
+group_again(struct seq *s, struct seq_link *link, const struct seq_group *g,
+            uint8_t flags, struct seq_list *to)
+{
+    for (uint32_t i = 0; i < g->count; i++) {
+        struct seq_item *item = &link->items[g->start + i];
+
+        if (item->position != NULL) {
+            item->position->flying = false;
+            for (struct seq_cmd *c = item->position->waiting.head; c != NULL;
+                 c = c->next) {
+                c->attempts++;
+            }
+            continue;
+        }
+        unnumber(item->cmd);
+        item->cmd->flags |= flags;
+        item->cmd->attempts++;
+        seq_detach(s, item->cmd);
+        seq_list_push(to, item->cmd);
+    }
+}
+
+static const Anser__Bus__AppendedSlot *
+answer_of(const Anser__Bus__Appended *done, uint32_t hint, uint16_t slot)
+{
+    if (hint < done->n_slots && done->slots[hint]->slot == slot) {
+        return done->slots[hint];
+    }
+    for (size_t i = 0; i < done->n_slots; i++) {
+        if (done->slots[i]->slot == slot) {
+            return done->slots[i];
+        }
+    }
+    return NULL;
+}
+
+static bool
+answer_whole(const struct seq_link *link, const Anser__Bus__Appended *done)
+{
+    for (uint32_t g = 0; g < link->group_count; g++) {
+        if (answer_of(done, g, link->groups[g].slot) == NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* What the groups of one answer leave to do. */
+struct aftermath {
+    bool slots[AN_SLOTS]; /* to be evacuated */
+    bool any;
+    bool recover; /* a stray claim of our own fenced us */
+    struct seq_list again;
+};
+
+static void
+fenced(struct seq *s, const struct seq_group *g, const Anser__Bus__AppendedSlot *answer,
+       struct aftermath *after, struct an_outbox *out)
+{
+    struct seq_slot *slot = &s->slots[g->slot];
+
+    if (answer->owner == s->index && slot->stray) {
+        slot->stray = false;
+        after->recover = true;
+        return;
+    }
+    s->m.fenced++;
+    slot->state = SEQ_SLOT_LOST;
+    slot->owner = (uint16_t)answer->owner;
+    an_out_log(out, AN_LOG_WARN, 0, "slot lost slot=%u owner=sequencer/%u epoch=%" PRIu64,
+               (unsigned)g->slot, (unsigned)answer->owner, answer->epoch);
+}
+
+static void
+group_answered(struct seq *s, struct seq_link *link, const struct seq_group *g,
+               const Anser__Bus__AppendedSlot *answer, struct aftermath *after,
+               struct an_now now, struct an_outbox *out)
+{
+    enum an_err err =
+        an_err_known(answer->err) ? (enum an_err)answer->err : AN_ERR_INTERNAL;
+
+    if (err == AN_OK) {
+        group_stored(s, link, g, answer, now, out);
+        return;
+    }
+    if (err != AN_ERR_FENCED && err != AN_ERR_GAP) {
+        group_refused(s, link, g, err, now, out);
+        return;
+    }
+    after->slots[g->slot] = true;
+    after->any = true;
+    if (err == AN_ERR_FENCED) {
+        fenced(s, g, answer, after, out);
+    } else {
+        s->m.gaps++;
+        an_out_log(out, AN_LOG_ERROR, 0, "gap slot=%u head=%" PRIu64, (unsigned)g->slot,
+                   answer->head);
+    }
+    group_again(s, link, g, 0, &after->again);
+}
+
+/* Runs what a GAP or a FENCED left; what has been tried too often is our fault. */
+static void
+run_again(struct seq *s, struct seq_list *list, struct an_now now, struct an_outbox *out)
+{
+    struct seq_list rest = {.head = NULL};
+    struct seq_cmd *cmd;
+
+    seq_list_init(&rest);
+    seq_list_move(&rest, list);
+    while ((cmd = seq_list_pop(&rest)) != NULL) {
+        if (cmd->attempts >= SEQ_ATTEMPTS_MAX) {
+            seq_finish(s, cmd, AN_ERR_INTERNAL, now, out);
+        } else {
+            seq_run(s, cmd, now, out);
+        }
+    }
+}
+
+/* Was the whole Append surely not carried out? */
+static bool
+definite(enum an_err err)
+{
+    switch (an_err_category(err)) {
+    case AN_CAT_BUSY:
+        return err != AN_ERR_TIMEOUT && err != AN_ERR_CONNECTION;
+    case AN_CAT_INVALID:
+        return true;
+    case AN_CAT_OK:
+    case AN_CAT_AUTH:
+    case AN_CAT_PERMISSION:
+    case AN_CAT_NOT_FOUND:
+    case AN_CAT_CONFLICT:
+    case AN_CAT_INTERNAL:
+        return err == AN_ERR_ENVELOPE;
+    }
+    return false;
+}
+
+static void
+outcome_unknown(struct seq *s, struct seq_link *link, enum an_err err,
+                struct an_outbox *out)
+{
+    struct seq_list first;
+
+    s->m.unknown++;
+    an_out_log(out, AN_LOG_WARN, 0, "append outcome unknown store=%u err=%s",
+               (unsigned)link->index, an_err_name(err));
+    seq_list_init(&first);
+    for (uint32_t g = 0; g < link->group_count; g++) {
+        group_again(s, link, &link->groups[g], SEQ_CMD_UNKNOWN, &first);
+    }
+    seq_recover(s, link, &first, out);
+}
+
+void
+seq_batch_answered(struct seq *s, struct seq_link *link, const struct an_msg *msg,
+                   struct an_now now, struct an_outbox *out)
+{
+    const Anser__Bus__Appended *done = (const Anser__Bus__Appended *)msg->body;
+    struct aftermath after = {.any = false};
+
+    assert(link->flying);
+    link->flying = false;
+    if (msg->err != AN_OK) {
+        s->m.append_errors++;
+        if (!definite(msg->err)) {
+            outcome_unknown(s, link, msg->err, out);
+            return;
+        }
+        for (uint32_t g = 0; g < link->group_count; g++) {
+            group_refused(s, link, &link->groups[g], msg->err, now, out);
+        }
+        return;
+    }
+    if (!answer_whole(link, done)) {
+        outcome_unknown(s, link, AN_ERR_INTERNAL, out);
+        return;
+    }
+    seq_list_init(&after.again);
+    for (uint32_t g = 0; g < link->group_count; g++) {
+        group_answered(s, link, &link->groups[g],
+                       answer_of(done, g, link->groups[g].slot), &after, now, out);
+    }
+    if (after.recover) {
+        seq_recover(s, link, &after.again, out);
+    } else if (after.any) {
+        seq_evacuate(s, link, after.slots, &after.again);
+        run_again(s, &after.again, now, out);
+    }
+}

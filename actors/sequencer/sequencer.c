@@ -1,0 +1,667 @@
+/* The sequencer's front: takes Submits apart, hands each command to its rules, and puts
+ * the answers together. */
+#include "actors/sequencer/sequencer_priv.h"
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ------------------------------------------------------------------ commands */
+
+/* X(COMMAND, check, run) */
+#define SEQ_COMMANDS(X)                                                                  \
+    X(SEND, seq_send_check, seq_send_run)                                                \
+    X(CONFIRM, seq_confirm_check, seq_confirm_run)                                       \
+    X(DELIVERED, seq_delivered_check, seq_delivered_run)                                 \
+    X(CREATE_USER, seq_create_user_check, seq_account_run)                               \
+    X(PUT_DIRECTORY, seq_put_directory_check, seq_account_run)
+
+static const struct {
+    enum an_err (*check)(const Anser__Bus__Command *in);
+    void (*run)(struct seq *s, struct seq_cmd *cmd, struct an_now now,
+                struct an_outbox *out);
+} commands[] = {
+#define SEQ_COMMAND_ROW(command, check, run)                                             \
+    [ANSER__BUS__COMMAND__WHAT_##command] = {check, run},
+    SEQ_COMMANDS(SEQ_COMMAND_ROW)};
+
+static uint32_t
+retry_after(enum an_err err)
+{
+    if (err == AN_ERR_BUSY) {
+        return SEQ_RETRY_BUSY_MS;
+    }
+    return err == AN_ERR_UNAVAILABLE || err == AN_ERR_TIMEOUT ||
+                   err == AN_ERR_DISK_FULL || err == AN_ERR_NOT_MINE
+               ? SEQ_RETRY_UNAVAILABLE_MS
+               : 0;
+}
+
+static void
+submit_hold(struct seq *s, struct seq_submit *submit, struct an_msg *msg)
+{
+    submit->msg = an_msg_hold(msg);
+    submit->older = NULL;
+    submit->newer = s->submits;
+    if (s->submits != NULL) {
+        s->submits->older = submit;
+    }
+    s->submits = submit;
+}
+
+static void
+submit_release(struct seq *s, struct seq_submit *submit)
+{
+    if (submit->newer != NULL) {
+        submit->newer->older = submit->older;
+    }
+    if (submit->older != NULL) {
+        submit->older->newer = submit->newer;
+    } else {
+        s->submits = submit->newer;
+    }
+    an_msg_release(submit->msg);
+}
+
+/* Answers and lets go of the Submit: its commands are gone afterwards. */
+static void
+answer(struct seq *s, struct seq_submit *submit, struct an_outbox *out)
+{
+    Anser__Bus__Submitted done = ANSER__BUS__SUBMITTED__INIT;
+    struct seq_scratch *x = s->scratch;
+
+    for (uint32_t i = 0; i < submit->count; i++) {
+        const struct seq_cmd *cmd = &submit->cmds[i];
+        Anser__Bus__Result *r = &x->results[i];
+
+        anser__bus__result__init(r);
+        r->err = cmd->err;
+        r->retry_after_ms = retry_after(cmd->err);
+        r->owner = cmd->owner;
+        r->user = cmd->user;
+        if (cmd->err == AN_OK) {
+            r->seq = cmd->seq;
+            r->message_id = cmd->message_id;
+            r->time_ms = cmd->time_ms;
+            r->inbox_seq = cmd->inbox_seq;
+        }
+        x->result_list[i] = r;
+    }
+    done.results = x->result_list;
+    done.n_results = submit->count;
+    an_out_answer(out, submit->msg, AN_OK, &done.base);
+    submit_release(s, submit);
+}
+
+static void
+count_finished(struct seq *s, const struct seq_cmd *cmd)
+{
+    if (cmd->err != AN_OK && cmd->err != AN_ERR_USER_EXISTS) {
+        s->m.refused++;
+        return;
+    }
+    switch (cmd->in->what_case) {
+    case ANSER__BUS__COMMAND__WHAT_CONFIRM:
+    case ANSER__BUS__COMMAND__WHAT_DELIVERED:
+        s->m.confirms++;
+        break;
+    case ANSER__BUS__COMMAND__WHAT_CREATE_USER:
+    case ANSER__BUS__COMMAND__WHAT_PUT_DIRECTORY:
+        s->m.accounts++;
+        break;
+    default:
+        break;
+    }
+}
+
+static void
+finish_one(struct seq *s, struct seq_cmd *cmd, enum an_err err, struct an_outbox *out)
+{
+    struct seq_submit *submit = cmd->submit;
+
+    assert(!cmd->finished);
+    cmd->finished = true;
+    cmd->err = err;
+    count_finished(s, cmd);
+    if (cmd->row != NULL) {
+        seq_dedupe_remove(&s->dedupe, cmd->row); /* it came to nothing */
+        cmd->row = NULL;
+    }
+    if (cmd->conv != NULL) {
+        assert(cmd->conv->refs > 0);
+        cmd->conv->refs--;
+        cmd->conv = NULL;
+    }
+    s->m.pending--;
+    s->m.pending_bytes -= cmd->cost;
+    if (--submit->left == 0) {
+        answer(s, submit, out);
+    }
+}
+
+void
+seq_finish(struct seq *s, struct seq_cmd *cmd, enum an_err err, struct an_now now,
+           struct an_outbox *out)
+{
+    bool account = cmd->in->what_case == ANSER__BUS__COMMAND__WHAT_CREATE_USER ||
+                   cmd->in->what_case == ANSER__BUS__COMMAND__WHAT_PUT_DIRECTORY;
+    struct seq_list behind = {.head = NULL};
+    struct seq_cmd first, *next;
+
+    seq_list_init(&behind);
+    if (account) {
+        seq_account_leave(s, cmd, &behind);
+        finish_one(s, cmd, err, out);
+        seq_run_all(s, &behind, now, out);
+        return;
+    }
+    if (cmd->followers.head == NULL) {
+        finish_one(s, cmd, err, out);
+        return;
+    }
+    seq_list_move(&behind, &cmd->followers);
+    first = *cmd;
+    finish_one(s, cmd, err, out);
+    while ((next = seq_list_pop(&behind)) != NULL) {
+        next->seq = first.seq;
+        next->message_id = first.message_id;
+        next->time_ms = first.time_ms;
+        next->inbox_seq = first.inbox_seq;
+        next->owner = first.owner;
+        finish_one(s, next, err, out);
+    }
+}
+
+void
+seq_finish_all(struct seq *s, struct seq_list *list, enum an_err err, struct an_now now,
+               struct an_outbox *out)
+{
+    struct seq_list rest = {.head = NULL};
+    struct seq_cmd *cmd;
+
+    seq_list_init(&rest);
+    seq_list_move(&rest, list);
+    while ((cmd = seq_list_pop(&rest)) != NULL) {
+        seq_finish(s, cmd, err, now, out);
+    }
+}
+
+void
+seq_run(struct seq *s, struct seq_cmd *cmd, struct an_now now, struct an_outbox *out)
+{
+    struct seq_slot *slot = &s->slots[cmd->slot];
+
+    switch (slot->state) {
+    case SEQ_SLOT_FOREIGN:
+    case SEQ_SLOT_LOST:
+        cmd->owner = slot->owner;
+        seq_finish(s, cmd, AN_ERR_MOVED, now, out);
+        return;
+    case SEQ_SLOT_CLAIMING:
+        if (slot->err != AN_OK) {
+            seq_finish(s, cmd, slot->err, now, out);
+        } else {
+            seq_list_push(&seq_link_of(s, cmd->slot)->waiting, cmd);
+        }
+        return;
+    case SEQ_SLOT_OWNED:
+        commands[cmd->in->what_case].run(s, cmd, now, out);
+        return;
+    }
+}
+
+void
+seq_run_all(struct seq *s, struct seq_list *list, struct an_now now,
+            struct an_outbox *out)
+{
+    struct seq_list rest = {.head = NULL};
+    struct seq_cmd *cmd;
+
+    seq_list_init(&rest);
+    seq_list_move(&rest, list);
+    while ((cmd = seq_list_pop(&rest)) != NULL) {
+        seq_run(s, cmd, now, out);
+    }
+}
+
+/* ------------------------------------------------------------------ Submit */
+
+static enum an_err
+admit(struct seq *s, struct seq_cmd *cmd)
+{
+    const Anser__Bus__Command *in = cmd->in;
+    uint64_t cost = SEQ_COMMAND_COST;
+    enum an_err err;
+
+    if (in->what_case == ANSER__BUS__COMMAND__WHAT__NOT_SET || in->slot >= AN_SLOTS) {
+        return AN_ERR_ARGUMENT;
+    }
+    cmd->slot = (uint16_t)in->slot;
+    err = commands[in->what_case].check(in);
+    if (err != AN_OK) {
+        return err;
+    }
+    if (in->what_case == ANSER__BUS__COMMAND__WHAT_SEND) {
+        cost += in->send->body.len;
+    }
+    if (s->m.pending_bytes + cost > s->pending_bytes_max) {
+        s->m.busy++;
+        return AN_ERR_BUSY;
+    }
+    cmd->cost = (uint32_t)cost;
+    s->m.pending_bytes += cost;
+    return AN_OK;
+}
+
+static void
+refuse(struct seq *s, struct an_msg *msg, enum an_err err, struct an_outbox *out)
+{
+    s->m.refused++;
+    an_out_answer(out, msg, err, NULL);
+}
+
+static void
+on_submit(struct seq *s, struct an_msg *msg, struct an_now now, struct an_outbox *out)
+{
+    const Anser__Bus__Submit *in = (const Anser__Bus__Submit *)msg->body;
+    uint32_t count = (uint32_t)in->n_commands;
+    struct seq_submit *submit;
+
+    if (s->stopping || an_msg_expired(msg, now) || count == 0 ||
+        in->n_commands > AN_BATCH_ITEMS_MAX) {
+        refuse(s, msg,
+               s->stopping                ? AN_ERR_SHUTTING_DOWN
+               : an_msg_expired(msg, now) ? AN_ERR_EXPIRED
+                                          : AN_ERR_ARGUMENT,
+               out);
+        return;
+    }
+    submit = an_arena_calloc(&msg->arena, 1, sizeof(*submit));
+    if (submit != NULL) {
+        submit->cmds = an_arena_calloc(&msg->arena, count, sizeof(*submit->cmds));
+    }
+    if (submit == NULL || submit->cmds == NULL) {
+        refuse(s, msg, AN_ERR_BUSY, out);
+        return;
+    }
+    submit_hold(s, submit, msg);
+    submit->count = count;
+    submit->left = count;
+    s->m.commands += count;
+    s->m.pending += count;
+    for (uint32_t i = 0; i < count; i++) {
+        submit->urgent |=
+            in->commands[i]->what_case != ANSER__BUS__COMMAND__WHAT_CONFIRM &&
+            in->commands[i]->what_case != ANSER__BUS__COMMAND__WHAT_DELIVERED;
+    }
+    /* The last command's end answers and lets go of the Submit: touch it no more then. */
+    for (uint32_t i = 0; i < count; i++) {
+        struct seq_cmd *cmd = &submit->cmds[i];
+        enum an_err err;
+
+        cmd->submit = submit;
+        cmd->in = in->commands[i];
+        seq_list_init(&cmd->followers);
+        err = admit(s, cmd);
+        if (err != AN_OK) {
+            seq_finish(s, cmd, err, now, out);
+        } else {
+            seq_run(s, cmd, now, out);
+        }
+    }
+}
+
+/* ------------------------------------------------------------------ ids */
+
+static void
+ask_ids(struct seq *s, struct an_outbox *out)
+{
+    Anser__Bus__TakeIds take = ANSER__BUS__TAKE_IDS__INIT;
+    struct an_addr idgen = {AN_ROLE_IDGEN, s->idgen};
+
+    s->ids.asking = true;
+    take.count = s->ids.block;
+    an_out_ask(out, idgen, AN_KIND_TAKE_IDS, &take.base, SEQ_ID_ASK_MS,
+               seq_tag(SEQ_TAG_IDS, 0), 0);
+}
+
+static void
+become_ready(struct seq *s, struct an_now now, struct an_outbox *out)
+{
+    if (s->ready || !seq_ids_any(&s->ids, now)) {
+        return;
+    }
+    for (uint16_t i = 0; i < s->link_count; i++) {
+        if (!s->links[i].claimed) {
+            return;
+        }
+    }
+    s->ready = true;
+    an_out_ready(out);
+}
+
+/* Sends that have no id now are refused; nothing else is. */
+static void
+refuse_sends(struct seq *s, struct seq_link *link, struct an_now now,
+             struct an_outbox *out)
+{
+    struct seq_list rest = {.head = NULL};
+    struct seq_cmd *cmd;
+
+    seq_list_init(&rest);
+    seq_list_move(&rest, &link->ready);
+    while ((cmd = seq_list_pop(&rest)) != NULL) {
+        if (cmd->in->what_case == ANSER__BUS__COMMAND__WHAT_SEND) {
+            seq_finish(s, cmd, AN_ERR_UNAVAILABLE, now, out);
+        } else {
+            seq_list_push(&link->ready, cmd);
+        }
+    }
+}
+
+static void
+on_taken_ids(struct seq *s, struct an_msg *msg, struct an_now now, struct an_outbox *out)
+{
+    s->ids.asking = false;
+    if (msg->err == AN_OK) {
+        seq_ids_add(&s->ids, (const Anser__Bus__TakenIds *)msg->body, now);
+        become_ready(s, now, out);
+        return;
+    }
+    an_out_log(out, AN_LOG_WARN, 0, "no message ids from=idgen/%u err=%s",
+               (unsigned)s->idgen, an_err_name(msg->err));
+    s->idgen = (uint16_t)((s->idgen + 1u) % s->topology->count[AN_ROLE_IDGEN]);
+    if (!seq_ids_any(&s->ids, now)) {
+        for (uint16_t i = 0; i < s->link_count; i++) {
+            refuse_sends(s, &s->links[i], now, out);
+        }
+    }
+    if (!s->ready) {
+        an_out_timer(out, now.mono_ms + SEQ_RETRY_BUSY_MS, seq_tag(SEQ_TAG_IDS, 0));
+    }
+}
+
+/* ------------------------------------------------------------------ messages */
+
+static void
+on_start(struct seq *s, struct an_msg *msg, struct an_now now, struct an_outbox *out)
+{
+    (void)msg;
+    (void)now;
+    for (uint16_t i = 0; i < s->link_count; i++) {
+        seq_claim(s, &s->links[i], out);
+    }
+    ask_ids(s, out);
+}
+
+/* What was taken on is brought to its end; drained() says when. */
+static void
+on_stop(struct seq *s, struct an_msg *msg, struct an_now now, struct an_outbox *out)
+{
+    (void)msg;
+    s->stopping = true;
+    for (uint16_t i = 0; i < s->link_count; i++) {
+        struct seq_link *link = &s->links[i];
+
+        seq_finish_all(s, &link->waiting, AN_ERR_SHUTTING_DOWN, now, out);
+        if (link->dirty != NULL) {
+            link->dirty_due_mono_ms = now.mono_ms;
+        }
+    }
+}
+
+static void
+on_claimed(struct seq *s, struct an_msg *msg, struct an_now now, struct an_outbox *out)
+{
+    seq_claim_answered(s, &s->links[(uint32_t)msg->tag], msg, now, out);
+    become_ready(s, now, out);
+}
+
+static void
+on_appended(struct seq *s, struct an_msg *msg, struct an_now now, struct an_outbox *out)
+{
+    seq_batch_answered(s, &s->links[(uint32_t)msg->tag], msg, now, out);
+}
+
+static void
+on_read_done(struct seq *s, struct an_msg *msg, struct an_now now, struct an_outbox *out)
+{
+    seq_reads_answered(s, (uint32_t)msg->tag, msg, now, out);
+}
+
+static void
+on_timer(struct seq *s, struct an_msg *msg, struct an_now now, struct an_outbox *out)
+{
+    uint32_t index = (uint32_t)msg->tag;
+
+    (void)now;
+    switch ((enum seq_tag)(msg->tag >> 32)) {
+    case SEQ_TAG_CLAIM:
+        seq_claim_timer(s, &s->links[index], out);
+        return;
+    case SEQ_TAG_POSITIONS:
+        s->links[index].dirty_timer = false; /* drained() stores what is due */
+        return;
+    case SEQ_TAG_IDS:
+        if (!s->ids.asking) {
+            ask_ids(s, out);
+        }
+        return;
+    case SEQ_TAG_APPEND:
+    case SEQ_TAG_READ:
+        break;
+    }
+    assert(!"a timer of a tag that sets none");
+}
+
+static void
+on_inspect(struct seq *s, struct an_msg *msg, struct an_now now, struct an_outbox *out)
+{
+    static const char *const names[] = {"foreign", "claiming", "owned", "lost"};
+    const Anser__Bus__Inspect *in = (const Anser__Bus__Inspect *)msg->body;
+    Anser__Bus__Inspected done = ANSER__BUS__INSPECTED__INIT;
+    unsigned counts[4] = {0};
+    uint64_t epoch_max = 0;
+    char json[256];
+    int len;
+
+    (void)now;
+    if (in->words.len != 5 || memcmp(in->words.data, "slots", 5) != 0) {
+        an_out_answer(out, msg, AN_ERR_ARGUMENT, NULL);
+        return;
+    }
+    for (size_t i = 0; i < AN_SLOTS; i++) {
+        counts[s->slots[i].state]++;
+        if (s->slots[i].epoch > epoch_max) {
+            epoch_max = s->slots[i].epoch;
+        }
+    }
+    len = snprintf(json, sizeof(json),
+                   "{\"%s\":%u,\"%s\":%u,\"%s\":%u,\"%s\":%u,\"epoch_max\":\"%" PRIu64
+                   "\"}",
+                   names[0], counts[0], names[1], counts[1], names[2], counts[2],
+                   names[3], counts[3], epoch_max);
+    done.json = (ProtobufCBinaryData){(size_t)len, (uint8_t *)json};
+    an_out_answer(out, msg, AN_OK, &done.base);
+}
+
+static const struct {
+    uint16_t kind;
+    void (*handle)(struct seq *s, struct an_msg *msg, struct an_now now,
+                   struct an_outbox *out);
+} handlers[] = {
+    {AN_KIND_SUBMIT, on_submit},       {AN_KIND_APPENDED, on_appended},
+    {AN_KIND_READ_DONE, on_read_done}, {AN_KIND_TAKEN_IDS, on_taken_ids},
+    {AN_KIND_TIMER, on_timer},         {AN_KIND_CLAIMED, on_claimed},
+    {AN_KIND_START, on_start},         {AN_KIND_STOP, on_stop},
+    {AN_KIND_INSPECT, on_inspect},
+};
+
+static void
+seq_step(struct an_actor *actor, struct an_msg *msg, struct an_now now,
+         struct an_outbox *out)
+{
+    struct seq *s = (struct seq *)actor;
+
+    for (size_t i = 0; i < sizeof(handlers) / sizeof(handlers[0]); i++) {
+        if (handlers[i].kind == msg->kind) {
+            handlers[i].handle(s, msg, now, out);
+            return;
+        }
+    }
+    if (msg->request) {
+        refuse(s, msg, AN_ERR_ENVELOPE, out);
+    }
+}
+
+static void
+seq_drained(struct an_actor *actor, struct an_now now, struct an_outbox *out)
+{
+    struct seq *s = (struct seq *)actor;
+
+    for (uint16_t i = 0; i < s->link_count; i++) {
+        seq_reads_act(s, &s->links[i], out);
+        seq_batch_act(s, &s->links[i], now, out);
+    }
+    if (s->ids_wanted && !s->ids.asking && seq_ids_low(&s->ids, now)) {
+        if (s->ids.left == 0 && s->ids.block < SEQ_ID_BLOCK_MAX) {
+            s->ids.block *= 2; /* a batch used them all: take more at a time */
+        }
+        ask_ids(s, out);
+    }
+    s->ids_wanted = false;
+    if (s->stopping && !s->stopped && s->m.pending == 0) {
+        s->stopped = true;
+        an_out_stopped(out);
+    }
+}
+
+static void
+seq_metrics(const struct an_actor *actor, an_metric_f *metric, void *ctx)
+{
+    const struct seq *s = (const struct seq *)actor;
+    uint64_t owned = 0;
+
+#define SEQ_METRIC_EMIT(field, name, help, counter)                                      \
+    metric(ctx, name, help, counter, s->m.field);
+    SEQ_METRICS(SEQ_METRIC_EMIT)
+    for (size_t i = 0; i < AN_SLOTS; i++) {
+        owned += s->slots[i].state == SEQ_SLOT_OWNED;
+    }
+    metric(ctx, "slots_owned", "Slots claimed by this sequencer", false, owned);
+    metric(ctx, "dedupe_rows", "Client message ids in memory", false, s->dedupe.count);
+    metric(ctx, "conversations", "Conversations in memory", false, s->convs.count);
+    metric(ctx, "devices", "Device cursors in memory", false, s->devices.count);
+    metric(ctx, "ids_left", "Message ids in hand", false, s->ids.left);
+}
+
+/* ------------------------------------------------------------------ life */
+
+static void
+seq_destroy(struct an_actor *actor)
+{
+    struct seq *s = (struct seq *)actor;
+
+    while (s->submits != NULL) {
+        struct seq_submit *submit = s->submits;
+
+        s->submits = submit->newer;
+        an_msg_abandon(submit->msg);
+    }
+    for (uint16_t i = 0; s->links != NULL && i < s->link_count; i++) {
+        free(s->links[i].items);
+        free(s->links[i].groups);
+        free(s->links[i].read_queue);
+    }
+    free(s->links);
+    free(s->scratch);
+    seq_dedupe_fini(&s->dedupe);
+    seq_convs_fini(&s->convs);
+    seq_devices_fini(&s->devices);
+    free(s);
+}
+
+static const struct an_actor_ops seq_ops = {
+    .role = AN_ROLE_SEQUENCER,
+    .step = seq_step,
+    .drained = seq_drained,
+    .metrics = seq_metrics,
+    .destroy = seq_destroy,
+};
+
+static bool
+links_create(struct seq *s)
+{
+    s->link_count = s->topology->count[AN_ROLE_STORE];
+    s->links = calloc(s->link_count, sizeof(*s->links));
+    if (s->links == NULL) {
+        return false;
+    }
+    for (uint16_t i = 0; i < s->link_count; i++) {
+        struct seq_link *link = &s->links[i];
+
+        link->index = i;
+        seq_list_init(&link->waiting);
+        seq_list_init(&link->ready);
+        link->dirty_tail = &link->dirty;
+        link->dirty_due_mono_ms = UINT64_MAX;
+        link->items = calloc(AN_BATCH_ITEMS_MAX, sizeof(*link->items));
+        link->groups = calloc(AN_BATCH_ITEMS_MAX, sizeof(*link->groups));
+        link->read_queue = calloc(SEQ_READS_MAX, sizeof(*link->read_queue));
+        if (link->items == NULL || link->groups == NULL || link->read_queue == NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void
+slots_init(struct seq *s)
+{
+    for (uint16_t i = 0; i < AN_SLOTS; i++) {
+        s->slots[i].owner = s->topology->slot_sequencer[i];
+        s->slots[i].state =
+            s->slots[i].owner == s->index ? SEQ_SLOT_CLAIMING : SEQ_SLOT_FOREIGN;
+    }
+}
+
+static uint32_t
+or_default(uint32_t value, uint32_t otherwise)
+{
+    return value != 0 ? value : otherwise;
+}
+
+enum an_err
+sequencer_create(struct an_actor **out, const struct sequencer_cfg *cfg)
+{
+    struct seq *s = calloc(1, sizeof(*s));
+    bool ok;
+
+    if (s == NULL) {
+        return AN_ERR_NO_MEMORY;
+    }
+    s->actor.ops = &seq_ops;
+    s->topology = cfg->topology;
+    s->index = cfg->index;
+    s->dedupe_window_ms =
+        cfg->dedupe_window_ms != 0 ? cfg->dedupe_window_ms : AN_DEDUPE_WINDOW_MS;
+    s->pending_bytes_max = or_default(cfg->pending_bytes_max, AN_SEQ_PENDING_BYTES_MAX);
+    s->confirm_delay_ms = or_default(cfg->confirm_delay_ms, AN_CONFIRM_DELAY_MS);
+    s->ids.block = AN_ID_BLOCK;
+    s->idgen = (uint16_t)(cfg->index % cfg->topology->count[AN_ROLE_IDGEN]);
+    slots_init(s);
+    s->scratch = calloc(1, sizeof(*s->scratch));
+    ok = s->scratch != NULL && links_create(s) &&
+         seq_dedupe_init(&s->dedupe, or_default(cfg->dedupe_rows_max, AN_DEDUPE_ROWS_MAX),
+                         cfg->seed) &&
+         seq_convs_init(&s->convs, or_default(cfg->convs_max, AN_SEQ_CONVS_MAX),
+                        cfg->seed + 1) &&
+         seq_devices_init(&s->devices, SEQ_DEVICES_MAX, cfg->seed + 2);
+    if (!ok || sodium_init() < 0) {
+        seq_destroy(&s->actor);
+        return AN_ERR_NO_MEMORY;
+    }
+    *out = &s->actor;
+    return AN_OK;
+}

@@ -1,0 +1,390 @@
+/* What the sequencer's own files share. A command's way:
+ *
+ *   sequencer.c  takes a Submit apart, checks the bound and the form, seq_run()
+ *   send.c, position.c, account.c   decide it; questions to the store go through reads.c
+ *   batch.c      numbers what is decided, one Append at a time per store, seq_finish()
+ *   claim.c      owns slots; after an unknown outcome claims again and runs all anew
+ *
+ * A command is at any time in exactly one place: a list (through next), the flying batch,
+ * behind another command (followers), or finished. Commands live in the arena of their
+ * held Submit: nothing is allocated for each. */
+#ifndef AN_ACTORS_SEQUENCER_PRIV_H
+#define AN_ACTORS_SEQUENCER_PRIV_H
+
+#include "actors/sequencer/convs.h"
+#include "actors/sequencer/dedupe.h"
+#include "actors/sequencer/devices.h"
+#include "actors/sequencer/ids.h"
+#include "actors/sequencer/sequencer.h"
+#include "core/log.h"
+#include "proto/bus.pb-c.h"
+
+enum {
+    SEQ_DEVICES_MAX = 65536,       /* cached cursors */
+    SEQ_READS_MAX = 8192,          /* questions waiting to be sent; beyond: BUSY */
+    SEQ_READ_ITEMS_MAX = 256,      /* questions of one Read */
+    SEQ_READS_FLYING_MAX = 4,      /* Reads out at a store */
+    SEQ_ACCOUNTS_MAX = 1024,       /* account commands under way; beyond: BUSY */
+    SEQ_POSITIONS_PER_BATCH = 256, /* so that confirms cannot crowd out messages */
+    SEQ_COMMAND_COST = 512,        /* bytes a waiting command counts for, with its body */
+    SEQ_ATTEMPTS_MAX = 3,          /* runs of one command after a GAP */
+    SEQ_RETRY_BUSY_MS = 200,       /* what a refused client is told to wait */
+    SEQ_RETRY_UNAVAILABLE_MS = 500,
+    SEQ_ID_BLOCK_MAX = 8192, /* ids taken at a time at most */
+    SEQ_ID_ASK_MS = 1000,    /* how long sends wait for ids before UNAVAILABLE */
+};
+
+/* What a tag is about; the low 32 bits are an index. */
+enum seq_tag {
+    SEQ_TAG_CLAIM = 1,
+    SEQ_TAG_APPEND,
+    SEQ_TAG_READ, /* store * SEQ_READS_FLYING_MAX + which */
+    SEQ_TAG_IDS,
+    SEQ_TAG_POSITIONS,
+};
+
+enum seq_cmd_flag {
+    SEQ_CMD_ID_NEW = 1,        /* the store does not know the id */
+    SEQ_CMD_AFTER_STORED = 2,  /* after_id is on disk */
+    SEQ_CMD_AFTER_MISSING = 4, /* the store does not know after_id */
+    SEQ_CMD_UNKNOWN = 8,       /* was in an append whose outcome is not known */
+};
+
+struct seq_submit {
+    struct an_msg *msg;               /* held */
+    struct seq_submit *older, *newer; /* all that are held: a list both ways */
+    struct seq_cmd *cmds;
+    uint32_t count, left;
+    bool urgent; /* not only confirms: none of it waits for company */
+};
+
+struct seq_cmd {
+    struct seq_cmd *next;
+    struct seq_submit *submit;
+    const Anser__Bus__Command *in;
+    uint32_t cost;
+    uint16_t slot;
+    uint8_t flags, attempts;
+    bool finished;
+
+    struct seq_conv *conv;         /* send, delivered: counted in its refs */
+    struct seq_dedupe_row *row;    /* send: in flight */
+    struct seq_position *position; /* confirm, delivered: waits there */
+    struct seq_list followers;     /* get this one's outcome; accounts: run after it */
+    uint64_t asked_at;             /* confirm: reads begun when it came */
+    uint8_t body_hash[SEQ_HASH_LEN];
+
+    enum an_err err;
+    uint32_t owner;
+    uint64_t seq, message_id, time_ms, inbox_seq, user;
+};
+
+enum seq_slot_state {
+    SEQ_SLOT_FOREIGN,
+    SEQ_SLOT_CLAIMING,
+    SEQ_SLOT_OWNED,
+    SEQ_SLOT_LOST
+};
+
+struct seq_slot {
+    enum seq_slot_state state;
+    enum an_err err; /* CLAIMING: why the store refused */
+    bool asked;      /* CLAIMING: the Claim that is out names it */
+    bool stray;      /* a claim of ours had an unknown outcome */
+    uint16_t owner;  /* FOREIGN, LOST: whom to ask */
+    uint64_t epoch;  /* OWNED */
+};
+
+enum seq_read_kind {
+    SEQ_READ_DROPPED, /* nobody wants the answer any more */
+    SEQ_READ_CONV,
+    SEQ_READ_DEDUPE,       /* of cmd's own id */
+    SEQ_READ_DEDUPE_AFTER, /* of cmd's after_id */
+    SEQ_READ_DEVICE,
+    SEQ_READ_ACCOUNT,
+};
+
+struct seq_read {
+    enum seq_read_kind kind;
+    uint16_t slot;
+    struct seq_conv *conv;
+    struct seq_device *device;
+    struct seq_cmd *cmd;
+};
+
+struct seq_read_batch {
+    bool flying;
+    uint32_t count;
+    struct seq_read reads[SEQ_READ_ITEMS_MAX];
+};
+
+struct seq_group { /* of the flying batch: one slot's items */
+    uint16_t slot;
+    uint32_t start, count;
+};
+
+struct seq_item {
+    uint16_t slot;
+    struct seq_cmd *cmd; /* one of these */
+    struct seq_position *position;
+};
+
+struct seq_link {
+    uint16_t index; /* of the store */
+    bool claimed;   /* every slot that may be ours is */
+    bool claiming;  /* a Claim is out */
+    bool claim_timer;
+    uint32_t claim_backoff_ms;
+    struct seq_list waiting; /* for the claim */
+    struct seq_list ready;   /* decided, to be numbered and stored */
+
+    struct seq_position *dirty, **dirty_tail;
+    uint64_t dirty_due_mono_ms; /* the earliest */
+    bool dirty_timer;
+
+    bool flying;              /* an Append is out */
+    struct seq_item *items;   /* of it, grouped by slot; AN_BATCH_ITEMS_MAX */
+    struct seq_group *groups; /* the same */
+    uint32_t group_count;
+
+    struct seq_read *read_queue; /* SEQ_READS_MAX */
+    uint32_t read_count;
+    struct seq_read_batch read_batches[SEQ_READS_FLYING_MAX];
+};
+
+/* X(field, name, help, counter) */
+#define SEQ_METRICS(X)                                                                   \
+    X(commands, "commands_total", "Commands received", true)                             \
+    X(refused, "refused_total", "Commands answered with an error", true)                 \
+    X(busy, "busy_total", "Commands refused at a bound", true)                           \
+    X(messages, "messages_total", "Messages numbered and stored", true)                  \
+    X(retries, "retries_total", "Sends answered with an earlier result", true)           \
+    X(confirms, "confirms_total", "Confirms and deliveries answered", true)              \
+    X(accounts, "accounts_total", "Account commands answered", true)                     \
+    X(appends, "appends_total", "Batches sent to stores", true)                          \
+    X(append_items, "append_items_total", "Entries of those batches", true)              \
+    X(append_errors, "append_errors_total", "Batches that failed whole", true)           \
+    X(unknown, "append_unknown_total", "Batches whose outcome was not known", true)      \
+    X(claims, "claims_total", "Claims granted", true)                                    \
+    X(fenced, "fenced_total", "Slots lost to another sequencer", true)                   \
+    X(gaps, "gaps_total", "Slots of a batch refused with GAP", true)                     \
+    X(reads, "reads_total", "Questions asked of stores", true)                           \
+    X(dedupe_reads, "dedupe_reads_total", "Of those, about client message ids", true)    \
+    X(id_waits, "id_waits_total", "Batches cut short for want of message ids", true)     \
+    X(pending_bytes, "pending_bytes", "Commands waiting, in bytes", false)               \
+    X(pending, "pending", "Commands waiting", false)
+
+struct seq_metrics {
+#define SEQ_METRIC_FIELD(field, name, help, counter) uint64_t field;
+    SEQ_METRICS(SEQ_METRIC_FIELD)
+};
+
+union seq_body {
+    Anser__Bus__MessageEntry message;
+    Anser__Bus__DeviceEntry device;
+    Anser__Bus__DeliveredEntry delivered;
+    Anser__Bus__UserEntry user;
+    Anser__Bus__DirectoryEntry directory;
+};
+
+/* Where messages are put together before they are packed into the outbox. */
+struct seq_scratch {
+    Anser__Bus__Result results[AN_BATCH_ITEMS_MAX];
+    Anser__Bus__Result *result_list[AN_BATCH_ITEMS_MAX];
+    Anser__Bus__Entry entries[AN_BATCH_ITEMS_MAX];
+    Anser__Bus__Entry *entry_list[AN_BATCH_ITEMS_MAX];
+    union seq_body bodies[AN_BATCH_ITEMS_MAX];
+    Anser__Bus__AppendSlot slots[AN_BATCH_ITEMS_MAX];
+    Anser__Bus__AppendSlot *slot_list[AN_BATCH_ITEMS_MAX];
+    struct seq_item items[AN_BATCH_ITEMS_MAX]; /* in the order they were collected */
+    uint32_t group_of[AN_SLOTS];               /* valid while group_batch is this one */
+    uint64_t group_batch[AN_SLOTS];
+    uint64_t batch;
+};
+
+struct seq {
+    struct an_actor actor;
+    const struct an_topology *topology; /* borrowed */
+    uint16_t index;
+    uint64_t dedupe_window_ms;
+    uint32_t pending_bytes_max, confirm_delay_ms;
+    bool ready, stopping, stopped;
+
+    struct seq_slot slots[AN_SLOTS];
+    struct seq_link *links;
+    uint16_t link_count;
+
+    struct seq_dedupe dedupe;
+    struct seq_convs convs;
+    struct seq_devices devices;
+    struct seq_ids ids;
+    bool ids_wanted; /* a batch took some or found none */
+    uint16_t idgen;  /* the one to ask */
+    struct seq_cmd *accounts[SEQ_ACCOUNTS_MAX];
+    uint32_t account_count;
+
+    struct seq_submit *submits; /* all that are held, linked by newer */
+    struct seq_scratch *scratch;
+    struct seq_metrics m;
+};
+
+/* ------------------------------------------------------------------ lists */
+
+static inline void
+seq_list_init(struct seq_list *list)
+{
+    list->head = NULL;
+    list->tail = &list->head;
+}
+
+static inline void
+seq_list_push(struct seq_list *list, struct seq_cmd *cmd)
+{
+    cmd->next = NULL;
+    *list->tail = cmd;
+    list->tail = &cmd->next;
+}
+
+/* NULL when empty. */
+static inline struct seq_cmd *
+seq_list_pop(struct seq_list *list)
+{
+    struct seq_cmd *cmd = list->head;
+
+    if (cmd != NULL) {
+        list->head = cmd->next;
+        if (list->head == NULL) {
+            list->tail = &list->head;
+        }
+    }
+    return cmd;
+}
+
+/* Puts all of from behind what is in list. */
+static inline void
+seq_list_move(struct seq_list *list, struct seq_list *from)
+{
+    if (from->head != NULL) {
+        *list->tail = from->head;
+        list->tail = from->tail;
+        seq_list_init(from);
+    }
+}
+
+/* ------------------------------------------------------------------ sequencer.c */
+
+static inline struct seq_link *
+seq_link_of(struct seq *s, uint16_t slot)
+{
+    return &s->links[s->topology->slot_store[slot]];
+}
+
+static inline uint64_t
+seq_tag(enum seq_tag tag, uint32_t index)
+{
+    return (uint64_t)tag << 32 | index;
+}
+
+/* Decides the command, from the beginning: where its slot stands, then its own rules. */
+void seq_run(struct seq *s, struct seq_cmd *cmd, struct an_now now,
+             struct an_outbox *out);
+/* seq_run for each; takes all out of the list first. */
+void seq_run_all(struct seq *s, struct seq_list *list, struct an_now now,
+                 struct an_outbox *out);
+/* The command's end: it lets go of all it points at, its followers get the same outcome,
+ * and the Submit is answered when it was the last. */
+void seq_finish(struct seq *s, struct seq_cmd *cmd, enum an_err err, struct an_now now,
+                struct an_outbox *out);
+void seq_finish_all(struct seq *s, struct seq_list *list, enum an_err err,
+                    struct an_now now, struct an_outbox *out);
+
+/* ------------------------------------------------------------------ send.c */
+
+enum an_err seq_send_check(const Anser__Bus__Command *in);
+void seq_send_run(struct seq *s, struct seq_cmd *cmd, struct an_now now,
+                  struct an_outbox *out);
+/* The conversation's commands in order, as far as they can be decided. */
+void seq_conv_run(struct seq *s, struct seq_conv *conv, struct an_now now,
+                  struct an_outbox *out);
+/* Called when the batch is put together: does what it comes after still stand? */
+bool seq_send_follows(struct seq *s, const struct seq_cmd *cmd);
+void seq_conv_answered(struct seq *s, struct seq_conv *conv,
+                       const Anser__Bus__Answer *answer, enum an_err err,
+                       struct an_now now, struct an_outbox *out);
+void seq_dedupe_answered(struct seq *s, const struct seq_read *read,
+                         const Anser__Bus__Answer *answer, enum an_err err,
+                         struct an_now now, struct an_outbox *out);
+struct an_conv seq_send_conv(const Anser__Bus__SendCommand *send);
+/* The names of a conversation that the store did not know yet. */
+void seq_conv_learn_names(struct seq_conv *conv, const Anser__Bus__SendCommand *send);
+
+/* ------------------------------------------------------------------ position.c */
+
+enum an_err seq_confirm_check(const Anser__Bus__Command *in);
+enum an_err seq_delivered_check(const Anser__Bus__Command *in);
+void seq_confirm_run(struct seq *s, struct seq_cmd *cmd, struct an_now now,
+                     struct an_outbox *out);
+void seq_delivered_run(struct seq *s, struct seq_cmd *cmd, struct an_now now,
+                       struct an_outbox *out);
+/* The conversation is loaded: delivered commands may be judged. */
+void seq_delivered_decide(struct seq *s, struct seq_cmd *cmd, struct an_now now,
+                          struct an_outbox *out);
+void seq_device_answered(struct seq *s, struct seq_device *device,
+                         const Anser__Bus__Answer *answer, enum an_err err,
+                         struct an_now now, struct an_outbox *out);
+/* Looks at every waiting command again. */
+void seq_position_judge(struct seq *s, struct seq_position *p, struct an_now now,
+                        struct an_outbox *out);
+/* The append that carried inflight has ended. */
+void seq_position_stored(struct seq *s, struct seq_position *p, enum an_err err,
+                         struct an_now now, struct an_outbox *out);
+
+/* ------------------------------------------------------------------ account.c */
+
+enum an_err seq_create_user_check(const Anser__Bus__Command *in);
+enum an_err seq_put_directory_check(const Anser__Bus__Command *in);
+void seq_account_run(struct seq *s, struct seq_cmd *cmd, struct an_now now,
+                     struct an_outbox *out);
+void seq_account_answered(struct seq *s, struct seq_cmd *cmd,
+                          const Anser__Bus__Answer *answer, enum an_err err,
+                          struct an_now now, struct an_outbox *out);
+/* It is finished or run anew: no longer under way. Those behind it go to *behind. */
+void seq_account_leave(struct seq *s, struct seq_cmd *cmd, struct seq_list *behind);
+
+/* ------------------------------------------------------------------ batch.c */
+
+/* Sends the next batch, if there is one and none is out. */
+void seq_batch_act(struct seq *s, struct seq_link *link, struct an_now now,
+                   struct an_outbox *out);
+void seq_batch_answered(struct seq *s, struct seq_link *link, const struct an_msg *msg,
+                        struct an_now now, struct an_outbox *out);
+
+/* ------------------------------------------------------------------ claim.c */
+
+/* Asks for every slot of the store that may be ours and is not. */
+void seq_claim(struct seq *s, struct seq_link *link, struct an_outbox *out);
+void seq_claim_answered(struct seq *s, struct seq_link *link, const struct an_msg *msg,
+                        struct an_now now, struct an_outbox *out);
+void seq_claim_timer(struct seq *s, struct seq_link *link, struct an_outbox *out);
+/* The command points at nothing any more and may be run from the beginning. */
+void seq_detach(struct seq *s, struct seq_cmd *cmd);
+/* Moves every command of these slots of the link behind *to, except those still waiting
+ * for the claim, and forgets all that is cached of the slots. No append is out. */
+void seq_evacuate(struct seq *s, struct seq_link *link, const bool slots[AN_SLOTS],
+                  struct seq_list *to);
+/* Something in flight had an unknown outcome: claims the link's slots again, drops what
+ * was cached of them, and then runs *first and everything unanswered anew. */
+void seq_recover(struct seq *s, struct seq_link *link, struct seq_list *first,
+                 struct an_outbox *out);
+
+/* ------------------------------------------------------------------ reads.c */
+
+/* Is there room for one more question? Otherwise the asker answers BUSY. */
+bool seq_read_add(struct seq *s, const struct seq_read *read);
+void seq_reads_act(struct seq *s, struct seq_link *link, struct an_outbox *out);
+void seq_reads_answered(struct seq *s, uint32_t which, const struct an_msg *msg,
+                        struct an_now now, struct an_outbox *out);
+/* Answers about these slots will be ignored. */
+void seq_reads_drop(struct seq *s, struct seq_link *link, const bool slots[AN_SLOTS]);
+
+#endif
