@@ -1,0 +1,289 @@
+/* What goes wrong, and how often: drawn once for each seed, so that some seeds are calm
+ * and some are hostile, and each leaves some kinds out. */
+#include "tests/sim/sim_priv.h"
+#include <stdlib.h>
+
+/* 0 with the chance that this seed leaves the kind out. */
+static uint32_t
+draw(struct sim *sim, uint32_t low, uint32_t high)
+{
+    unsigned level = sim->plan.level;
+
+    if (level == 0 || an_rng_below(&sim->rng, 4) >= 1 + level) {
+        return 0;
+    }
+    return (uint32_t)sim_between(sim, low, high);
+}
+
+/* A mean gap: shorter the more hostile the seed. */
+static uint32_t
+draw_gap(struct sim *sim, uint32_t low_ms, uint32_t high_ms)
+{
+    uint32_t gap = draw(sim, low_ms, high_ms);
+
+    return gap == 0 ? 0 : gap * 3 / sim->plan.level;
+}
+
+void
+sim_plan_draw(struct sim *sim)
+{
+    struct sim_plan *plan = &sim->plan;
+    uint64_t mood = an_rng_below(&sim->rng, 10);
+
+    plan->level = mood == 0 ? 0 : mood < 4 ? 1 : mood < 7 ? 2 : 3;
+    plan->single = an_rng_below(&sim->rng, 3) == 0;
+    plan->gates = (unsigned)sim_between(sim, 1, 2);
+    plan->routers = (unsigned)sim_between(sim, 1, 2);
+    plan->sequencers = (unsigned)sim_between(sim, 1, 2);
+    plan->latency_us = (uint32_t)sim_between(sim, 20, 1500);
+    if (sim->options.calm) {
+        plan->level = 0;
+    }
+    plan->drop_request = draw(sim, 5, 60 * plan->level);
+    plan->drop_answer = draw(sim, 5, 60 * plan->level);
+    plan->double_request = draw(sim, 10, 300 * plan->level);
+    plan->late_request = draw(sim, 10, 150 * plan->level);
+    plan->delay = draw(sim, 10, 150 * plan->level);
+    plan->drop_publish = draw(sim, 50, 800 * plan->level);
+    plan->double_publish = draw(sim, 50, 500 * plan->level);
+    plan->reorder_publish = draw(sim, 50, 800 * plan->level);
+    plan->conn_slow = draw(sim, 3, 20 * plan->level);
+    plan->reset_gap = draw_gap(sim, 500, 5000);
+    plan->kill_gap = draw_gap(sim, 2000, 10000);
+    plan->kill_all_gap = draw_gap(sim, 8000, 30000);
+    plan->power_gap = draw_gap(sim, 4000, 20000);
+    plan->stop_gap = draw_gap(sim, 5000, 20000);
+    plan->pause_gap = draw_gap(sim, 3000, 10000);
+    plan->conn_gap = draw_gap(sim, 300, 3000);
+    plan->conn_half_gap = draw_gap(sim, 2000, 8000);
+    plan->sync_gap = draw_gap(sim, 8000, 30000);
+    plan->cut_gap = draw_gap(sim, 4000, 20000);
+    plan->full_gap = draw_gap(sim, 5000, 20000);
+    plan->clock_gap = draw_gap(sim, 3000, 20000);
+}
+
+/* ------------------------------------------------------------------ one of each */
+
+static unsigned
+any_process(struct sim *sim)
+{
+    return (unsigned)an_rng_below(&sim->rng, sim->process_count);
+}
+
+static void
+hit_reset(struct sim *sim)
+{
+    struct an_addr a = sim->actor[an_rng_below(&sim->rng, sim->actor_count)].addr;
+    struct an_addr b = sim->actor[an_rng_below(&sim->rng, sim->actor_count)].addr;
+
+    sim->counts[SIM_RESET]++;
+    sim_trace(sim, "reset between %s/%u and %s/%u", an_role_name(a.role), a.index,
+              an_role_name(b.role), b.index);
+    sim_reset(sim, a, b);
+}
+
+static void
+hit_kill(struct sim *sim)
+{
+    unsigned process = any_process(sim);
+
+    if (sim->process[process].up) {
+        sim->counts[SIM_KILL]++;
+        sim_kill(sim, process, false, sim_between(sim, 20, 4000));
+    }
+}
+
+static void
+hit_all(struct sim *sim, bool power)
+{
+    for (unsigned i = 0; i < sim->process_count; i++) {
+        if (sim->process[i].up) {
+            sim_kill(sim, i, power, sim_between(sim, 20, 3000));
+        }
+    }
+}
+
+static void
+hit_kill_all(struct sim *sim)
+{
+    sim->counts[SIM_KILL_ALL]++;
+    hit_all(sim, false);
+}
+
+static void
+hit_power(struct sim *sim)
+{
+    sim->counts[SIM_POWER]++;
+    hit_all(sim, true);
+}
+
+static void
+hit_stop(struct sim *sim)
+{
+    unsigned process = any_process(sim);
+
+    if (sim->process[process].up && !sim->process[process].stopping) {
+        sim->counts[SIM_STOP]++;
+        sim_stop(sim, process);
+    }
+}
+
+static void
+hit_pause(struct sim *sim)
+{
+    struct sim_process *process = &sim->process[any_process(sim)];
+
+    sim->counts[SIM_PAUSE]++;
+    process->paused_until_us = sim->now_us + sim_between(sim, 10, 8000) * SIM_MS;
+    sim_trace(sim, "%s stands still until %llu ms", process->name,
+              (unsigned long long)(process->paused_until_us / SIM_MS));
+}
+
+static void
+hit_conn(struct sim *sim)
+{
+    sim_door_fault(sim, false);
+}
+
+static void
+hit_conn_half(struct sim *sim)
+{
+    sim_door_fault(sim, true);
+}
+
+static void
+hit_sync(struct sim *sim)
+{
+    for (unsigned i = 0; i < sim->actor_count; i++) {
+        if (sim->actor[i].disk != NULL) {
+            sim_trace(sim, "the next sync of %s/%u fails",
+                      an_role_name(sim->actor[i].addr.role), sim->actor[i].addr.index);
+            sim_disk_fail_sync(sim->actor[i].disk);
+        }
+    }
+}
+
+static void
+hit_cut(struct sim *sim)
+{
+    for (unsigned i = 0; i < sim->actor_count; i++) {
+        if (sim->actor[i].disk != NULL) {
+            sim_disk_cut(sim->actor[i].disk);
+        }
+    }
+}
+
+static void
+disk_room(struct sim *sim, void *arg, uint64_t number)
+{
+    (void)arg;
+    (void)number;
+    sim_trace(sim, "the disks have room again");
+    for (unsigned i = 0; i < sim->actor_count; i++) {
+        if (sim->actor[i].disk != NULL) {
+            sim_disk_set_full(sim->actor[i].disk, false);
+        }
+    }
+}
+
+static void
+hit_full(struct sim *sim)
+{
+    sim_trace(sim, "the disks are full");
+    for (unsigned i = 0; i < sim->actor_count; i++) {
+        if (sim->actor[i].disk != NULL) {
+            sim_disk_set_full(sim->actor[i].disk, true);
+        }
+    }
+    sim_at(sim, sim->now_us + sim_between(sim, 100, 4000) * SIM_MS, disk_room, NULL, 0);
+}
+
+static void
+hit_clock(struct sim *sim)
+{
+    struct sim_process *process = &sim->process[any_process(sim)];
+    uint64_t span = an_rng_below(&sim->rng, 4) == 0 ? 3600 * 1000 : 20 * 1000;
+    int64_t by = (int64_t)sim_between(sim, 1, span);
+
+    if (an_rng_below(&sim->rng, 2) == 0) {
+        sim->counts[SIM_CLOCK_BACK]++;
+        by = -by;
+    } else {
+        sim->counts[SIM_CLOCK_AHEAD]++;
+    }
+    process->wall_offset_ms += by;
+    sim_trace(sim, "the clock of %s jumps by %lld ms", process->name, (long long)by);
+}
+
+/* ------------------------------------------------------------------ when */
+
+struct fault {
+    void (*hit)(struct sim *sim);
+    uint32_t gap;
+};
+
+static void
+strike(struct sim *sim, void *arg, uint64_t number)
+{
+    const struct fault *fault = arg;
+
+    (void)number;
+    if (!sim->faults) {
+        free(arg);
+        return;
+    }
+    fault->hit(sim);
+    sim_at(sim, sim->now_us + sim_between(sim, 1, 2ull * fault->gap) * SIM_MS, strike,
+           arg, 0);
+}
+
+static void
+fault_plan(struct sim *sim, uint32_t gap, void (*hit)(struct sim *sim))
+{
+    struct fault *fault;
+
+    if (gap == 0) {
+        return;
+    }
+    fault = sim_alloc(sizeof(*fault));
+    *fault = (struct fault){hit, gap};
+    sim_at(sim, sim->now_us + sim_between(sim, 1, 2ull * gap) * SIM_MS, strike, fault, 0);
+}
+
+void
+sim_faults_start(struct sim *sim)
+{
+    const struct sim_plan *plan = &sim->plan;
+
+    sim->faults = true;
+    sim_trace(sim, "faults begin, level %u, %s", plan->level,
+              plan->single ? "one process" : "a process for each actor");
+    fault_plan(sim, plan->reset_gap, hit_reset);
+    fault_plan(sim, plan->kill_gap, hit_kill);
+    fault_plan(sim, plan->kill_all_gap, hit_kill_all);
+    fault_plan(sim, plan->power_gap, hit_power);
+    fault_plan(sim, plan->stop_gap, hit_stop);
+    fault_plan(sim, plan->pause_gap, hit_pause);
+    fault_plan(sim, plan->conn_gap, hit_conn);
+    fault_plan(sim, plan->conn_half_gap, hit_conn_half);
+    fault_plan(sim, plan->sync_gap, hit_sync);
+    fault_plan(sim, plan->cut_gap, hit_cut);
+    fault_plan(sim, plan->full_gap, hit_full);
+    fault_plan(sim, plan->clock_gap, hit_clock);
+}
+
+/* The world is kind from now on; what is down still has to come up by itself. */
+void
+sim_faults_end(struct sim *sim)
+{
+    sim->faults = false;
+    sim_trace(sim, "faults end");
+    for (unsigned i = 0; i < sim->actor_count; i++) {
+        if (sim->actor[i].disk != NULL) {
+            sim_disk_heal(sim->actor[i].disk);
+        }
+    }
+    for (unsigned i = 0; i < sim->process_count; i++) {
+        sim->process[i].paused_until_us = 0;
+    }
+}

@@ -1,0 +1,234 @@
+/* anser-sim: runs seeds. */
+#include "tests/sim/sim.h"
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct run {
+    struct sim_options options;
+    uint64_t first, last;
+    bool expect_caught; /* of a planted bug: one seed must fail */
+    bool all_kinds;     /* fail when a kind of operation or fault never happened */
+    unsigned twice;     /* so many of the seeds run a second time */
+    const char *regressions;
+    uint64_t counts[SIM_COUNT_COUNT];
+    uint64_t trials, failures, events, virtual_ms;
+};
+
+static void
+usage(void)
+{
+    fputs("usage: anser-sim [--seed N | --seeds A-B] [--ops N] [--verbose] [--calm]\n"
+          "                 [--twice N] [--all-kinds] [--regressions FILE]\n"
+          "                 [--bug NAME] [--expect-caught]\n"
+          "  --twice N        the first N seeds run twice and must leave the same trace\n"
+          "  --all-kinds      fail when some kind of operation or fault never happened\n"
+          "  --regressions F  also the seeds listed in F\n"
+          "  --bug NAME       plant a bug\n"
+          "  --expect-caught  succeed when a seed fails\n",
+          stderr);
+    for (int bug = 1; bug < SIM_BUG_COUNT; bug++) {
+        fprintf(stderr, "      bug: %s\n", sim_bug_name((enum sim_bug)bug));
+    }
+}
+
+static bool
+trial(struct run *run, uint64_t seed, bool twice)
+{
+    struct sim_options options = run->options;
+    struct sim_result result, again;
+
+    options.seed = seed;
+    options.quiet = run->expect_caught;
+    sim_trial(&options, &result);
+    run->trials++;
+    run->events += result.events;
+    run->virtual_ms += result.virtual_ms;
+    for (int i = 0; i < SIM_COUNT_COUNT; i++) {
+        run->counts[i] += result.counts[i];
+    }
+    if (result.ok && twice) {
+        sim_trial(&options, &again);
+        if (again.hash != result.hash) {
+            result.ok = false;
+            snprintf(result.why, sizeof(result.why),
+                     "not deterministic: %016" PRIx64 " and %016" PRIx64, result.hash,
+                     again.hash);
+        }
+    }
+    if (!result.ok) {
+        run->failures++;
+        fprintf(stderr, "seed %" PRIu64 " FAILED: %s\n", seed, result.why);
+        if (!run->expect_caught) {
+            fprintf(stderr,
+                    "replay: build/dev/bin/anser-sim --seed %" PRIu64
+                    "%s%s --ops %" PRIu32 " --verbose\n",
+                    seed, run->options.bug != SIM_BUG_NONE ? " --bug " : "",
+                    run->options.bug != SIM_BUG_NONE ? sim_bug_name(run->options.bug)
+                                                     : "",
+                    run->options.ops);
+        }
+    } else if (run->first == run->last) {
+        printf("seed %" PRIu64 " ok, hash %016" PRIx64 ", %" PRIu64 " events, %" PRIu64
+               " virtual ms\n",
+               seed, result.hash, result.events, result.virtual_ms);
+    }
+    return result.ok;
+}
+
+static bool
+regressions(struct run *run)
+{
+    char line[512];
+    bool ok = true;
+    FILE *file = fopen(run->regressions, "r");
+
+    if (file == NULL) {
+        perror(run->regressions);
+        return false;
+    }
+    while (fgets(line, sizeof(line), file) != NULL) {
+        char *end;
+        uint64_t seed = strtoull(line, &end, 10);
+        if (end != line) {
+            ok = trial(run, seed, false) && ok;
+        }
+    }
+    fclose(file);
+    return ok;
+}
+
+static bool
+summary(const struct run *run)
+{
+    bool ok = true;
+
+    printf("%" PRIu64 " trials, %" PRIu64 " failed, %" PRIu64 " events, %" PRIu64
+           " virtual s\n",
+           run->trials, run->failures, run->events, run->virtual_ms / 1000);
+    for (int i = 0; i < SIM_COUNT_COUNT; i++) {
+        enum sim_count count = (enum sim_count)i;
+        bool missing = run->all_kinds && sim_count_must(count) && run->counts[i] == 0;
+        printf("  %-24s %8" PRIu64 "%s\n", sim_count_name(count), run->counts[i],
+               missing ? "  NEVER HAPPENED" : "");
+        ok = ok && !missing;
+    }
+    return ok;
+}
+
+static bool
+bug_find(struct run *run, const char *name)
+{
+    for (int bug = 0; bug < SIM_BUG_COUNT; bug++) {
+        if (strcmp(sim_bug_name((enum sim_bug)bug), name) == 0) {
+            run->options.bug = (enum sim_bug)bug;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool
+range(struct run *run, const char *text)
+{
+    char *end;
+
+    run->first = strtoull(text, &end, 10);
+    run->last = run->first;
+    if (*end == '-') {
+        run->last = strtoull(end + 1, &end, 10);
+    }
+    return *end == '\0' && run->first <= run->last;
+}
+
+static bool
+arguments(struct run *run, int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"seed", required_argument, NULL, 's'},
+        {"seeds", required_argument, NULL, 's'},
+        {"ops", required_argument, NULL, 'o'},
+        {"verbose", no_argument, NULL, 'v'},
+        {"calm", no_argument, NULL, 'c'},
+        {"twice", required_argument, NULL, 't'},
+        {"all-kinds", no_argument, NULL, 'a'},
+        {"regressions", required_argument, NULL, 'r'},
+        {"bug", required_argument, NULL, 'b'},
+        {"expect-caught", no_argument, NULL, 'e'},
+        {NULL, 0, NULL, 0},
+    };
+    int option;
+
+    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        switch (option) {
+        case 's':
+            if (!range(run, optarg)) {
+                return false;
+            }
+            break;
+        case 'o':
+            run->options.ops = (uint32_t)strtoul(optarg, NULL, 10);
+            break;
+        case 'v':
+            run->options.verbose = true;
+            break;
+        case 'c':
+            run->options.calm = true;
+            break;
+        case 't':
+            run->twice = (unsigned)strtoul(optarg, NULL, 10);
+            break;
+        case 'a':
+            run->all_kinds = true;
+            break;
+        case 'r':
+            run->regressions = optarg;
+            break;
+        case 'b':
+            if (!bug_find(run, optarg)) {
+                return false;
+            }
+            break;
+        case 'e':
+            run->expect_caught = true;
+            break;
+        default:
+            return false;
+        }
+    }
+    return optind == argc;
+}
+
+int
+main(int argc, char **argv)
+{
+    struct run run = {.first = 1, .last = 1};
+    bool ok = true;
+
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    if (!arguments(&run, argc, argv)) {
+        usage();
+        return 2;
+    }
+    for (uint64_t seed = run.first; seed <= run.last; seed++) {
+        ok = trial(&run, seed, seed - run.first < run.twice) && ok;
+        if (!ok && run.expect_caught) {
+            printf("%s: caught by seed %" PRIu64 "\n", sim_bug_name(run.options.bug),
+                   seed);
+            return 0;
+        }
+    }
+    if (run.expect_caught) {
+        printf("%s: NOT caught\n", sim_bug_name(run.options.bug));
+        return 1;
+    }
+    if (run.regressions != NULL) {
+        ok = regressions(&run) && ok;
+    }
+    if (run.first != run.last || run.all_kinds) {
+        ok = summary(&run) && ok;
+    }
+    return ok ? 0 : 1;
+}

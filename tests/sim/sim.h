@@ -1,0 +1,146 @@
+/* The deterministic simulator: a whole cluster, its clients, its network, its disks and
+ * its clocks in one thread, on a virtual clock, out of one seed. The actors are the same
+ * object code that runs under the NNG runner (core/actor.h).
+ *
+ * Two layers. The lower one runs any actors: sim_create, sim_process_add, sim_actor_add,
+ * sim_run_until. The upper one, sim_trial, builds Anser, lets simulated users talk
+ * through it while faults happen, and checks every promise. docs/testing.md explains how
+ * to replay a seed and how to add a fault or a checker.
+ *
+ * Context: one thread. Nothing here reads a clock, an address or a random device: the
+ * same seed gives the same trace, and sim_result.hash says so. */
+#ifndef AN_TESTS_SIM_H
+#define AN_TESTS_SIM_H
+
+#include "core/actor.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* What is counted: X(NAME, name, must). must: the run over all ordinary seeds fails when
+ * it never happened, because then nothing was tested there. */
+#define SIM_OPS(X)                                                                       \
+    X(OP_LOGIN, "op.login", true)                                                        \
+    X(OP_SEND, "op.send", true)                                                          \
+    X(OP_SEND_SELF, "op.send_self", true)                                                \
+    X(OP_SEND_LARGE, "op.send_large", true)                                              \
+    X(OP_SEND_UNKNOWN, "op.send_unknown", true)                                          \
+    X(OP_RESEND, "op.resend", true)                                                      \
+    X(OP_REPEAT, "op.repeat_acked", true)                                                \
+    X(OP_CONFLICT, "op.send_conflict", true)                                             \
+    X(OP_SYNC, "op.sync", true)                                                          \
+    X(OP_HISTORY, "op.history", true)                                                    \
+    X(OP_CONFIRM, "op.confirm", true)                                                    \
+    X(OP_HEARTBEAT, "op.heartbeat", true)                                                \
+    X(OP_LOGOUT, "op.logout", true)                                                      \
+    X(OP_TWIN, "op.second_connection", true)                                             \
+    X(OP_BAD_BODY, "op.bad_body", true)                                                  \
+    X(GOT_ACK, "got.ack", true)                                                          \
+    X(GOT_EVENT, "got.event", true)                                                      \
+    X(GOT_HOLE, "got.hole", true)                                                        \
+    X(GOT_RECEIPT, "got.receipt", true)                                                  \
+    X(GOT_REFUSAL, "got.refusal", true)                                                  \
+    X(GOT_GOODBYE, "got.goodbye", true)
+
+#define SIM_FAULTS(X)                                                                    \
+    X(DROP_REQUEST, "fault.drop_request", true)                                          \
+    X(DROP_ANSWER, "fault.drop_answer", true)                                            \
+    X(DOUBLE_REQUEST, "fault.double_request", true)                                      \
+    X(LATE_REQUEST, "fault.late_request", true)                                          \
+    X(DELAY, "fault.delay", true)                                                        \
+    X(RESET, "fault.reset", true)                                                        \
+    X(DROP_PUBLISH, "fault.drop_publish", true)                                          \
+    X(DOUBLE_PUBLISH, "fault.double_publish", true)                                      \
+    X(REORDER_PUBLISH, "fault.reorder_publish", true)                                    \
+    X(KILL, "fault.kill", true)                                                          \
+    X(KILL_ALL, "fault.kill_all", true)                                                  \
+    X(POWER, "fault.power_cut", true)                                                    \
+    X(STOP, "fault.clean_stop", true)                                                    \
+    X(PAUSE, "fault.pause", true)                                                        \
+    X(CONN_DROP, "fault.conn_drop", true)                                                \
+    X(CONN_HALF, "fault.conn_half_open", true)                                           \
+    X(CONN_SLOW, "fault.conn_slow", true)                                                \
+    X(SYNC_FAIL, "fault.sync_fail", true)                                                \
+    X(DISK_CUT, "fault.disk_cut", true)                                                  \
+    X(DISK_FULL, "fault.disk_full", true)                                                \
+    X(CLOCK_BACK, "fault.clock_back", true)                                              \
+    X(CLOCK_AHEAD, "fault.clock_ahead", true)
+
+#define SIM_COUNT_ENUM(name, text, must) SIM_##name,
+enum sim_count { SIM_OPS(SIM_COUNT_ENUM) SIM_FAULTS(SIM_COUNT_ENUM) SIM_COUNT_COUNT };
+#undef SIM_COUNT_ENUM
+
+const char *sim_count_name(enum sim_count count);
+bool sim_count_must(enum sim_count count);
+
+/* Bugs that the simulator itself plants, to show that the checkers see them:
+ * X(NAME, name, what it breaks). */
+#define SIM_BUGS(X)                                                                      \
+    X(NONE, "none", "nothing")                                                           \
+    X(LYING_SYNC, "lying-sync", "acks leave before the data is on disk")                 \
+    X(SEQ, "seq", "an ack names another number than the message has")                    \
+    X(DOUBLE_ENTRY, "double-entry", "an inbox entry arrives under a second number")      \
+    X(FORGET_RETRY, "forget-retry", "the store forgets what was sent before")            \
+    X(SWAP_SENDS, "swap-sends", "two sends of one device change places")                 \
+    X(CURSOR_BACK, "cursor-back", "a confirmed cursor moves back")                       \
+    X(STRANGER, "stranger", "a push reaches somebody who is not in the conversation")    \
+    X(SILENCE, "silence", "a send is never answered")
+
+#define SIM_BUG_ENUM(name, text, what) SIM_BUG_##name,
+enum sim_bug { SIM_BUGS(SIM_BUG_ENUM) SIM_BUG_COUNT };
+#undef SIM_BUG_ENUM
+
+const char *sim_bug_name(enum sim_bug bug);
+
+struct sim_options {
+    uint64_t seed;
+    uint32_t ops;     /* client operations before faults stop; 0: a few hundred */
+    bool verbose;     /* every trace line to stderr as it happens */
+    bool quiet;       /* nothing on stderr when it fails */
+    bool calm;        /* no faults, whatever the seed says */
+    enum sim_bug bug; /* planted */
+};
+
+struct sim_result {
+    bool ok;
+    char why[512]; /* the first broken promise */
+    uint64_t hash; /* over events, messages, answers and disk operations */
+    uint64_t events;
+    uint64_t virtual_ms;
+    uint64_t counts[SIM_COUNT_COUNT];
+};
+
+/* One whole trial of Anser. On failure the last trace lines went to stderr. */
+void sim_trial(const struct sim_options *options, struct sim_result *result);
+
+/* ------------------------------------------------------------------ the lower layer */
+
+struct sim;
+
+/* Makes one life of an actor; called at each start of its process. NULL: it cannot start
+ * now (why says so) and the process tries again later. */
+typedef struct an_actor *sim_make_f(void *ctx, struct an_addr addr, uint64_t seed,
+                                    char *why, size_t why_len);
+
+/* No faults unless sim_plan_draw was called. NULL without memory. */
+struct sim *sim_create(const struct sim_options *options);
+void sim_destroy(struct sim *sim);
+/* A failure unit with its own clocks. Starts when sim_start is called. */
+unsigned sim_process_add(struct sim *sim, const char *name);
+void sim_actor_add(struct sim *sim, unsigned process, struct an_addr addr,
+                   sim_make_f *make, void *ctx);
+void sim_start(struct sim *sim);
+/* Until done(ctx) is true, nothing is left to happen, a checker failed or the virtual
+ * clock reached until_ms. done may be NULL. Returns whether done became true. */
+bool sim_run_until(struct sim *sim, uint64_t until_ms, bool (*done)(void *ctx),
+                   void *ctx);
+uint64_t sim_now_ms(const struct sim *sim);
+uint64_t sim_hash(const struct sim *sim);
+bool sim_failed(const struct sim *sim, const char **why);
+/* The process dies at once; power: unsynced writes of its disks are lost or torn. It
+ * starts again after restart_ms. */
+void sim_kill(struct sim *sim, unsigned process, bool power, uint64_t restart_ms);
+/* Every connection between two actors breaks: what is on its way is lost. */
+void sim_reset(struct sim *sim, struct an_addr a, struct an_addr b);
+
+#endif
