@@ -4,7 +4,14 @@
 
 /* X(name, function, usage, summary). Each in its own file cmd_NAME.c; main() hands over
  * argv from the command's name on. */
-#define AN_CLI_COMMANDS(X) X("version", cmd_version, "", "print the version")
+#define AN_CLI_COMMANDS(X)                                                               \
+    X("chat", cmd_chat, "NAME [--to OTHER]", "talk in a terminal")                       \
+    X("send", cmd_send, "--user NAME --to OTHER [TEXT... | --file F | -]",               \
+      "send a message; prints ID SEQ")                                                   \
+    X("recv", cmd_recv, "--user NAME [--follow | --count N]",                            \
+      "print messages as they come")                                                     \
+    X("history", cmd_history, "--user NAME --with OTHER", "print a conversation")        \
+    X("version", cmd_version, "", "print the version")
 
 #define AN_CLI_DECLARE(name, function, usage, summary)                                   \
     int function(int argc, char **argv);

@@ -1,0 +1,239 @@
+#include "client/cli/target.h"
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum {
+    REACH_MS = 3000,            /* a server never reached by then is given up */
+    TOKEN_TTL_MS = 3600 * 1000, /* minted for oneself; a longer run gets another */
+};
+
+static volatile sig_atomic_t interrupted;
+
+static void
+on_signal(int number)
+{
+    (void)number;
+    interrupted = 1;
+}
+
+void
+cli_catch_signals(void)
+{
+    struct sigaction action = {.sa_handler =
+                                   on_signal}; /* no restart: poll must return */
+
+    (void)sigaction(SIGINT, &action, NULL);
+    (void)sigaction(SIGTERM, &action, NULL);
+}
+
+bool
+cli_interrupted(void)
+{
+    return interrupted != 0;
+}
+
+uint64_t
+cli_mono_ms(void)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+int
+cli_fail_error(const struct anser_error *error, const char *what)
+{
+    static const int codes[] = {0, 3, 4, 5, 6, 7, 8, 9};
+
+    fprintf(stderr, "anser: %s: %s (%s)\n", what, error->text, error->name);
+    return error->code == 0 ? an_err_exit_code(AN_ERR_INTERNAL) : codes[error->category];
+}
+
+/* ------------------------------------------------------------------ tokens */
+
+static char *
+read_token_file(const char *path)
+{
+    char buf[AN_TOKEN_LEN_MAX + 2];
+    FILE *file = fopen(path, "re");
+    size_t len;
+
+    if (file == NULL) {
+        return NULL;
+    }
+    len = fread(buf, 1, sizeof(buf) - 1, file);
+    (void)fclose(file);
+    while (len > 0 && (buf[len - 1] == '\n' || buf[len - 1] == '\r')) {
+        len--;
+    }
+    buf[len] = '\0';
+    return strdup(buf);
+}
+
+static char *
+make_token(const struct cli_target *target, enum an_err *err)
+{
+    char *token = NULL;
+
+    *err = AN_OK;
+    if (target->token != NULL) {
+        token = target->token[0] == '@' ? read_token_file(target->token + 1)
+                                        : strdup(target->token);
+        *err = token == NULL ? AN_ERR_IO : AN_OK;
+        return token;
+    }
+    *err = cli_node_token(&token, &target->node, target->user, TOKEN_TTL_MS);
+    return token;
+}
+
+static char *
+on_token(void *user)
+{
+    enum an_err err;
+
+    return make_token(user, &err);
+}
+
+static void
+on_warning(void *user, const struct anser_error *warning)
+{
+    struct cli_target *target = user;
+
+    fprintf(stderr, "anser: %s: warning: %s (%s)\n", target->command, warning->text,
+            warning->name);
+}
+
+/* ------------------------------------------------------------------ opening */
+
+static int
+find_server(struct cli_target *target, const char **address)
+{
+    const char *dir = cli_data_dir(target->data);
+    char reason[512];
+    enum an_err err;
+
+    if (target->server != NULL) {
+        if (target->token == NULL) {
+            return cli_usage(target->command, "--server needs --token");
+        }
+        *address = target->server;
+        return -1;
+    }
+    if (target->user == NULL && target->token == NULL) {
+        return cli_usage(target->command, "who are you? --user NAME");
+    }
+    err = cli_node_load(&target->node, dir);
+    if (err == AN_ERR_CONNECTION) {
+        (void)snprintf(reason, sizeof(reason), "no node is running in %s", dir);
+        return cli_fail(err, target->command, reason);
+    }
+    if (err != AN_OK) {
+        (void)snprintf(reason, sizeof(reason), "%s/node.json: %s", dir, an_err_text(err));
+        return cli_fail(err, target->command, reason);
+    }
+    *address = target->node.tcp;
+    return -1;
+}
+
+int
+cli_target_open(struct cli_target *target, struct anser_options *options,
+                const char *device_default)
+{
+    const char *address = NULL;
+    char *token = NULL;
+    enum an_err err;
+    int code = find_server(target, &address);
+
+    if (code >= 0) {
+        return code;
+    }
+    token = make_token(target, &err);
+    if (token == NULL) {
+        return cli_fail(err, target->token != NULL ? target->token : target->user, NULL);
+    }
+    options->addresses = &address;
+    options->address_count = 1;
+    options->token = token;
+    options->device = target->device != NULL ? target->device : device_default;
+    options->client_name = "anser-cli " AN_VERSION;
+    options->user = target;
+    options->callbacks.on_token = on_token;
+    if (options->callbacks.on_warning == NULL) {
+        options->callbacks.on_warning = on_warning;
+    }
+    err = (enum an_err)anser_client_create(&target->client, options);
+    sodium_memzero(token, strlen(token));
+    free(token);
+    if (err != AN_OK) {
+        return cli_fail(err, err == AN_ERR_DEVICE_NAME ? options->device : address, NULL);
+    }
+    target->began_ms = cli_mono_ms();
+    return -1;
+}
+
+void
+cli_target_close(struct cli_target *target)
+{
+    anser_client_destroy(target->client);
+    target->client = NULL;
+    cli_node_fini(&target->node);
+}
+
+/* ------------------------------------------------------------------ waiting */
+
+static bool
+unreachable(struct cli_target *target, struct anser_error *error)
+{
+    if (anser_client_state(target->client) == ANSER_STATE_ONLINE) {
+        target->was_online = true;
+    }
+    if (target->was_online || cli_mono_ms() - target->began_ms < REACH_MS) {
+        return false;
+    }
+    *error = anser_client_error(target->client);
+    if (error->code == 0) {
+        error->code = ANSER_ERR_TIMEOUT;
+        error->category = anser_err_category(error->code);
+        (void)snprintf(error->name, sizeof(error->name), "%s",
+                       anser_err_name(error->code));
+        (void)snprintf(error->text, sizeof(error->text), "%s",
+                       anser_err_text(error->code));
+    }
+    return true;
+}
+
+enum an_err
+cli_target_wait(struct cli_target *target, int fd, uint32_t ms, bool *ready,
+                struct anser_error *error)
+{
+    struct anser_client *client = target->client;
+    unsigned events = anser_client_events(client);
+    int timeout = anser_client_timeout_ms(client);
+    struct pollfd p[2] = {{.fd = anser_client_fd(client)}, {.fd = fd, .events = POLLIN}};
+    enum anser_err err;
+
+    p[0].events = (short)(((events & ANSER_READ) != 0 ? POLLIN : 0) |
+                          ((events & ANSER_WRITE) != 0 ? POLLOUT : 0));
+    if (timeout < 0 || (uint32_t)timeout > ms) {
+        timeout = (int)ms;
+    }
+    if (poll(p, 2, timeout) < 0) {
+        p[1].revents = 0;
+    }
+    if (ready != NULL) {
+        *ready = p[1].revents != 0;
+    }
+    err = anser_client_process(client);
+    if (err != ANSER_OK) {
+        *error = anser_client_error(client);
+        return (enum an_err)err;
+    }
+    return unreachable(target, error) ? AN_ERR_CONNECTION : AN_OK;
+}
