@@ -293,9 +293,13 @@ enum { TAG_TICK = 1, TAG_HEADS, TAG_LINK, TAG_SUBMIT, TAG_READ };
 
 /* ------------------------------------------------------------------ gate_conn.c */
 
+/* NULL: unknown, or gone. */
 struct gate_conn *gate_conn_find(const struct gate *g, uint64_t id);
+/* A client connected: takes it, or turns it away when there are too many. */
 void gate_conn_open(struct gate *g, uint64_t id);
+/* The door says that it is gone. */
 void gate_conn_closed(struct gate *g, uint64_t id);
+/* The door says how many bytes its client has not taken. */
 void gate_conn_output(struct gate *g, uint64_t id, uint64_t bytes);
 /* Frees a connection that is gone once no op points at it. */
 void gate_conn_unref(struct gate *g, struct gate_conn *c);
@@ -345,6 +349,7 @@ enum an_err gate_client_err(unsigned err);
 
 /* ------------------------------------------------------------------ gate_client.c */
 
+/* One whole frame from a client. */
 void gate_client_frame(struct gate *g, struct gate_conn *c, const struct an_msg *msg);
 /* After op, a Send, was refused: later ones to the conversation must wait for it. */
 void gate_client_refused(struct gate *g, struct gate_op *op, enum an_err err);
@@ -359,10 +364,13 @@ void gate_client_resolved(struct gate *g, struct gate_op *op, enum an_err err);
 
 /* ------------------------------------------------------------------ gate_login.c */
 
+/* A Login: the token is judged now, the rest follows by messages. */
 void gate_login(struct gate *g, struct gate_conn *c, uint32_t request,
                 const Anser__Client__Login *login);
+/* Refuses it; trying again on this connection is possible only when that may help. */
 void gate_login_failed(struct gate *g, struct gate_conn *c, uint32_t request,
                        enum an_err err, uint32_t retry_after_ms);
+/* The user's key is known. */
 void gate_login_resolved(struct gate *g, struct gate_op *op);
 /* A router knows the session now. */
 void gate_login_announced(struct gate *g, struct gate_op *op);
@@ -391,19 +399,30 @@ void gate_submit_fini(struct gate *g);
 
 /* ------------------------------------------------------------------ gate_read.c */
 
+/* Queues a query for the store of op->slot. */
 void gate_read(struct gate *g, struct gate_op *op);
+/* Asks stores what has gathered. */
 void gate_read_drained(struct gate *g);
+/* An answer to a READ. */
 void gate_read_done(struct gate *g, const struct an_msg *msg);
 
 /* ------------------------------------------------------------------ gate_router.c */
 
+/* Announces the session of a login, which goes on when a router knows it. */
 void gate_router_up(struct gate *g, struct gate_op *login);
+/* Announces its end, if it was announced. */
 void gate_router_down(struct gate *g, struct gate_conn *c);
+/* Tells routers what has changed. */
 void gate_router_drained(struct gate *g);
+/* An answer to SESSIONS. */
 void gate_router_done(struct gate *g, const struct an_msg *msg);
+/* The pause after a failed announcement is over. */
 void gate_router_retry(struct gate *g, uint64_t index);
+/* Signs of life, once a heartbeat. */
 void gate_router_tick(struct gate *g);
+/* A DELIVER. */
 void gate_router_deliver(struct gate *g, const struct an_msg *msg);
+/* Frees links and what waits in them. */
 void gate_router_fini(struct gate *g);
 
 #endif
