@@ -128,7 +128,8 @@ struct engine_answer {
 };
 
 /* answers: one per query, borrowed until the callback returns; NULL unless AN_OK.
- * AN_ERR_BUSY when 512 reads are in flight; AN_ERR_IO, AN_ERR_CORRUPT, AN_ERR_NO_MEMORY. */
+ * AN_ERR_BUSY when 512 reads are in flight; AN_ERR_IO, AN_ERR_CORRUPT, AN_ERR_NO_MEMORY.
+ */
 typedef void engine_read_done(void *ctx, enum an_err err,
                               const struct engine_answer *answers, size_t answer_count);
 

@@ -33,6 +33,7 @@ struct seq_convs {
     uint8_t hash_key[crypto_shorthash_KEYBYTES];
 };
 
+/* Room for max; false without memory. Seeds of the hash come from the runner. */
 bool seq_convs_init(struct seq_convs *c, uint32_t max, uint64_t hash_seed);
 void seq_convs_fini(struct seq_convs *c);
 /* The cached one, or a new one that is not loaded. NULL when all are busy. */

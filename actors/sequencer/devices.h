@@ -30,6 +30,7 @@ struct seq_devices {
     uint8_t hash_key[crypto_shorthash_KEYBYTES];
 };
 
+/* Room for max; false without memory. Seeds of the hash come from the runner. */
 bool seq_devices_init(struct seq_devices *d, uint32_t max, uint64_t hash_seed);
 void seq_devices_fini(struct seq_devices *d);
 /* NULL when it is not cached. name_len at most AN_NAME_LEN_MAX (asserted). */

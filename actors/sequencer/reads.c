@@ -94,7 +94,7 @@ fill(struct question *q, struct seq_read *read)
     case SEQ_READ_DROPPED:
         break;
     }
-    assert(!"a dropped question is never sent");
+    assert(0 && "a dropped question is never sent");
 }
 
 static void

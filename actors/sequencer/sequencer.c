@@ -452,7 +452,7 @@ on_timer(struct seq *s, struct an_msg *msg, struct an_now now, struct an_outbox 
     case SEQ_TAG_READ:
         break;
     }
-    assert(!"a timer of a tag that sets none");
+    assert(0 && "a timer of a tag that sets none");
 }
 
 static void

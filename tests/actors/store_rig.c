@@ -35,7 +35,7 @@ store_rig_create(void)
     rig->cfg.engine.files = files_sim_table(rig->sim);
     rig->cfg.engine.dir = "data";
     if (rig->cfg.engine.kind == ENGINE_LMDB) { /* keeps its own file, on the real disk */
-        strcpy(rig->dir, "/tmp/anser-store-XXXXXX");
+        snprintf(rig->dir, sizeof(rig->dir), "/tmp/anser-store-XXXXXX");
         rig->cfg.engine.dir = mkdtemp(rig->dir);
         assert(rig->cfg.engine.dir != NULL);
         rig->cfg.engine.lmdb_map_bytes = 64u * 1024u * 1024u;

@@ -9,7 +9,7 @@ from harness import (EXIT, SEND, Closed, Node, Pipeline, ServerError, Skip, awai
                      send_body, uuid7)
 
 # Small segments, so that a disk is full soon.
-SMALL_LOG = "store:\n  log_segment_bytes: 1048576\n"
+SMALL_LOG = "store:\n  log_segment_bytes: 8388608\n"
 
 
 def marked(to, number, body=None):
@@ -200,7 +200,7 @@ def case_disk_full_for_real(case):
     if os.geteuid() != 0:
         raise Skip("a small file system needs root")
     path = case.new_dir("small")
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m,mode=700", "tmpfs", path],
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m,mode=700", "tmpfs", path],
                              capture_output=True, text=True, check=False)
     if mounted.returncode != 0:
         raise Skip(f"no tmpfs here: {mounted.stderr.strip()}")
@@ -211,7 +211,7 @@ def case_disk_full_for_real(case):
     node.add_users("alice", "bob")
     ballast = os.path.join(path, "ballast")
     with open(ballast, "wb") as f:
-        f.write(b"\0" * (8 << 20))
+        f.write(b"\0" * (12 << 20))
     acks = fill_until_refused(node, os.urandom(60000))
     assert acks > 10, acks
     os.unlink(ballast)

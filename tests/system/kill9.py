@@ -17,7 +17,7 @@ WINDOW = 16
 IN_FLIGHT = 64
 ACKS = 1000
 # Small bounds, so that applies happen all the time.
-CONFIG = "store:\n  overlay_rows: 4000\n  log_segment_bytes: 4194304\n"
+CONFIG = "store:\n  overlay_rows_max: 4000\n  log_segment_bytes: 8388608\n"
 
 
 class Talker:
