@@ -174,6 +174,9 @@ seq_reads_answered(struct seq *s, uint32_t which, const struct an_msg *msg,
     enum an_err err = msg->err;
 
     assert(batch->flying);
+    if (err == AN_ERR_TIMEOUT || err == AN_ERR_CONNECTION) {
+        err = AN_ERR_UNAVAILABLE; /* nothing was written: there is no outcome to know */
+    }
     if (err == AN_OK && done->n_answers != batch->count) {
         err = AN_ERR_INTERNAL;
     }
