@@ -97,9 +97,9 @@ struct engine_group {
 };
 
 /* AN_OK: synced. AN_ERR_FENCED: a fence was stale, AN_ERR_DISK_FULL, AN_ERR_BUSY (the
- * overlay is full, applies are behind), AN_ERR_IO, AN_ERR_NO_MEMORY, AN_ERR_ARGUMENT (the
- * batch is longer than a log segment): definite refusals, nothing of the batch was
- * written and nothing of it will ever be read. */
+ * overlay is full, or the next log segment is being prepared), AN_ERR_IO, AN_ERR_FULL (no
+ * descriptors), AN_ERR_NO_MEMORY, AN_ERR_ARGUMENT (longer than a log segment): definite
+ * refusals, nothing of the batch was written and nothing of it will ever be read. */
 typedef void engine_append_done(void *ctx, enum an_err err);
 
 /* All groups become one log record: all of them or none. Rows are copied. At most one
@@ -128,8 +128,7 @@ struct engine_answer {
 };
 
 /* answers: one per query, borrowed until the callback returns; NULL unless AN_OK.
- * AN_ERR_BUSY when 512 reads are in flight; AN_ERR_IO, AN_ERR_CORRUPT, AN_ERR_NO_MEMORY.
- */
+ * AN_ERR_BUSY: 512 reads are in flight. AN_ERR_IO, AN_ERR_CORRUPT, AN_ERR_NO_MEMORY. */
 typedef void engine_read_done(void *ctx, enum an_err err,
                               const struct engine_answer *answers, size_t answer_count);
 

@@ -3,8 +3,9 @@
  *
  * Paths are plain strings below the data directory. Errors: AN_ERR_DISK_FULL for a full
  * disk or quota, AN_ERR_NOT_FOUND for a missing file, AN_ERR_LOCKED, AN_ERR_NO_MEMORY,
- * AN_ERR_IO for the rest. Context: any thread; one file is used by one thread at a time.
- * LMDB does not pass through here: it keeps its own files below the same directory. */
+ * AN_ERR_FULL when there are no descriptors, AN_ERR_IO for the rest. Context: any thread;
+ * one file is used by one thread at a time. LMDB does not pass through here: it keeps its
+ * own files below the same directory. */
 #ifndef AN_STORE_FILES_H
 #define AN_STORE_FILES_H
 
@@ -53,7 +54,8 @@ struct store_files_ops {
     /* Names of the entries, in no particular order. */
     enum an_err (*list)(struct store_files *files, const char *path, store_list_fn *fn,
                         void *ctx);
-    /* Names created, renamed and removed in it are on disk afterwards. */
+    /* Names created, renamed and removed in it are on disk afterwards. After AN_ERR_IO
+     * nothing is known; any other error means that it was not tried. */
     enum an_err (*sync_dir)(struct store_files *files, const char *path);
     /* Holds the file exclusively until it is closed or the process ends; creates it
      * unless create is false. */

@@ -29,6 +29,9 @@ err_from_errno(int code)
         return AN_ERR_NOT_FOUND;
     case EWOULDBLOCK:
         return AN_ERR_LOCKED;
+    case EMFILE:
+    case ENFILE:
+        return AN_ERR_FULL;
     case ENOMEM:
         return AN_ERR_NO_MEMORY;
     default:

@@ -337,6 +337,9 @@ sim_sync_dir(struct store_files *files, const char *path)
         fault_strikes(sim, FILES_SIM_SYNC_FAILS, path)) {
         return leave(sim, AN_ERR_IO);
     }
+    if (fault_strikes(sim, FILES_SIM_DIR_BUSY, path)) {
+        return leave(sim, AN_ERR_FULL);
+    }
     for (size_t i = 0; i < sim->change_count; i++) {
         struct name_change change = sim->changes[i];
         if (!change_inside(&change, path)) {

@@ -38,6 +38,7 @@ enum files_sim_fault {
     FILES_SIM_WRITE_FULL,   /* AN_ERR_DISK_FULL after part of the write was made */
     FILES_SIM_WRITE_FAILS,  /* AN_ERR_IO after all of the write was made */
     FILES_SIM_RENAME_FAILS, /* AN_ERR_IO, not renamed */
+    FILES_SIM_DIR_BUSY,     /* a directory is not synced for want of descriptors */
 };
 /* The fault befalls the next `count` operations of its kind on paths that contain
  * `part`. */

@@ -98,9 +98,13 @@ switch_segment(struct store_log *log)
         if (err != AN_OK) {
             return err;
         }
-        if (log->cfg.files->ops->sync_dir(log->cfg.files, log->dir) != AN_OK) {
-            store_log_die(log, "syncing the log's directory failed");
-            return AN_ERR_IO;
+        err = log->cfg.files->ops->sync_dir(log->cfg.files, log->dir);
+        if (err != AN_OK) {
+            store_file_close(&log->spare_file); /* made again next time */
+            if (err == AN_ERR_IO) {
+                store_log_die(log, "syncing the log's directory failed");
+            }
+            return err;
         }
         log->spare = (struct segment){
             .number = number, .used = SEGMENT_HEADER_LEN, .size = log->cfg.segment_bytes};

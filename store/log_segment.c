@@ -164,7 +164,12 @@ spare_run(struct an_job *an_job)
     }
     /* A spare must not be written to before its name is on disk: after a power cut the
      * records in it would be found under a name that was free for reuse. */
-    job->sync_failed = cfg->files->ops->sync_dir(cfg->files, job->log->dir) != AN_OK;
+    enum an_err err = cfg->files->ops->sync_dir(cfg->files, job->log->dir);
+    job->sync_failed = err == AN_ERR_IO;
+    if (job->err == AN_OK) {
+        job->err =
+            err; /* not tried: no spare yet, and the next one takes its name over */
+    }
 }
 
 static void
@@ -185,7 +190,8 @@ spare_done(struct an_job *an_job)
                  an_err_text(job->err));
         store_log_say(log, STORE_LOG_WARN, line);
         store_file_close(&job->file);
-        if (job->victim != 0 && segment_list_reserve(&log->free) == AN_OK) {
+        if (job->victim != 0 && !job->renamed &&
+            segment_list_reserve(&log->free) == AN_OK) {
             segment_list_add(&log->free, (struct segment){.number = job->victim});
         }
         return;

@@ -239,6 +239,45 @@ test_recovery_full_disk_refuses_and_works_again_with_room(void **state)
     assert_int_equal(rig->fatal_count, 0);
 }
 
+/* Out of descriptors: the directory cannot even be opened to be synced. Nothing is wrong
+ * with the disk, so nothing dies; appends may be refused for a while. */
+static void
+test_recovery_no_descriptors_is_no_disaster(void **state)
+{
+    struct rig *rig = *state;
+    uint64_t n = 0;
+    unsigned refused = 0;
+
+    rig->manual = true;
+    for (unsigned step = 0; step < 4000; step++) {
+        if (step % 1000 == 100) {
+            files_sim_fail(rig->sim, FILES_SIM_DIR_BUSY, "/log", 1000);
+        } else if (step % 1000 == 900) {
+            files_sim_fail(rig->sim, FILES_SIM_NONE, "", 0);
+        }
+        int err = put_model(rig, n + 1);
+        assert_true(err == AN_OK || err == AN_ERR_FULL || err == AN_ERR_BUSY);
+        n += err == AN_OK;
+        refused += err != AN_OK;
+        if (step % 40 == 0) {
+            engine_apply_now(rig->engine);
+        }
+        if (step % 7 == 0) {
+            rig_run_jobs(rig);
+        }
+        assert_int_equal(rig->fatal_count, 0);
+        if (step % 630 == 629) {
+            rig_crash(rig, step);
+            rig->fatal_count = 0; /* waiting jobs saw the power go */
+            assert_int_equal(rig_open(rig), AN_OK);
+            assert_int_equal(model_check(rig), n);
+        }
+    }
+    assert_true(refused > 0);
+    assert_true(n > 1000);
+    assert_int_equal(model_check(rig), n);
+}
+
 static void
 count_entry(void *ctx, const char *name)
 {
@@ -522,6 +561,7 @@ main(void)
         T(test_recovery_disk_full_in_a_write_leaves_nothing),
         T(test_recovery_write_error_leaves_nothing),
         T(test_recovery_full_disk_refuses_and_works_again_with_room),
+        T(test_recovery_no_descriptors_is_no_disaster),
         T(test_recovery_segments_are_recycled),
         T(test_recovery_flipped_bit_is_refused_and_named),
         T(test_recovery_torn_last_record_is_dropped),
