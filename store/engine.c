@@ -159,6 +159,7 @@ open_log(struct engine *engine, char *why, size_t why_len)
     enum an_err err = identity_load(&found, engine->cfg.files, engine->dir);
     if (err == AN_ERR_NOT_FOUND) {
         err = create_directory(engine, &cfg, why, why_len);
+        cfg.created = true;
     } else if (err == AN_OK) {
         memcpy(engine->identity.salt, found.salt, sizeof found.salt);
     }

@@ -23,6 +23,7 @@ struct store_log_cfg {
     const char *dir; /* of the segments; copied */
     uint8_t salt[STORE_SALT_LEN];
     size_t segment_bytes;
+    bool created; /* by store_log_create just now: there is nothing to search through */
     struct engine_host host;
 };
 

@@ -15,7 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WINDOW_LEN (1024u * 1024u)
+/* Fits the second-level cache: the search for higher records reads whole segments. */
+#define WINDOW_LEN (256u * 1024u)
 
 /* A part of a file in memory, moved and grown as asked. */
 struct window {
@@ -329,7 +330,9 @@ next_candidate(const uint8_t *bytes, size_t len, uint64_t expected)
     struct record_head head;
 
     for (size_t at = 0; at + RECORD_HEADER_LEN <= len; at += RECORD_ALIGN) {
-        if (record_get_head(bytes + at, &head) && head.position >= expected) {
+        /* Asked millions of times at every start: the magic first, and here. */
+        if (get_le32(bytes + at) == RECORD_MAGIC && record_get_head(bytes + at, &head) &&
+            head.position >= expected) {
             return at;
         }
     }
@@ -509,7 +512,7 @@ store_log_open(struct store_log **out, const struct store_log_cfg *cfg, uint64_t
     if (err == AN_OK) {
         err = replay(&o);
     }
-    if (err == AN_OK) {
+    if (err == AN_OK && !cfg->created) {
         err = search_higher(&o);
     }
     if (err == AN_OK) {
