@@ -189,7 +189,7 @@ claim_directory(struct engine *engine, char *why, size_t why_len)
     if (err == AN_OK) {
         err = identity_compare(&found, &engine->identity, why, why_len);
         if (err != AN_OK && why != NULL) {
-            engine_say(engine, ENGINE_LOG_ERROR, "%s: %s", engine->dir, why);
+            engine_say(engine, AN_LOG_ERROR, "%s: %s", engine->dir, why);
         }
         return err;
     }
@@ -248,7 +248,7 @@ engine_open(struct engine **out, const struct engine_cfg *cfg, char *why, size_t
         goto out;
     }
     if (engine->stats.replayed_records > 0) {
-        engine_say(engine, ENGINE_LOG_INFO, "%s: replayed %llu log records", engine->dir,
+        engine_say(engine, AN_LOG_INFO, "%s: replayed %llu log records", engine->dir,
                    (unsigned long long)engine->stats.replayed_records);
     }
     store_log_tick(engine->log);

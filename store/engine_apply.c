@@ -54,7 +54,7 @@ apply_done(struct an_job *an_job)
     if (job->err != AN_OK) {
         engine->stats.apply_failures++;
         engine->apply_retry_ms = engine->mono_ms + APPLY_RETRY_MS;
-        engine_say(engine, ENGINE_LOG_ERROR,
+        engine_say(engine, AN_LOG_ERROR,
                    "%s: moving %zu rows from the log into the base failed and will be "
                    "tried again: %s",
                    engine->dir, overlay_rows(engine), an_err_text(job->err));

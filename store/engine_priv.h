@@ -4,6 +4,7 @@
 #define AN_STORE_ENGINE_PRIV_H
 
 #include "core/limits.h"
+#include "core/log.h"
 #include "store/base.h"
 #include "store/engine.h"
 #include "store/generation.h"
@@ -13,11 +14,6 @@
 
 #define OVERLAY_REFUSE_FACTOR 4u    /* appends answer BUSY at so many times the bound */
 #define APPLY_RETRY_MS        1000u /* after a failed apply: no hurry, nothing is lost */
-
-/* Levels of log lines, as in core/log.h. */
-#define ENGINE_LOG_INFO  1
-#define ENGINE_LOG_WARN  2
-#define ENGINE_LOG_ERROR 3
 
 struct apply_job {
     struct an_job job;

@@ -3,6 +3,7 @@
 #ifndef AN_STORE_LOG_PRIV_H
 #define AN_STORE_LOG_PRIV_H
 
+#include "core/log.h"
 #include "store/log.h"
 
 #define LOG_FREE_MAX   2u  /* free segments kept for use again; more are removed */
@@ -78,9 +79,4 @@ AN_MUST_USE enum an_err segment_create(const struct store_log_cfg *cfg, const ch
 void store_log_say(const struct store_log *log, int level, const char *line);
 /* A sync failed: the log is dead, the host is told. */
 void store_log_die(struct store_log *log, const char *why);
-/* Level of an error line, as in core/log.h. */
-#define STORE_LOG_ERROR 3
-#define STORE_LOG_WARN  2
-#define STORE_LOG_INFO  1
-
 #endif

@@ -188,7 +188,7 @@ spare_done(struct an_job *an_job)
         char line[128];
         snprintf(line, sizeof line, "preparing a log segment failed: %s",
                  an_err_text(job->err));
-        store_log_say(log, STORE_LOG_WARN, line);
+        store_log_say(log, AN_LOG_WARN, line);
         store_file_close(&job->file);
         if (job->victim != 0 && !job->renamed &&
             segment_list_reserve(&log->free) == AN_OK) {
