@@ -1,8 +1,9 @@
 /* What the sequencer's own files share. A command's way:
  *
- *   sequencer.c  takes a Submit apart, checks the bound and the form, seq_run()
+ *   submit.c     takes a Submit apart, checks the bound and the form, seq_run()
  *   send.c, position.c, account.c   decide it; questions to the store go through reads.c
- *   batch.c      numbers what is decided, one Append at a time per store, seq_finish()
+ *   batch.c      numbers what is decided, one Append at a time per store
+ *   appended.c   what came of it, seq_finish()
  *   claim.c      owns slots; after an unknown outcome claims again and runs all anew
  *
  * A command is at any time in exactly one place: a list (through next), the flying batch,
@@ -271,7 +272,7 @@ seq_list_move(struct seq_list *list, struct seq_list *from)
     }
 }
 
-/* ------------------------------------------------------------------ sequencer.c */
+/* ------------------------------------------------------------------ submit.c */
 
 static inline struct seq_link *
 seq_link_of(struct seq *s, uint16_t slot)
@@ -285,6 +286,8 @@ seq_tag(enum seq_tag tag, uint32_t index)
     return (uint64_t)tag << 32 | index;
 }
 
+void seq_submit(struct seq *s, struct an_msg *msg, struct an_now now,
+                struct an_outbox *out);
 /* Decides the command, from the beginning: where its slot stands, then its own rules. */
 void seq_run(struct seq *s, struct seq_cmd *cmd, struct an_now now,
              struct an_outbox *out);
@@ -356,6 +359,7 @@ void seq_account_leave(struct seq *s, struct seq_cmd *cmd, struct seq_list *behi
 /* Sends the next batch, if there is one and none is out. */
 void seq_batch_act(struct seq *s, struct seq_link *link, struct an_now now,
                    struct an_outbox *out);
+/* appended.c */
 void seq_batch_answered(struct seq *s, struct seq_link *link, const struct an_msg *msg,
                         struct an_now now, struct an_outbox *out);
 

@@ -1,0 +1,271 @@
+/* What an Append came to: acks, refusals, and the two ways back, by slot (GAP, FENCED) or
+ * by claiming everything again (the outcome is not known). */
+#include "actors/sequencer/sequencer_priv.h"
+#include <assert.h>
+#include <inttypes.h>
+
+static void
+message_stored(struct seq *s, struct seq_cmd *cmd, uint64_t inbox_seq)
+{
+    const Anser__Bus__SendCommand *send = cmd->in->send;
+    struct seq_dedupe_row *row = cmd->row;
+    struct seq_device *device =
+        seq_devices_find(&s->devices, send->sender, send->device.data, send->device.len);
+
+    s->m.messages++;
+    cmd->inbox_seq = inbox_seq;
+    cmd->conv->head = cmd->seq;
+    seq_conv_learn_names(cmd->conv, send);
+    row->seq = cmd->seq;
+    row->message_id = cmd->message_id;
+    row->time_ms = cmd->time_ms;
+    row->inbox_seq = inbox_seq;
+    row->cmd = NULL;
+    cmd->row = NULL;
+    if (device != NULL && inbox_seq > device->head) {
+        device->head = inbox_seq;
+    }
+}
+
+static void
+group_stored(struct seq *s, struct seq_link *link, const struct seq_group *g,
+             const Anser__Bus__AppendedSlot *answer, struct an_now now,
+             struct an_outbox *out)
+{
+    for (uint32_t i = 0; i < g->count; i++) {
+        struct seq_item *item = &link->items[g->start + i];
+
+        if (item->position != NULL) {
+            seq_position_stored(s, item->position, AN_OK, now, out);
+            continue;
+        }
+        if (item->cmd->in->what_case == ANSER__BUS__COMMAND__WHAT_SEND) {
+            message_stored(s, item->cmd,
+                           i < answer->n_inbox_seqs ? answer->inbox_seqs[i] : 0);
+        }
+        seq_finish(s, item->cmd, AN_OK, now, out);
+    }
+}
+
+/* Nothing of the group was written. Takes its numbers back. */
+static void
+unnumber(struct seq_cmd *cmd)
+{
+    if (cmd->in->what_case == ANSER__BUS__COMMAND__WHAT_SEND) {
+        cmd->conv->assigned = cmd->conv->head;
+        cmd->seq = cmd->message_id = cmd->time_ms = 0;
+    }
+}
+
+static void
+group_refused(struct seq *s, struct seq_link *link, const struct seq_group *g,
+              enum an_err err, struct an_now now, struct an_outbox *out)
+{
+    for (uint32_t i = 0; i < g->count; i++) {
+        struct seq_item *item = &link->items[g->start + i];
+
+        if (item->position != NULL) {
+            seq_position_stored(s, item->position, err, now, out);
+        } else {
+            unnumber(item->cmd);
+            seq_finish(s, item->cmd, err, now, out);
+        }
+    }
+}
+
+/* The group's commands will be run from the beginning. Those of a position stay with it:
+ * the evacuation that follows finds them there. */
+static void
+group_again(struct seq *s, struct seq_link *link, const struct seq_group *g,
+            uint8_t flags, struct seq_list *to)
+{
+    for (uint32_t i = 0; i < g->count; i++) {
+        struct seq_item *item = &link->items[g->start + i];
+
+        if (item->position != NULL) {
+            item->position->flying = false;
+            for (struct seq_cmd *c = item->position->waiting.head; c != NULL;
+                 c = c->next) {
+                c->attempts++;
+            }
+            continue;
+        }
+        unnumber(item->cmd);
+        item->cmd->flags |= flags;
+        item->cmd->attempts++;
+        seq_detach(s, item->cmd);
+        seq_list_push(to, item->cmd);
+    }
+}
+
+static const Anser__Bus__AppendedSlot *
+answer_of(const Anser__Bus__Appended *done, uint32_t hint, uint16_t slot)
+{
+    if (hint < done->n_slots && done->slots[hint]->slot == slot) {
+        return done->slots[hint];
+    }
+    for (size_t i = 0; i < done->n_slots; i++) {
+        if (done->slots[i]->slot == slot) {
+            return done->slots[i];
+        }
+    }
+    return NULL;
+}
+
+static bool
+answer_whole(const struct seq_link *link, const Anser__Bus__Appended *done)
+{
+    for (uint32_t g = 0; g < link->group_count; g++) {
+        if (answer_of(done, g, link->groups[g].slot) == NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* What the groups of one answer leave to do. */
+struct aftermath {
+    bool slots[AN_SLOTS]; /* to be evacuated */
+    bool any;
+    bool recover; /* a stray claim of our own fenced us */
+    struct seq_list again;
+};
+
+static void
+fenced(struct seq *s, const struct seq_group *g, const Anser__Bus__AppendedSlot *answer,
+       struct aftermath *after, struct an_outbox *out)
+{
+    struct seq_slot *slot = &s->slots[g->slot];
+
+    if (answer->owner == s->index && slot->stray) {
+        slot->stray = false;
+        after->recover = true;
+        return;
+    }
+    s->m.fenced++;
+    slot->state = SEQ_SLOT_LOST;
+    slot->owner = (uint16_t)answer->owner;
+    an_out_log(out, AN_LOG_WARN, 0, "slot lost slot=%u owner=sequencer/%u epoch=%" PRIu64,
+               (unsigned)g->slot, (unsigned)answer->owner, answer->epoch);
+}
+
+static void
+group_answered(struct seq *s, struct seq_link *link, const struct seq_group *g,
+               const Anser__Bus__AppendedSlot *answer, struct aftermath *after,
+               struct an_now now, struct an_outbox *out)
+{
+    enum an_err err =
+        an_err_known(answer->err) ? (enum an_err)answer->err : AN_ERR_INTERNAL;
+
+    if (err == AN_OK) {
+        group_stored(s, link, g, answer, now, out);
+        return;
+    }
+    if (err != AN_ERR_FENCED && err != AN_ERR_GAP) {
+        group_refused(s, link, g, err, now, out);
+        return;
+    }
+    after->slots[g->slot] = true;
+    after->any = true;
+    if (err == AN_ERR_FENCED) {
+        fenced(s, g, answer, after, out);
+    } else {
+        s->m.gaps++;
+        an_out_log(out, AN_LOG_ERROR, 0, "gap slot=%u head=%" PRIu64, (unsigned)g->slot,
+                   answer->head);
+    }
+    group_again(s, link, g, 0, &after->again);
+}
+
+/* Runs what a GAP or a FENCED left; what has been tried too often is our fault. */
+static void
+run_again(struct seq *s, struct seq_list *list, struct an_now now, struct an_outbox *out)
+{
+    struct seq_list rest = {.head = NULL};
+    struct seq_cmd *cmd;
+
+    seq_list_init(&rest);
+    seq_list_move(&rest, list);
+    while ((cmd = seq_list_pop(&rest)) != NULL) {
+        if (cmd->attempts >= SEQ_ATTEMPTS_MAX) {
+            seq_finish(s, cmd, AN_ERR_INTERNAL, now, out);
+        } else {
+            seq_run(s, cmd, now, out);
+        }
+    }
+}
+
+/* Was the whole Append surely not carried out? */
+static bool
+definite(enum an_err err)
+{
+    switch (an_err_category(err)) {
+    case AN_CAT_BUSY:
+        return err != AN_ERR_TIMEOUT && err != AN_ERR_CONNECTION;
+    case AN_CAT_INVALID:
+        return true;
+    case AN_CAT_OK:
+    case AN_CAT_AUTH:
+    case AN_CAT_PERMISSION:
+    case AN_CAT_NOT_FOUND:
+    case AN_CAT_CONFLICT:
+    case AN_CAT_INTERNAL:
+        return err == AN_ERR_ENVELOPE;
+    }
+    return false;
+}
+
+static void
+outcome_unknown(struct seq *s, struct seq_link *link, enum an_err err,
+                struct an_outbox *out)
+{
+    struct seq_list first;
+
+    s->m.unknown++;
+    an_out_log(out, AN_LOG_WARN, 0, "append outcome unknown store=%u err=%s",
+               (unsigned)link->index, an_err_name(err));
+    seq_list_init(&first);
+    for (uint32_t g = 0; g < link->group_count; g++) {
+        group_again(s, link, &link->groups[g], SEQ_CMD_UNKNOWN, &first);
+    }
+    seq_recover(s, link, &first, out);
+}
+
+void
+seq_batch_answered(struct seq *s, struct seq_link *link, const struct an_msg *msg,
+                   struct an_now now, struct an_outbox *out)
+{
+    const Anser__Bus__Appended *done = (const Anser__Bus__Appended *)msg->body;
+    struct aftermath after = {.any = false};
+
+    assert(link->flying);
+    link->flying = false;
+    if (msg->err != AN_OK) {
+        s->m.append_errors++;
+        if (!definite(msg->err)) {
+            outcome_unknown(s, link, msg->err, out);
+            return;
+        }
+        for (uint32_t g = 0; g < link->group_count; g++) {
+            group_refused(s, link, &link->groups[g], msg->err, now, out);
+        }
+        return;
+    }
+    if (!answer_whole(link, done)) {
+        outcome_unknown(s, link, AN_ERR_INTERNAL, out);
+        return;
+    }
+    seq_list_init(&after.again);
+    for (uint32_t g = 0; g < link->group_count; g++) {
+        const Anser__Bus__AppendedSlot *answer = answer_of(done, g, link->groups[g].slot);
+
+        assert(answer != NULL); /* answer_whole() */
+        group_answered(s, link, &link->groups[g], answer, &after, now, out);
+    }
+    if (after.recover) {
+        seq_recover(s, link, &after.again, out);
+    } else if (after.any) {
+        seq_evacuate(s, link, after.slots, &after.again);
+        run_again(s, &after.again, now, out);
+    }
+}
