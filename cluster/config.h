@@ -1,0 +1,103 @@
+/* A node's configuration: one table, from which the YAML schema, the defaults, the bounds
+ * and docs/configuration.md come.
+ *
+ * Context: read once at start, constant afterwards. */
+#ifndef AN_CLUSTER_CONFIG_H
+#define AN_CLUSTER_CONFIG_H
+
+#include "core/err.h"
+#include "core/limits.h"
+#include <stddef.h>
+#include <stdint.h>
+
+/* TEXT(section, key, default, help)
+ * CHOICE(section, key, default, choices separated by '|', help)
+ * NUMBER(section, key, default, least, most, help)
+ * Sections nest once in the file ("gate: {idle_ms: 30000}"); top keys stand alone. */
+#define AN_CONFIG_TOP(TEXT, CHOICE, NUMBER)                                              \
+    TEXT(top, listen, "tcp://127.0.0.1:7400",                                            \
+         "Where clients connect; port 0 lets the system pick.")                          \
+    TEXT(top, data, "./anser-data", "The node's directory; `--data` wins.")              \
+    CHOICE(top, bus, "inproc", "inproc|ipc", "What actors of the node speak over.")
+#define AN_CONFIG_LOG(TEXT, CHOICE, NUMBER)                                              \
+    CHOICE(log, level, "info", "error|warn|info|debug", "Lines above it are dropped.")   \
+    CHOICE(log, format, "text", "text|json", "One line of text, or of JSON, for each.")
+#define AN_CONFIG_GATE(TEXT, CHOICE, NUMBER)                                             \
+    NUMBER(gate, conns_max, AN_CONNS_MAX, 1, 1000000,                                    \
+           "Connections; beyond: TOO_MANY_CONNECTIONS.")                                 \
+    NUMBER(gate, heartbeat_ms, AN_HEARTBEAT_MS, 100, 3600000,                            \
+           "Clients are told to ping this often.")                                       \
+    NUMBER(gate, idle_ms, AN_IDLE_MS, 200, 86400000,                                     \
+           "Silent longer: closed. At least twice heartbeat_ms.")                        \
+    NUMBER(gate, login_timeout_ms, AN_LOGIN_TIMEOUT_MS, 100, 3600000,                    \
+           "Connected but not logged in: closed.")                                       \
+    NUMBER(gate, output_bytes_max, AN_CONN_OUTPUT_MAX, AN_PAGE_BYTES_MAX + 65536,        \
+           1073741824, "Unread output of a connection; beyond: SLOW_CONSUMER.")          \
+    NUMBER(gate, sends_max, AN_CONN_SENDS_MAX, 1, 65536,                                 \
+           "Unanswered sends of a connection; beyond: BUSY.")
+#define AN_CONFIG_SEQUENCER(TEXT, CHOICE, NUMBER)                                        \
+    NUMBER(sequencer, dedupe_window_ms, AN_DEDUPE_WINDOW_MS, 60000, 2592000000,          \
+           "A client_msg_id is remembered this long.")                                   \
+    NUMBER(sequencer, dedupe_rows_max, AN_DEDUPE_ROWS_MAX, 1024, 16777216,               \
+           "Of them in memory; older ones are asked of the store.")                      \
+    NUMBER(sequencer, convs_max, AN_SEQ_CONVS_MAX, 1024, 16777216,                       \
+           "Conversations in memory.")                                                   \
+    NUMBER(sequencer, pending_bytes_max, AN_SEQ_PENDING_BYTES_MAX, 1048576, 4294967295,  \
+           "Commands waiting; beyond: BUSY.")                                            \
+    NUMBER(sequencer, confirm_delay_ms, AN_CONFIRM_DELAY_MS, 1, 10000,                   \
+           "Confirms wait this long for a message's sync to ride on.")
+#define AN_CONFIG_IDGEN(TEXT, CHOICE, NUMBER)                                            \
+    NUMBER(idgen, worker, 0, 0, 1023,                                                    \
+           "Worker bits of message ids; unique in a cluster.")                           \
+    NUMBER(idgen, reserve_ms, AN_ID_RESERVE_MS, 100, 600000,                             \
+           "Logical milliseconds reserved at a time.")                                   \
+    NUMBER(idgen, segment, AN_ID_SEGMENT, 1, 1048576,                                    \
+           "User keys leased at a time; a restart skips the rest.")
+#define AN_CONFIG_STORE(TEXT, CHOICE, NUMBER)                                            \
+    CHOICE(store, engine, "lmdb", "lmdb|memory",                                         \
+           "What lies under the log; memory: log and memory only, for tests.")           \
+    NUMBER(store, overlay_rows_max, AN_OVERLAY_ROWS_MAX, 16, 16777216,                   \
+           "Rows in memory that make an apply due.")                                     \
+    NUMBER(store, overlay_bytes_max, AN_OVERLAY_BYTES_MAX, 65536, 4294967295,            \
+           "Or bytes; at four times: BUSY.")                                             \
+    NUMBER(store, log_segment_bytes, AN_LOG_SEGMENT_BYTES, 8388608, 4294967295,          \
+           "Size of a preallocated log file; one is always spare.")                      \
+    NUMBER(store, lmdb_map_bytes, AN_LMDB_MAP_BYTES, 67108864, 17592186044416,           \
+           "Address space of the LMDB map, not disk.")                                   \
+    NUMBER(store, page_items_max, AN_PAGE_ITEMS_MAX, 1, 1000,                            \
+           "Entries of one Sync or History answer.")
+#define AN_CONFIG(TEXT, CHOICE, NUMBER)                                                  \
+    AN_CONFIG_TOP(TEXT, CHOICE, NUMBER)                                                  \
+    AN_CONFIG_LOG(TEXT, CHOICE, NUMBER)                                                  \
+    AN_CONFIG_GATE(TEXT, CHOICE, NUMBER)                                                 \
+    AN_CONFIG_SEQUENCER(TEXT, CHOICE, NUMBER)                                            \
+    AN_CONFIG_IDGEN(TEXT, CHOICE, NUMBER)                                                \
+    AN_CONFIG_STORE(TEXT, CHOICE, NUMBER)
+
+#define AN_CONFIG_TEXT(section, key, default, help)            char *section##_##key;
+#define AN_CONFIG_CHOICE(section, key, default, choices, help) char *section##_##key;
+#define AN_CONFIG_NUMBER(section, key, default, least, most, help)                       \
+    uint64_t section##_##key;
+/* Texts are owned: config_fini. */
+struct config {
+    AN_CONFIG(AN_CONFIG_TEXT, AN_CONFIG_CHOICE, AN_CONFIG_NUMBER)
+};
+#undef AN_CONFIG_TEXT
+#undef AN_CONFIG_CHOICE
+#undef AN_CONFIG_NUMBER
+
+/* Every key at its default. AN_ERR_NO_MEMORY. */
+AN_MUST_USE enum an_err config_init(struct config *config);
+/* Sets the keys that a YAML file names, over what is there. AN_ERR_CONFIG: *why names
+ * file, line and key, and *config may be half set; AN_ERR_IO: it cannot be read. */
+AN_MUST_USE enum an_err config_load(struct config *config, const char *path, char *why,
+                                    size_t why_len);
+/* As config_load, from text; name stands for the file in *why. */
+AN_MUST_USE enum an_err config_parse(struct config *config, const char *name,
+                                     const char *text, size_t len, char *why,
+                                     size_t why_len);
+/* Replaces one text (a command line option's). AN_ERR_NO_MEMORY. */
+AN_MUST_USE enum an_err config_set_text(char **text, const char *value);
+void config_fini(struct config *config);
+
+#endif

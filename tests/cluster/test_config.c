@@ -1,0 +1,183 @@
+/* Does a configuration file say what it means, and is a wrong one refused by line and
+ * key? */
+#include "cluster/config.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static struct config config;
+static char why[512];
+
+static int
+setup(void **state)
+{
+    (void)state;
+    why[0] = '\0';
+    return config_init(&config) == AN_OK ? 0 : -1;
+}
+
+static int
+teardown(void **state)
+{
+    (void)state;
+    config_fini(&config);
+    return 0;
+}
+
+static enum an_err
+parse(const char *text)
+{
+    return config_parse(&config, "anser.yaml", text, strlen(text), why, sizeof(why));
+}
+
+static void
+expect_refused(const char *text, const char *reason)
+{
+    assert_int_equal(parse(text), AN_ERR_CONFIG);
+    if (strstr(why, reason) == NULL) {
+        fail_msg("'%s' said: %s", text, why);
+    }
+}
+
+static void
+test_config_empty_keeps_defaults(void **state)
+{
+    (void)state;
+    assert_int_equal(parse(""), AN_OK);
+    assert_int_equal(parse("# nothing\n"), AN_OK);
+    assert_string_equal(config.top_listen, "tcp://127.0.0.1:7400");
+    assert_string_equal(config.top_bus, "inproc");
+    assert_int_equal(config.gate_idle_ms, AN_IDLE_MS);
+    assert_int_equal(config.store_lmdb_map_bytes, AN_LMDB_MAP_BYTES);
+}
+
+static void
+test_config_named_keys_are_set_others_kept(void **state)
+{
+    (void)state;
+    assert_int_equal(parse("listen: tcp://0.0.0.0:0\n"
+                           "bus: ipc\n"
+                           "log: {level: debug, format: json}\n"
+                           "gate:\n"
+                           "  idle_ms: 60000\n"
+                           "store:\n"
+                           "  engine: memory\n"
+                           "idgen: {worker: 0}\n"),
+                     AN_OK);
+    assert_string_equal(config.top_listen, "tcp://0.0.0.0:0");
+    assert_string_equal(config.top_bus, "ipc");
+    assert_string_equal(config.log_level, "debug");
+    assert_string_equal(config.log_format, "json");
+    assert_int_equal(config.gate_idle_ms, 60000);
+    assert_int_equal(config.gate_heartbeat_ms, AN_HEARTBEAT_MS);
+    assert_string_equal(config.store_engine, "memory");
+}
+
+static void
+test_config_unknown_key_names_line_and_key(void **state)
+{
+    (void)state;
+    expect_refused("listen: tcp://127.0.0.1:1\nlisten_on: x\n",
+                   "anser.yaml:2: listen_on");
+    expect_refused("gate:\n  idle_ms: 30000\n  idle: 5\n", "anser.yaml:3: idle:");
+}
+
+static void
+test_config_wrong_value_names_line_key_and_bounds(void **state)
+{
+    (void)state;
+    expect_refused("\ngate:\n  conns_max: many\n", "anser.yaml:3: conns_max");
+    expect_refused("store:\n  engine: lmdb\ngate:\n  conns_max: 0\n",
+                   "anser.yaml:4: gate.conns_max: 0 is not in 1..1000000");
+    expect_refused("bus: carrier-pigeon\n",
+                   "anser.yaml:1: bus: 'carrier-pigeon' is none of inproc|ipc");
+    expect_refused("log: {level: loud}\n", "anser.yaml:1: log.level: 'loud' is none of");
+    expect_refused("log: 5\n", "anser.yaml:1: log: Expecting MAPPING");
+    expect_refused("gate:\n  idle_ms: 10000\n",
+                   "anser.yaml:2: gate.idle_ms: less than twice heartbeat_ms");
+    expect_refused("idgen:\n  worker: 1024\n", "anser.yaml:2: idgen.worker: 1024");
+}
+
+static void
+test_config_key_twice_names_the_second(void **state)
+{
+    (void)state;
+    expect_refused("listen: a\nbus: ipc\nlisten: b\n", "anser.yaml:3: listen");
+}
+
+static void
+test_config_broken_yaml_is_refused(void **state)
+{
+    (void)state;
+    assert_int_equal(parse("gate: [1"), AN_ERR_CONFIG);
+    assert_int_equal(parse("- a list\n"), AN_ERR_CONFIG);
+    assert_int_equal(parse("\tx: 1"), AN_ERR_CONFIG);
+    assert_true(why[0] != '\0');
+}
+
+static void
+test_config_missing_file_is_named(void **state)
+{
+    (void)state;
+    assert_int_equal(config_load(&config, "/nonexistent/a.yaml", why, sizeof(why)),
+                     AN_ERR_IO);
+    assert_non_null(strstr(why, "/nonexistent/a.yaml: No such file"));
+}
+
+/* docs/configuration.md has a row for every key, with its default. */
+static void
+test_config_docs_name_every_key_and_default(void **state)
+{
+    FILE *file = fopen(AN_DOCS "/configuration.md", "re");
+    static char docs[65536];
+    size_t len;
+
+    (void)state;
+    assert_non_null(file);
+    len = fread(docs, 1, sizeof(docs) - 1, file);
+    docs[len] = '\0';
+    fclose(file);
+#define SECTION_DOT(section) (strcmp(#section, "top") == 0 ? "" : #section ".")
+#define DOC(section, key)                                                                \
+    snprintf(row, sizeof(row), "| `%s%s` | %s |", SECTION_DOT(section), #key, def);      \
+    if (strstr(docs, row) == NULL) {                                                     \
+        fail_msg("docs/configuration.md lacks: %s", row);                                \
+    }
+#define DOC_TEXT(section, key, default, help)                                            \
+    {                                                                                    \
+        char row[256];                                                                   \
+        const char *def = "`" default "`";                                               \
+        DOC(section, key)                                                                \
+    }
+#define DOC_CHOICE(section, key, default, choices, help)                                 \
+    DOC_TEXT(section, key, default, help)
+#define DOC_NUMBER(section, key, default, least, most, help)                             \
+    {                                                                                    \
+        char row[256], def[32];                                                          \
+        snprintf(def, sizeof(def), "%llu", (unsigned long long)(default));               \
+        DOC(section, key)                                                                \
+    }
+    AN_CONFIG(DOC_TEXT, DOC_CHOICE, DOC_NUMBER)
+}
+
+int
+main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(test_config_empty_keeps_defaults),
+        TEST(test_config_named_keys_are_set_others_kept),
+        TEST(test_config_unknown_key_names_line_and_key),
+        TEST(test_config_wrong_value_names_line_key_and_bounds),
+        TEST(test_config_key_twice_names_the_second),
+        TEST(test_config_broken_yaml_is_refused),
+        TEST(test_config_missing_file_is_named),
+        TEST(test_config_docs_name_every_key_and_default),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
