@@ -5,12 +5,17 @@
 /* X(name, function, usage, summary). Each in its own file cmd_NAME.c; main() hands over
  * argv from the command's name on. */
 #define AN_CLI_COMMANDS(X)                                                               \
+    X("up", cmd_up, "[--data DIR] [--config FILE] [--listen tcp://HOST:PORT]",           \
+      "run a node: every actor and the store in one process")                            \
+    X("user", cmd_user, "add NAME [--app APP]", "make an account on the running node")   \
+    X("token", cmd_token, "NAME [--ttl 24h] [--app APP]", "print a signed login token")  \
     X("chat", cmd_chat, "NAME [--to OTHER]", "talk in a terminal")                       \
     X("send", cmd_send, "--user NAME --to OTHER [TEXT... | --file F | -]",               \
       "send a message; prints ID SEQ")                                                   \
     X("recv", cmd_recv, "--user NAME [--follow | --count N]",                            \
       "print messages as they come")                                                     \
     X("history", cmd_history, "--user NAME --with OTHER", "print a conversation")        \
+    X("metrics", cmd_metrics, "[--data DIR]", "print Prometheus text of every actor")    \
     X("version", cmd_version, "", "print the version")
 
 #define AN_CLI_DECLARE(name, function, usage, summary)                                   \

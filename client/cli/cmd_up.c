@@ -1,0 +1,119 @@
+/* Runs a node until SIGINT or SIGTERM. */
+#include "client/cli/args.h"
+#include "client/cli/commands.h"
+#include "cluster/config.h"
+#include "cluster/node.h"
+#include "core/log.h"
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { WHY_MAX = 1024 };
+
+/* Before any thread: the others then never take these. */
+static void
+block_signals(sigset_t *set)
+{
+    sigemptyset(set);
+    sigaddset(set, SIGINT);
+    sigaddset(set, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+static enum an_err
+make_config(struct config *config, const char *file, const char *data, const char *listen,
+            char *why)
+{
+    const char *env = getenv("ANSER_DATA");
+    enum an_err err = config_init(config);
+
+    if (err == AN_OK && env != NULL && env[0] != '\0') {
+        err = config_set_text(&config->top_data, env);
+    }
+    if (err == AN_OK && file != NULL) {
+        err = config_load(config, file, why, WHY_MAX);
+    }
+    if (err == AN_OK && data != NULL) {
+        err = config_set_text(&config->top_data, data);
+    }
+    if (err == AN_OK && listen != NULL) {
+        err = config_set_text(&config->top_listen, listen);
+    }
+    return err;
+}
+
+static void
+setup_log(const struct config *config)
+{
+    static const char *const names[] = {"error", "warn", "info", "debug"};
+
+    for (unsigned level = 0; level < sizeof(names) / sizeof(names[0]); level++) {
+        if (strcmp(config->log_level, names[level]) == 0) {
+            an_log_setup((enum an_log_level)level,
+                         strcmp(config->log_format, "json") == 0);
+        }
+    }
+}
+
+static int
+run(const struct config *config, const sigset_t *signals)
+{
+    struct node *node;
+    char why[WHY_MAX] = "";
+    enum an_err err = node_start(&node, config, why, sizeof(why));
+    int got;
+
+    if (err != AN_OK) {
+        return cli_fail(err, "up", why);
+    }
+    printf("anser ready %s data=%s\n", node_address(node), node_data(node));
+    fflush(stdout);
+    sigwait(signals, &got);
+    an_log(AN_LOG_INFO, "node", "stopping signal=%s", got == SIGINT ? "INT" : "TERM");
+    node_stop(node);
+    return 0;
+}
+
+int
+cmd_up(int argc, char **argv)
+{
+    const char *file = NULL, *data = NULL, *listen = NULL;
+    const struct cli_option options[] = {
+        {"data", 'd', "DIR", "the node's directory (default $ANSER_DATA or ./anser-data)",
+         &data, NULL},
+        {"config", 'c', "FILE", "YAML; docs/configuration.md has every key", &file, NULL},
+        {"listen", 'l', "URL", "tcp://HOST:PORT; port 0: the system picks", &listen,
+         NULL}};
+    const struct cli_command command = {
+        .name = "up",
+        .usage = "[--data DIR] [--config FILE] [--listen tcp://HOST:PORT]",
+        .summary = "Runs a node: every actor and the store in one process",
+        .details = "Prints one line once logins are accepted:\n"
+                   "  anser ready tcp://HOST:PORT data=DIR\n"
+                   "Logs go to stderr. Ends cleanly on SIGINT and SIGTERM.",
+        .options = options,
+        .option_count = sizeof(options) / sizeof(options[0])};
+    struct config config;
+    sigset_t signals;
+    char why[WHY_MAX] = "";
+    char **args;
+    int count, code = cli_parse(&command, argc, argv, &args, &count);
+    enum an_err err;
+
+    if (code >= 0) {
+        return code;
+    }
+    block_signals(&signals);
+    err = make_config(&config, file, data, listen, why);
+    if (err == AN_OK) {
+        setup_log(&config);
+        code = run(&config, &signals);
+    } else {
+        code = cli_fail(err, "up", why[0] != '\0' ? why : NULL);
+    }
+    config_fini(&config);
+    return code;
+}

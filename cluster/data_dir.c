@@ -1,0 +1,125 @@
+#include "cluster/data_dir.h"
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { PATH_MAX_LEN = 4096, BASE_MAX = RUN_DIR_MAX - 16 };
+
+static const char PREFIX[] = "anser-";
+
+static enum an_err
+complain(const char *path, char *why, size_t why_len)
+{
+    enum an_err err = errno == ENOSPC || errno == EDQUOT ? AN_ERR_DISK_FULL : AN_ERR_IO;
+
+    snprintf(why, why_len, "%s: %s", path, strerror(errno));
+    return err;
+}
+
+enum an_err
+data_dir_make(const char *path, char *why, size_t why_len)
+{
+    struct stat st;
+
+    if (mkdir(path, 0700) == 0) {
+        return AN_OK;
+    }
+    if (errno == EEXIST && stat(path, &st) == 0) {
+        if (S_ISDIR(st.st_mode)) {
+            return AN_OK;
+        }
+        errno = ENOTDIR;
+    }
+    return complain(path, why, why_len);
+}
+
+enum an_err
+data_dir_hold(const char *dir, int *fd, char *why, size_t why_len)
+{
+    char path[PATH_MAX_LEN];
+    enum an_err err = data_dir_make(dir, why, why_len);
+
+    if (err != AN_OK) {
+        return err;
+    }
+    snprintf(path, sizeof(path), "%s/lock", dir);
+    *fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (*fd < 0) {
+        return complain(path, why, why_len);
+    }
+    if (flock(*fd, LOCK_EX | LOCK_NB) == 0) {
+        return AN_OK;
+    }
+    if (errno == EWOULDBLOCK) {
+        snprintf(why, why_len, "another process runs on %s", dir);
+        err = AN_ERR_LOCKED;
+    } else {
+        err = complain(path, why, why_len);
+    }
+    close(*fd);
+    *fd = -1;
+    return err;
+}
+
+enum an_err
+run_dir_make(char out[RUN_DIR_MAX], char *why, size_t why_len)
+{
+    const char *base = getenv("XDG_RUNTIME_DIR");
+
+    if (base == NULL || base[0] != '/' || strlen(base) > BASE_MAX ||
+        access(base, W_OK | X_OK) != 0) {
+        base = "/tmp";
+    }
+    snprintf(out, RUN_DIR_MAX, "%s/%sXXXXXX", base, PREFIX);
+    return mkdtemp(out) != NULL ? AN_OK : complain(out, why, why_len);
+}
+
+/* "/run/user/0/anser-a1b2c3" of an address in it; false when it is not of that form. */
+static int
+directory_of(const char *url, char out[RUN_DIR_MAX])
+{
+    const char *path = strncmp(url, "ipc://", 6) == 0 ? url + 6 : url;
+    const char *name = strstr(path, PREFIX);
+    size_t name_len = name == NULL ? 0 : strcspn(name, "/");
+
+    if (path[0] != '/' || name == NULL || name == path || name[-1] != '/' ||
+        name_len != sizeof(PREFIX) - 1 + 6 ||
+        (size_t)(name - path) + name_len >= RUN_DIR_MAX) {
+        return 0;
+    }
+    memcpy(out, path, (size_t)(name - path) + name_len);
+    out[(size_t)(name - path) + name_len] = '\0';
+    return 1;
+}
+
+void
+run_dir_remove(const char *url)
+{
+    char dir[RUN_DIR_MAX];
+    struct dirent *entry;
+    struct stat st;
+    DIR *list;
+
+    if (!directory_of(url, dir) || lstat(dir, &st) != 0 || !S_ISDIR(st.st_mode) ||
+        st.st_uid != geteuid()) {
+        return;
+    }
+    list = opendir(dir);
+    if (list == NULL) {
+        return;
+    }
+    while ((entry = readdir(list)) != NULL) {
+        if (fstatat(dirfd(list), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+            S_ISSOCK(st.st_mode)) {
+            unlinkat(dirfd(list), entry->d_name, 0);
+        }
+    }
+    closedir(list);
+    rmdir(dir);
+}

@@ -1,0 +1,36 @@
+/* DIR/node.json (0600): what a node tells the commands of its own machine, and the one
+ * place where its key is kept. Written whole, atomically, at every start.
+ *
+ *   {"version":1, "cluster":"...", "pid":1, "tcp":"tcp://127.0.0.1:7400",
+ *    "control":"ipc://...", "events":"ipc://...", "app":"default",
+ *    "key":{"id":"...", "secret":"base64url"}} */
+#ifndef AN_CLUSTER_NODE_FILE_H
+#define AN_CLUSTER_NODE_FILE_H
+
+#include "core/err.h"
+#include "core/token.h"
+#include <stddef.h>
+
+enum { NODE_URL_MAX = 160, NODE_CLUSTER_LEN = 16 };
+
+struct node_file {
+    char cluster[NODE_CLUSTER_LEN + 1]; /* hex */
+    long pid;                           /* of the process that wrote it */
+    char tcp[NODE_URL_MAX];             /* where a client of this machine connects */
+    char control[NODE_URL_MAX];
+    char events[NODE_URL_MAX];
+    struct an_token_key key;
+};
+
+/* A fresh cluster id and a fresh key; nothing else set. */
+void node_file_make(struct node_file *file);
+/* AN_ERR_NOT_FOUND: there is none. AN_ERR_CORRUPT, AN_ERR_IO, with *why. */
+AN_MUST_USE enum an_err node_file_read(struct node_file *file, const char *dir, char *why,
+                                       size_t why_len);
+/* Replaces it durably. AN_ERR_IO, AN_ERR_DISK_FULL, AN_ERR_NO_MEMORY, with *why. */
+AN_MUST_USE enum an_err node_file_write(const struct node_file *file, const char *dir,
+                                        char *why, size_t why_len);
+/* Wipes the key. */
+void node_file_fini(struct node_file *file);
+
+#endif
