@@ -15,6 +15,7 @@
     X("recv", cmd_recv, "--user NAME [--follow | --count N]",                            \
       "print messages as they come")                                                     \
     X("history", cmd_history, "--user NAME --with OTHER", "print a conversation")        \
+    X("check", cmd_check, "[DIR]", "verify every stored invariant, offline")             \
     X("metrics", cmd_metrics, "[--data DIR]", "print Prometheus text of every actor")    \
     X("version", cmd_version, "", "print the version")
 
