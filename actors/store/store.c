@@ -281,6 +281,10 @@ store_drained(struct an_actor *actor, struct an_now now, struct an_outbox *out)
     store_retention_run(store);
     store_write_run(store);
     store_push_run(store);
+    if (store->appended) {
+        store->appended = false;
+        engine_tick(store->engine, now.mono_ms); /* an apply may be due */
+    }
     stop_further(store);
     store->out = NULL;
 }

@@ -179,6 +179,7 @@ struct store {
     struct store_head **touched; /* heads with a row to write, conversations or inboxes */
     size_t touched_count, touched_cap;
     bool append_in_flight;
+    bool appended; /* since the engine was last ticked */
 
     struct store_wants wanted;  /* for the next load */
     struct store_wants loading; /* in flight when not empty */

@@ -176,6 +176,7 @@ batch_done(void *ctx, enum an_err err)
     }
     if (err == AN_OK) {
         store->counts.batches++;
+        store->appended = true;
     } else {
         store->counts.batches_refused++;
         an_out_log(store->out, AN_LOG_WARN, 0, "append refused err=%s writes=%u",

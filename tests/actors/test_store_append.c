@@ -438,6 +438,21 @@ test_store_append_commit_event_names_the_message(void **state)
     assert_non_null(harness_take_event(rig->h, "message.push"));
 }
 
+/* Under load no second may pass before an apply that is due begins. */
+static void
+test_store_append_starts_an_apply_that_is_due(void **state)
+{
+    struct store_rig *rig = *state;
+
+    store_rig_close(rig);
+    rig->cfg.engine.overlay_rows_max = 60;
+    store_rig_open(rig);
+    store_rig_claim_pair(rig, 1, 2);
+    store_rig_talk(rig, 1, 2, 1, 40);
+    assert_true(harness_metric(rig->h, "engine_applies_total") >= 2);
+    assert_int_equal(harness_metric(rig->h, "messages_total"), 40);
+}
+
 int
 main(void)
 {
@@ -459,6 +474,7 @@ main(void)
         TEST(test_store_append_expired_request_writes_nothing),
         TEST(test_store_append_cursor_beyond_head_is_refused),
         TEST(test_store_append_commit_event_names_the_message),
+        TEST(test_store_append_starts_an_apply_that_is_due),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
