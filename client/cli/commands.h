@@ -17,6 +17,7 @@
     X("history", cmd_history, "--user NAME --with OTHER", "print a conversation")        \
     X("check", cmd_check, "[DIR]", "verify every stored invariant, offline")             \
     X("metrics", cmd_metrics, "[--data DIR]", "print Prometheus text of every actor")    \
+    X("bench", cmd_bench, "[--users N] [--window W]", "load a running node")             \
     X("version", cmd_version, "", "print the version")
 
 #define AN_CLI_DECLARE(name, function, usage, summary)                                   \
