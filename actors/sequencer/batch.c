@@ -283,6 +283,8 @@ send_append(struct seq *s, struct seq_link *link, uint32_t count, struct an_now 
     }
     append.slots = x->slot_list;
     append.n_slots = link->group_count;
+    append.incarnation = s->incarnation;
+    append.number = ++s->request_number;
     link->flying = true;
     s->m.appends++;
     s->m.append_items += count;

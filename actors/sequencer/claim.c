@@ -24,6 +24,8 @@ seq_claim(struct seq *s, struct seq_link *link, struct an_outbox *out)
     assert(!link->claiming);
     claim.slots = slots;
     claim.sequencer = s->index;
+    claim.incarnation = s->incarnation;
+    claim.number = ++s->request_number;
     for (uint16_t slot = 0; slot < AN_SLOTS; slot++) {
         if (ours(s, link, slot, SEQ_SLOT_CLAIMING)) {
             slots[claim.n_slots++] = slot;

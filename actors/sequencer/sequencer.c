@@ -339,6 +339,7 @@ sequencer_create(struct an_actor **out, const struct sequencer_cfg *cfg)
     s->actor.ops = &seq_ops;
     s->topology = cfg->topology;
     s->index = cfg->index;
+    s->incarnation = cfg->seed != 0 ? cfg->seed : 1;
     s->dedupe_window_ms =
         cfg->dedupe_window_ms != 0 ? cfg->dedupe_window_ms : AN_DEDUPE_WINDOW_MS;
     s->pending_bytes_max = or_default(cfg->pending_bytes_max, AN_SEQ_PENDING_BYTES_MAX);

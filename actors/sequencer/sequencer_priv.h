@@ -207,6 +207,7 @@ struct seq {
     struct an_actor actor;
     const struct an_topology *topology; /* borrowed */
     uint16_t index;
+    uint64_t incarnation, request_number; /* so that stores know a late copy */
     uint64_t dedupe_window_ms;
     uint32_t pending_bytes_max, confirm_delay_ms;
     bool ready, stopping, stopped;

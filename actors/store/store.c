@@ -320,6 +320,7 @@ store_destroy(struct an_actor *actor)
     for (uint32_t i = 0; i < store->line_count; i++) {
         free(store->lines[i]);
     }
+    free(store->writers);
     free(store);
 }
 
@@ -392,7 +393,11 @@ make(const struct store_cfg *cfg)
     an_arena_init(&store->decode, STORE_LOAD_BYTES_MAX);
     store->router_count = cfg->topology->count[AN_ROLE_ROUTER];
     store->routers = calloc((size_t)store->router_count + 1, sizeof(*store->routers));
-    if (store->routers == NULL) {
+    store->writer_count = cfg->topology->count[AN_ROLE_SEQUENCER];
+    store->writers = calloc((size_t)store->writer_count + 1, sizeof(*store->writers));
+    if (store->routers == NULL || store->writers == NULL) {
+        free(store->routers);
+        free(store->writers);
         free(store);
         return NULL;
     }

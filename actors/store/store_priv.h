@@ -37,6 +37,7 @@
     X(users, true, "User rows stored")                                                   \
     X(slots_fenced, true, "Slots of appends refused with FENCED")                        \
     X(slots_gap, true, "Slots of appends refused with GAP")                              \
+    X(strays, true, "Claims and appends that came twice or late")                        \
     X(slots_bad, true, "Slots of appends refused as malformed or not of this store")     \
     X(claims, true, "Slots claimed by sequencers")                                       \
     X(swaps, true, "Registers swapped")                                                  \
@@ -147,6 +148,11 @@ struct store_retention {
 struct store_cas;
 struct store_read;
 
+/* The newest write request of a sequencer that was taken on. */
+struct store_writer {
+    uint64_t incarnation, number;
+};
+
 struct store {
     struct an_actor actor;
     uint16_t index;
@@ -195,6 +201,8 @@ struct store {
 
     struct store_router *routers;
     uint16_t router_count;
+    struct store_writer *writers; /* by sequencer */
+    uint16_t writer_count;
     struct store_push_chunk *chunks_spare;
 
     struct store_retention retention;
@@ -216,6 +224,10 @@ store_owns(const struct store *store, uint32_t slot)
     return slot < AN_SLOTS && store->slots[slot].mine;
 }
 
+/* A copy of a Claim or Append that was taken on before, or an older one that comes late?
+ * If not, it is remembered as the newest. incarnation 0: unnumbered, never stray. */
+bool store_is_stray(struct store *store, const struct an_msg *msg, uint64_t incarnation,
+                    uint64_t number);
 /* write.c: the queue, loading and batches. */
 void store_write_add(struct store *store, struct store_write *write);
 /* Reads what is wanted, builds and writes what is ready. After every drain. */

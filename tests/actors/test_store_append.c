@@ -421,6 +421,62 @@ test_store_append_cursor_beyond_head_is_refused(void **state)
     assert_int_equal(store_rig_append(rig, slot, &list, 1)->err, AN_OK);
 }
 
+static enum an_err
+numbered_cursor(struct store_rig *rig, uint16_t slot, uint64_t number, uint64_t cursor)
+{
+    Anser__Bus__Append body = ANSER__BUS__APPEND__INIT;
+    Anser__Bus__AppendSlot group = ANSER__BUS__APPEND_SLOT__INIT;
+    Anser__Bus__AppendSlot *groups = &group;
+    Anser__Bus__Entry entry = ANSER__BUS__ENTRY__INIT;
+    Anser__Bus__Entry *list = &entry;
+    Anser__Bus__DeviceEntry device = ANSER__BUS__DEVICE_ENTRY__INIT;
+    enum an_err err;
+
+    device.user = 2;
+    device.device.data = (uint8_t *)(uintptr_t) "tablet";
+    device.device.len = 6;
+    device.confirmed_ms = 1;
+    device.cursor = cursor;
+    entry.what_case = ANSER__BUS__ENTRY__WHAT_DEVICE;
+    entry.device = &device;
+    group.slot = slot;
+    group.epoch = rig->epochs[slot];
+    group.entries = &list;
+    group.n_entries = 1;
+    body.slots = &groups;
+    body.n_slots = 1;
+    body.incarnation = 77;
+    body.number = number;
+    store_rig_ask(rig, AN_ROLE_SEQUENCER, AN_KIND_APPEND, &body.base, &err);
+    return err;
+}
+
+/* Nothing in a late copy says that it is one; the cursor must not go back all the same.
+ */
+static void
+test_store_append_that_comes_late_moves_no_cursor_back(void **state)
+{
+    struct store_rig *rig = *state;
+    Anser__Bus__Query query = ANSER__BUS__QUERY__INIT;
+    Anser__Bus__DeviceQuery device = ANSER__BUS__DEVICE_QUERY__INIT;
+    uint16_t slot = an_slot_user(2);
+
+    store_rig_claim_pair(rig, 1, 2);
+    store_rig_talk(rig, 1, 2, 1, 3);
+    store_rig_claim(rig, slot);
+    assert_int_equal(numbered_cursor(rig, slot, 1, 1), AN_OK);
+    assert_int_equal(numbered_cursor(rig, slot, 2, 3), AN_OK);
+    assert_int_equal(numbered_cursor(rig, slot, 1, 1), AN_ERR_TIMEOUT);
+    assert_int_equal(numbered_cursor(rig, slot, 2, 3), AN_ERR_TIMEOUT);
+    device.user = 2;
+    device.device.data = (uint8_t *)(uintptr_t) "tablet";
+    device.device.len = 6;
+    query.slot = slot;
+    query.what_case = ANSER__BUS__QUERY__WHAT_DEVICE;
+    query.device = &device;
+    assert_int_equal(store_rig_query(rig, &query)->cursor, 3);
+}
+
 static void
 test_store_append_commit_event_names_the_message(void **state)
 {
@@ -475,6 +531,7 @@ main(void)
         TEST(test_store_append_cursor_beyond_head_is_refused),
         TEST(test_store_append_commit_event_names_the_message),
         TEST(test_store_append_starts_an_apply_that_is_due),
+        TEST(test_store_append_that_comes_late_moves_no_cursor_back),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

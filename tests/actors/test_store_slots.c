@@ -154,6 +154,43 @@ test_store_claim_fences_what_comes_after_it(void **state)
     assert_int_equal(epochs->slots[0]->dedupe_high_ms, store_rig_time(1));
 }
 
+static enum an_err
+numbered_claim(struct store_rig *rig, uint16_t slot, uint64_t incarnation,
+               uint64_t number, uint64_t *epoch)
+{
+    Anser__Bus__Claim body = ANSER__BUS__CLAIM__INIT;
+    const Anser__Bus__Claimed *claimed;
+    uint32_t slots = slot;
+    enum an_err err;
+
+    body.slots = &slots;
+    body.n_slots = 1;
+    body.incarnation = incarnation;
+    body.number = number;
+    claimed = store_rig_ask(rig, AN_ROLE_SEQUENCER, AN_KIND_CLAIM, &body.base, &err);
+    *epoch = err == AN_OK ? claimed->slots[0]->epoch : 0;
+    return err;
+}
+
+/* A copy of a claim must not fence the sequencer that made it. */
+static void
+test_store_claim_that_comes_again_or_late_changes_nothing(void **state)
+{
+    struct store_rig *rig = *state;
+    uint16_t slot = slot_of(1, 2);
+    uint64_t epoch;
+
+    assert_int_equal(numbered_claim(rig, slot, 77, 1, &epoch), AN_OK);
+    assert_int_equal(epoch, 1);
+    assert_int_equal(numbered_claim(rig, slot, 77, 1, &epoch), AN_ERR_TIMEOUT);
+    assert_int_equal(numbered_claim(rig, slot, 77, 3, &epoch), AN_OK);
+    assert_int_equal(epoch, 2);
+    assert_int_equal(numbered_claim(rig, slot, 77, 2, &epoch), AN_ERR_TIMEOUT);
+    assert_int_equal(numbered_claim(rig, slot, 78, 1, &epoch), AN_OK);
+    assert_int_equal(epoch, 3);
+    assert_int_equal(harness_metric(rig->h, "strays_total"), 2);
+}
+
 /* ------------------------------------------------------------------ registers */
 
 static uint64_t
@@ -384,6 +421,7 @@ main(void)
         TEST(test_store_claim_says_the_newest_id_time),
         TEST(test_store_claim_of_a_foreign_slot_is_not_mine),
         TEST(test_store_claim_fences_what_comes_after_it),
+        TEST(test_store_claim_that_comes_again_or_late_changes_nothing),
         TEST(test_store_cas_swaps_only_the_expected_version),
         TEST(test_store_cas_of_many_at_once_lets_one_win),
         TEST(test_store_cas_refused_by_the_disk_changes_nothing),
