@@ -119,6 +119,9 @@ place(struct sim_check *check, struct sim_sent *sent, uint64_t seq, uint64_t mes
             return false;
         }
     }
+    sim_trace(check->sim, "%s: message %llu has seq %llu with %s and %s", where,
+              (unsigned long long)sent->number, (unsigned long long)seq,
+              check->name[sent->from], check->name[sent->to]);
     *at = sent;
     sent->seen = true;
     sent->seq = seq;

@@ -121,6 +121,13 @@ client_send_letter(struct sim_clients *clients, struct sim_client *client,
     }
     request->letter = letter;
     letter->in_flight = true;
+    if (letter->sent != NULL) {
+        sim_trace(clients->sim,
+                  "client %u: that was message %llu to %s, id ..%02x%02x%02x",
+                  client->index, (unsigned long long)letter->sent->number,
+                  clients->check->name[letter->sent->to], letter->id[13], letter->id[14],
+                  letter->id[15]);
+    }
     if (letter->attempts++ > 0) {
         clients->sim->counts[SIM_OP_RESEND]++;
     }

@@ -103,6 +103,19 @@ write_letter(struct sim_clients *clients, struct sim_client *client)
     sim->counts[SIM_OP_SEND_LARGE] += large;
 }
 
+/* A message sent before may be sent again, but not from behind another that waits: the
+ * order rule goes by the message before, and this one is stored already. */
+static bool
+waits_to(const struct sim_client *client, unsigned to)
+{
+    for (const struct letter *at = client->letters; at != NULL; at = at->next) {
+        if (at->sent != NULL && at->sent->to == to) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void
 write_again(struct sim_clients *clients, struct sim_client *client, bool conflict)
 {
@@ -112,7 +125,8 @@ write_again(struct sim_clients *clients, struct sim_client *client, bool conflic
 
     for (size_t i = first; i < check->sent_count; i++) {
         struct sim_sent *sent = check->sent[i];
-        if (sent->client != client->index || sent->state != SIM_SENT_ACKED) {
+        if (sent->client != client->index || sent->state != SIM_SENT_ACKED ||
+            waits_to(client, sent->to)) {
             continue;
         }
         if (conflict) {

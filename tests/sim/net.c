@@ -64,6 +64,10 @@ ask_end(struct sim *sim, unsigned asker, unsigned mailbox, struct sim_ask *ask,
         }
     }
     sim_mix_u64(sim, (uint64_t)err << 16 | ask->kind);
+    sim_trace(sim, "%s/%u gets the answer to ask %llu: %s %s",
+              an_role_name(sim->actor[asker].addr.role), sim->actor[asker].addr.index,
+              (unsigned long long)ask->id, an_kind_name(ask->kind), an_err_name(err));
+    sim_describe(sim, msg);
     free(ask);
     sim_mail(sim, asker, msg);
 }
@@ -87,9 +91,6 @@ ask_over(struct sim *sim, void *arg, uint64_t id)
     }
     ask = ask_take(&sim->link[event.asker][event.mailbox], id);
     if (ask != NULL) {
-        sim_trace(sim, "ask %llu of %s/%u ends: %s", (unsigned long long)id,
-                  an_role_name(sim->actor[event.asker].addr.role),
-                  sim->actor[event.asker].addr.index, an_err_name(event.err));
         ask_end(sim, event.asker, event.mailbox, ask, event.err, NULL, 0);
     }
 }
@@ -220,6 +221,10 @@ request_arrives(struct sim *sim, void *arg, uint64_t number)
     memcpy(msg->reply_to, &reply, sizeof(reply));
     msg->reply_to_len = sizeof(reply);
     msg->request = true;
+    sim_trace(sim, "%s/%u receives ask %llu: %s", an_role_name(sim->actor[to].addr.role),
+              sim->actor[to].addr.index, (unsigned long long)packet->ask,
+              an_kind_name(msg->kind));
+    sim_describe(sim, msg);
     free(packet);
     if (sim->actor[to].queued >= AN_MAILBOX_MSGS_MAX) {
         sim_net_refuse(sim, to, msg, AN_ERR_BUSY);

@@ -223,6 +223,8 @@ void sim_faults_end(struct sim *sim);
 void sim_tamper_packet(struct sim *sim, uint16_t kind, uint8_t **body, size_t *len);
 bool sim_tamper_frame(struct sim *sim, unsigned client, uint16_t command, uint8_t **body,
                       size_t *len);
+/* describe.c */
+void sim_describe(struct sim *sim, const struct an_msg *msg);
 /* disk.c */
 struct store_files;
 struct sim_disk *sim_disk_create(struct sim *sim, unsigned actor);
