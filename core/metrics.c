@@ -46,13 +46,28 @@ an_metrics_destroy(struct an_metrics *metrics)
     free(metrics);
 }
 
+/* A copy; a counter's ends in "_total", whether its actor said so or not. */
+static char *
+full_name(const char *name, bool counter)
+{
+    static const char suffix[] = "_total";
+    size_t len = strlen(name), suffix_len = sizeof(suffix) - 1;
+    char *full = malloc(len + sizeof(suffix));
+    bool has = len > suffix_len && strcmp(name + len - suffix_len, suffix) == 0;
+
+    if (full != NULL) {
+        snprintf(full, len + sizeof(suffix), "%s%s", name, counter && !has ? suffix : "");
+    }
+    return full;
+}
+
 void
 an_metrics_add(struct an_metrics *metrics, const char *group, const char *actor,
                const char *name, const char *help, bool counter, uint64_t value)
 {
     struct row row = {.group = strdup(group),
                       .actor = strdup(actor),
-                      .name = strdup(name),
+                      .name = full_name(name, counter),
                       .help = strdup(help),
                       .counter = counter,
                       .value = value,

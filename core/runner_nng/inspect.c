@@ -1,5 +1,5 @@
 /* Inspection with the stock tool: a text endpoint that answers words with JSON, and an
- * endpoint of events, "TOPIC {json}\n", that costs nothing while nobody listens. */
+ * endpoint of events, "TOPIC {json}", that costs nothing while nobody listens. */
 #include "core/metrics.h"
 #include "core/runner_nng/priv.h"
 #include "core/text.h"
@@ -57,12 +57,14 @@ struct gather_part {
 
 /* ------------------------------------------------------------------ answers */
 
+/* One answer; the line's end is added here. */
 static void
 reply(struct question *question, const char *text, size_t len)
 {
     nng_msg *msg;
 
-    if (nng_msg_alloc(&msg, 0) != 0 || nng_msg_append(msg, text, len) != 0) {
+    if (nng_msg_alloc(&msg, 0) != 0 || nng_msg_append(msg, text, len) != 0 ||
+        nng_msg_append(msg, "\n", 1) != 0) {
         abort(); /* the asker would wait for ever */
     }
     question->phase = SENDING;
@@ -90,8 +92,7 @@ reply_error(struct question *question, enum an_err err, const char *text,
     char clean[256];
 
     an_text_escape(clean, sizeof(clean), culprit, strlen(culprit), true);
-    reply_text(question,
-               "{\"error\":\"%s\",\"number\":%u,\"text\":\"%s\",\"at\":\"%s\"}\n",
+    reply_text(question, "{\"error\":\"%s\",\"number\":%u,\"text\":\"%s\",\"at\":\"%s\"}",
                an_err_name(err), (unsigned)err, text, clean);
 }
 
@@ -104,7 +105,7 @@ reply_help(struct question *question)
                "\"actors\":\"the actors of this process\","
                "\"metrics\":\"Prometheus text of every actor\","
                "\"ACTOR stats\":\"one actor's counters, e.g. sequencer/0 stats\","
-               "\"ACTOR help\":\"what else this actor answers\"}}\n");
+               "\"ACTOR help\":\"what else this actor answers\"}}");
 }
 
 static void
@@ -124,7 +125,7 @@ reply_actors(struct question *question)
     }
     pthread_mutex_unlock(&runner->lock);
     text[len] = '\0';
-    reply_text(question, "{\"actors\":[%s]}\n", text);
+    reply_text(question, "{\"actors\":[%s]}", text);
 }
 
 /* ------------------------------------------------------------------ numbers */
@@ -138,11 +139,11 @@ gather_end(struct gather *gather)
     int len = -1;
 
     if (text != NULL && gather->prometheus) {
-        reply(gather->question, text, strlen(text));
+        reply(gather->question, text, strlen(text) - (text[0] != '\0')); /* its own end */
     } else {
-        len = text == NULL ? -1
-                           : asprintf(&line, "{\"actor\":\"%s\",\"stats\":%s}\n",
-                                      gather->who, text);
+        len = text == NULL
+                  ? -1
+                  : asprintf(&line, "{\"actor\":\"%s\",\"stats\":%s}", gather->who, text);
         if (len < 0) {
             reply_error(gather->question, AN_ERR_NO_MEMORY, "out of memory", "");
         } else {
@@ -237,13 +238,12 @@ question_answer(struct question *question, enum an_err err, const uint8_t *body,
         inspected = anser__bus__inspected__unpack(NULL, len, body);
     }
     if (inspected != NULL) {
-        reply_text(question, "%.*s\n", (int)inspected->json.len,
-                   (const char *)inspected->json.data);
+        reply(question, (const char *)inspected->json.data, inspected->json.len);
         anser__bus__inspected__free_unpacked(inspected, NULL);
         return;
     }
     if (err == AN_ERR_ARGUMENT && strcmp(question->rest, "help") == 0) {
-        reply_text(question, "{\"words\":{\"stats\":\"this actor's counters\"}}\n");
+        reply_text(question, "{\"words\":{\"stats\":\"this actor's counters\"}}");
         return;
     }
     reply_error(question, err == AN_OK ? AN_ERR_INTERNAL : err,

@@ -164,7 +164,7 @@ def case_counters_grow_by_what_was_sent(case):
         return {name: after[name] - before.get(name, 0) for name in after}
 
     await_that("the counters", lambda: grown().get("anser_store_messages_total") == count)
-    for name in ("anser_gate_sends_total", "anser_sequencer_accepted_total",
+    for name in ("anser_gate_sends_total", "anser_sequencer_messages_total",
                  "anser_store_messages_total"):
         assert grown().get(name) == count, (name, grown().get(name), sorted(grown()))
     stats = settled(node, "store/0 stats")
