@@ -74,6 +74,7 @@ static uint64_t
 stub_turn(void *ctx)
 {
     struct stub *s = ctx;
+    uint64_t wait_ms;
 
     pthread_mutex_lock(&s->mutex);
     s->turns++;
@@ -87,9 +88,10 @@ stub_turn(void *ctx)
     if (s->quit) {
         s->door->ops->quit(s->door);
     }
+    wait_ms = s->want_ms;
     pthread_cond_broadcast(&s->cond);
     pthread_mutex_unlock(&s->mutex);
-    return s->want_ms;
+    return wait_ms;
 }
 
 static void
@@ -99,7 +101,9 @@ stub_log(void *ctx, int level, const char *line)
 
     (void)level;
     (void)line;
+    pthread_mutex_lock(&s->mutex);
     s->logs++;
+    pthread_mutex_unlock(&s->mutex);
 }
 
 static void *
@@ -124,7 +128,7 @@ stub_start(uint32_t close_ms)
 
     assert_non_null(s);
     s->want_ms = UINT64_MAX;
-    s->ids_grow = true;
+    s->ids_grow = 1;
     pthread_mutex_init(&s->mutex, NULL);
     pthread_cond_init(&s->cond, NULL);
     assert_int_equal(gate_door_create(&s->door, &cfg), AN_OK);
@@ -156,6 +160,17 @@ stub_stop(struct stub *s)
     free(s);
 }
 
+uint64_t
+door_read(struct stub *s, const uint64_t *counter)
+{
+    uint64_t value;
+
+    pthread_mutex_lock(&s->mutex);
+    value = *counter;
+    pthread_mutex_unlock(&s->mutex);
+    return value;
+}
+
 /* Waits until the counter has reached the value. */
 void
 door_await(struct stub *s, const uint64_t *counter, uint64_t value)
@@ -170,7 +185,7 @@ door_await(struct stub *s, const uint64_t *counter, uint64_t value)
         err = pthread_cond_timedwait(&s->cond, &s->mutex, &until);
     }
     pthread_mutex_unlock(&s->mutex);
-    assert_true(*counter >= value);
+    assert_true(door_read(s, counter) >= value);
 }
 
 /* Waits for a turn that began after now, so that s->stats is fresh. */

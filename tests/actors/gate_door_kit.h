@@ -31,11 +31,12 @@ struct stub {
 
     uint64_t opened, frames, bad, closed, turns, body_bytes;
     uint64_t last_conn, ids_seen;
-    enum an_err bad_err;
+    uint64_t bad_err;
     uint64_t output, output_max, outputs;
     uint64_t logs;
     struct gate_door_stats stats;
-    bool quit, ids_grow;
+    bool quit;
+    uint64_t ids_grow;
     uint64_t want_ms;
 };
 
@@ -45,6 +46,8 @@ struct stub *stub_start(uint32_t close_ms);
 void stub_stop(struct stub *s);
 /* Waits until the counter, one of s's, has reached the value. */
 void door_await(struct stub *s, const uint64_t *counter, uint64_t value);
+/* One of s's counters, now. */
+uint64_t door_read(struct stub *s, const uint64_t *counter);
 /* Waits for a turn that began after now, so that s->stats is fresh. */
 void door_await_turn(struct stub *s);
 /* A connected socket; whatever blocks on it fails after WAIT_S. */

@@ -26,7 +26,7 @@ test_door_single_bytes_make_frames(void **state)
     assert_memory_equal(body, "any byte \0\xff\n here", 17);
     assert_int_equal(door_get_frame(fd, CMD_ECHO, body, sizeof(body)), 0);
     assert_int_equal(door_get_frame(fd, CMD_ECHO, body, sizeof(body)), 1);
-    assert_int_equal(s->frames, 3);
+    assert_int_equal(door_read(s, &s->frames), 3);
     close(fd);
     door_await(s, &s->closed, 1);
     stub_stop(s);
@@ -58,7 +58,8 @@ test_door_glued_frames_are_cut(void **state)
         assert_memory_equal(body, text, want);
     }
     door_await_turn(s);
-    assert_true(s->stats.writes < COUNT / 4); /* one write for many frames */
+    assert_true(door_read(s, &s->stats.writes) <
+                COUNT / 4); /* one write for many frames */
     free(bytes);
     close(fd);
     stub_stop(s);
@@ -109,7 +110,7 @@ test_door_largest_frame_passes(void **state)
         assert_memory_equal(body, back, LEN);
     }
     door_await_turn(s);
-    assert_int_equal(s->stats.partial_bytes, 0);
+    assert_int_equal(door_read(s, &s->stats.partial_bytes), 0);
     free(body);
     free(back);
     close(fd);
@@ -131,9 +132,10 @@ expect_bad(const uint8_t *bytes, size_t len, enum an_err err)
     assert_int_equal(door_get_frame(fd, CMD_LAST_WORDS, body, sizeof(body)), 3);
     assert_memory_equal(body, "bad", 3);
     door_get_end(fd);
-    assert_int_equal(s->bad, 1);
-    assert_string_equal(an_err_name(s->bad_err), an_err_name(err));
-    assert_int_equal(s->frames, 1);
+    assert_int_equal(door_read(s, &s->bad), 1);
+    assert_string_equal(an_err_name((unsigned)door_read(s, &s->bad_err)),
+                        an_err_name(err));
+    assert_int_equal(door_read(s, &s->frames), 1);
     close(fd);
     door_await(s, &s->closed, 1);
     stub_stop(s);
@@ -193,8 +195,8 @@ test_door_announced_length_takes_no_memory(void **state)
     an_frame_put(bytes, &frame);
     door_put(fd, bytes, sizeof(bytes));
     door_await(s, &s->stats.partial_bytes, 1);
-    assert_true(s->stats.partial_bytes <= 64);
-    assert_int_equal(s->frames, 0);
+    assert_true(door_read(s, &s->stats.partial_bytes) <= 64);
+    assert_int_equal(door_read(s, &s->frames), 0);
     close(fd);
     door_await(s, &s->closed, 1);
     stub_stop(s);
@@ -210,7 +212,7 @@ test_door_half_close_ends_the_connection(void **state)
     door_put_frame(fd, CMD_KEEP, "x", 1);
     shutdown(fd, SHUT_WR);
     door_await(s, &s->closed, 1);
-    assert_int_equal(s->frames, 1);
+    assert_int_equal(door_read(s, &s->frames), 1);
     door_get_end(fd);
     close(fd);
     stub_stop(s);
@@ -262,8 +264,8 @@ test_door_unread_output_reported_then_drained(void **state)
     door_put_frame(fd, CMD_MUCH, NULL, 0);
     door_put_frame(fd, CMD_MUCH, NULL, 0);
     door_await(s, &s->output_max, 1024 * 1024);
-    assert_true(s->stats.output_bytes > 0);
-    assert_true(s->stats.read_pauses > 0);
+    assert_true(door_read(s, &s->stats.output_bytes) > 0);
+    assert_true(door_read(s, &s->stats.read_pauses) > 0);
     for (unsigned i = 0; i < 2 * MUCH_FRAMES; i++) {
         assert_int_equal(door_get_frame(fd, CMD_MUCH, body, MUCH_LEN), MUCH_LEN);
         assert_int_equal(body[0], i % MUCH_FRAMES);
@@ -272,8 +274,8 @@ test_door_unread_output_reported_then_drained(void **state)
     door_put_frame(fd, CMD_ECHO, "again", 5); /* it is read again */
     assert_int_equal(door_get_frame(fd, CMD_ECHO, body, MUCH_LEN), 5);
     door_await_turn(s);
-    assert_int_equal(s->output, 0);
-    assert_int_equal(s->stats.output_bytes, 0);
+    assert_int_equal(door_read(s, &s->output), 0);
+    assert_int_equal(door_read(s, &s->stats.output_bytes), 0);
     free(body);
     close(fd);
     stub_stop(s);
@@ -305,7 +307,7 @@ test_door_flood_without_reading_is_held_back(void **state)
     assert_true(sent < 64u * 1024 * 1024);
     door_await_turn(s);
     /* What one round of reading may bring on top of what stops it. */
-    assert_true(s->stats.output_bytes < 4u * 1024 * 1024);
+    assert_true(door_read(s, &s->stats.output_bytes) < 4u * 1024 * 1024);
     free(bytes);
     close(fd);
     door_await(s, &s->closed, 1);
@@ -378,8 +380,8 @@ test_door_many_connections(void **state)
         }
         door_await(s, &s->closed, (uint64_t)(round + 1) * COUNT);
     }
-    assert_int_equal(s->opened, 3 * COUNT);
-    assert_true(s->ids_grow); /* never used again */
+    assert_int_equal(door_read(s, &s->opened), 3 * COUNT);
+    assert_true(door_read(s, &s->ids_grow)); /* never used again */
     stub_stop(s);
 }
 
@@ -407,15 +409,15 @@ test_door_out_of_descriptors_pauses_accepting(void **state)
     }
     door_await(s, &s->stats.accept_pauses, 1);
     door_await_turn(s);
-    in_time = s->opened;
+    in_time = door_read(s, &s->opened);
     assert_true(in_time > 0 && in_time < COUNT);
-    assert_int_equal(s->logs, 1);
+    assert_int_equal(door_read(s, &s->logs), 1);
     for (int i = 0; i < COUNT; i++) { /* each one gone lets another in */
         assert_int_equal(door_get_frame(fds[i], CMD_ECHO, body, sizeof(body)), 4);
         close(fds[i]);
     }
     door_await(s, &s->closed, COUNT);
-    assert_int_equal(s->opened, COUNT);
+    assert_int_equal(door_read(s, &s->opened), COUNT);
     stub_stop(s);
 }
 
