@@ -317,7 +317,7 @@ on_conn_bad(struct gate *g, struct an_msg *msg)
     struct gate_conn *c = gate_conn_find(g, msg->conn);
 
     if (c != NULL) {
-        g->counted.conns_bad++;
+        g->counted.closed_bad++;
         gate_conn_goodbye(g, c, msg->err);
     }
 }
@@ -477,7 +477,7 @@ metrics(const struct an_actor *actor, an_metric_f *metric, void *ctx)
     metric(ctx, "requests", "requests of clients under way", false, g->op_count);
     metric(ctx, "request_bytes", "memory they take", false, g->op_bytes);
     metric(ctx, "names", "user names whose keys are known", false, g->names.count);
-#define METRIC(name, help) metric(ctx, #name, help, true, g->counted.name);
+#define METRIC(name, help) metric(ctx, #name "_total", help, true, g->counted.name);
     GATE_COUNTERS(METRIC)
 #undef METRIC
 }

@@ -124,7 +124,7 @@ gate_conn_walk_old(struct gate *g)
     }
     while (g->active.newer != &g->active &&
            g->now.mono_ms - g->active.newer->active_ms >= g->idle_ms) {
-        g->counted.conns_idle++;
+        g->counted.closed_idle++;
         gate_conn_goodbye(g, g->active.newer, AN_ERR_IDLE);
     }
 }
@@ -173,7 +173,7 @@ too_slow(struct gate *g, struct gate_conn *c)
     if ((size_t)c->output + c->sent <= g->output_bytes_max) {
         return false;
     }
-    g->counted.conns_slow++;
+    g->counted.closed_slow++;
     gate_conn_goodbye(g, c, AN_ERR_SLOW_CONSUMER);
     return true;
 }

@@ -51,9 +51,9 @@ _Static_assert(GATE_PAGES_PER_READ *(AN_PAGE_BYTES_MAX + AN_FRAME_LEN_MAX) <
     X(conns_opened, "connections accepted")                                              \
     X(conns_closed, "connections ended")                                                 \
     X(conns_refused, "connections over the limit, or while stopping")                    \
-    X(conns_bad, "byte streams that were not frames")                                    \
-    X(conns_idle, "connections closed for silence")                                      \
-    X(conns_slow, "connections closed for unread output")                                \
+    X(closed_bad, "byte streams that were not frames")                                   \
+    X(closed_idle, "connections closed for silence")                                     \
+    X(closed_slow, "connections closed for unread output")                               \
     X(logins, "logins that succeeded")                                                   \
     X(logins_failed, "logins that were refused")                                         \
     X(frames_in, "frames from clients")                                                  \

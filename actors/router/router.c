@@ -537,12 +537,12 @@ metrics(const struct an_actor *actor, an_metric_f *metric, void *ctx)
     metric(ctx, "sessions", "devices online", false, r->table.sessions);
     metric(ctx, "users", "users with a device online", false, r->table.users);
     metric(ctx, "gates", "gates heard of", false, gates);
-#define METRIC(name, help) metric(ctx, #name, help, true, r->counted.name);
+#define METRIC(name, help) metric(ctx, #name "_total", help, true, r->counted.name);
     COUNTERS(METRIC)
 #undef METRIC
-    metric(ctx, "delivers", "batches published to gates", true, r->batch.publishes);
-    metric(ctx, "deliver_items", "things in them", true, r->batch.items);
-    metric(ctx, "deliver_dropped", "things dropped for want of memory", true,
+    metric(ctx, "delivers_total", "batches published to gates", true, r->batch.publishes);
+    metric(ctx, "deliver_items_total", "things in them", true, r->batch.items);
+    metric(ctx, "deliver_dropped_total", "things dropped for want of memory", true,
            r->batch.dropped);
 }
 

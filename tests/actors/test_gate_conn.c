@@ -76,7 +76,7 @@ test_gate_silent_client_closed(void **state)
     kit_goodbye(h, 10, AN_ERR_IDLE);
     kit_serve(h);
     assert_null(harness_take(h, AN_EFFECT_CONN_CLOSE));
-    assert_int_equal(harness_metric(h, "conns_idle"), 1);
+    assert_int_equal(harness_metric(h, "closed_idle_total"), 1);
     harness_conn(h, AN_KIND_CONN_CLOSED, 10);
     harness_advance(h, AN_IDLE_MS + AN_GATE_TICK_MS);
     while ((ask = harness_take_frame(h, 11)) != NULL &&
@@ -106,7 +106,7 @@ test_gate_idle_list_in_order_of_last_frame(void **state)
     }
     kit_serve(h);
     harness_advance(h, AN_IDLE_MS - 500);
-    assert_int_equal(harness_metric(h, "conns_idle"), COUNT / 2);
+    assert_int_equal(harness_metric(h, "closed_idle_total"), COUNT / 2);
     for (uint64_t i = 0; i < COUNT; i++) {
         const struct harness_effect *effect;
         bool closed = false;
@@ -137,7 +137,7 @@ test_gate_bad_stream_says_why_and_closes(void **state)
     kit_open(h, 20); /* before login too */
     harness_conn_bad(h, 20, AN_ERR_FRAME_MAGIC);
     kit_goodbye(h, 20, AN_ERR_FRAME_MAGIC);
-    assert_int_equal(harness_metric(h, "conns_bad"), 5);
+    assert_int_equal(harness_metric(h, "closed_bad_total"), 5);
     harness_destroy(h);
 }
 
@@ -222,7 +222,7 @@ test_gate_unread_output_over_the_cap_closes(void **state)
     assert_in_range(frames, 16, AN_CONN_OUTPUT_MAX / 60000);
     assert_int_equal(effect->frame.command, AN_COMMAND_GOODBYE);
     assert_non_null(harness_take(h, AN_EFFECT_CONN_CLOSE));
-    assert_int_equal(harness_metric(h, "conns_slow"), 1);
+    assert_int_equal(harness_metric(h, "closed_slow_total"), 1);
     harness_destroy(h);
 }
 
@@ -393,14 +393,14 @@ test_gate_heartbeats_read_heads_in_one_batch(void **state)
     kit_login(h, 10, "alice", "phone");
     kit_login(h, 11, "bob", "phone");
     kit_inbox_head = 7;
-    reads = harness_metric(h, "reads");
+    reads = harness_metric(h, "reads_total");
     heartbeat(h, 10, 5);
     heartbeat(h, 11, 6);
     harness_drain(h);
     assert_null(harness_take_ask(h, AN_ROLE_STORE, AN_KIND_READ)); /* not one by one */
     harness_advance(h, 200);
     kit_serve(h);
-    assert_int_equal(harness_metric(h, "reads"), reads + 1);
+    assert_int_equal(harness_metric(h, "reads_total"), reads + 1);
     ok = kit_frame(h, 10, AN_COMMAND_HEARTBEAT, AN_FRAME_ANSWER, 5,
                    &anser__client__heartbeat_ok__descriptor);
     assert_int_equal(ok->inbox_head, 7);

@@ -80,7 +80,7 @@ test_gate_login_passes_router_before_store(void **state)
     assert_int_equal(ok->body_len_max, AN_BODY_LEN_MAX);
     assert_int_equal(ok->frame_len_max, AN_FRAME_LEN_MAX);
     assert_int_equal(ok->sends_max, AN_CONN_SENDS_MAX);
-    assert_int_equal(harness_metric(h, "logins"), 1);
+    assert_int_equal(harness_metric(h, "logins_total"), 1);
     harness_destroy(h);
 }
 
@@ -95,10 +95,10 @@ test_gate_login_send_only_not_announced(void **state)
     kit_serve(h);
     kit_frame(h, 10, AN_COMMAND_LOGIN, AN_FRAME_ANSWER, 1,
               &anser__client__login_ok__descriptor);
-    assert_int_equal(harness_metric(h, "announces"), 1); /* the one at start */
+    assert_int_equal(harness_metric(h, "announces_total"), 1); /* the one at start */
     harness_conn(h, AN_KIND_CONN_CLOSED, 10);
     harness_drain(h);
-    assert_int_equal(harness_metric(h, "announces"), 1);
+    assert_int_equal(harness_metric(h, "announces_total"), 1);
     harness_destroy(h);
 }
 
@@ -145,9 +145,9 @@ test_gate_login_bad_token_refused_and_closed(void **state)
     expect_refused(h, good, "", "", AN_ERR_DEVICE_NAME);
     expect_refused(h, good, "my phone", "", AN_ERR_DEVICE_NAME);
     expect_refused(h, good, "phone", "amiga", AN_ERR_ARGUMENT);
-    assert_int_equal(harness_metric(h, "logins"), 0);
-    assert_int_equal(harness_metric(h, "logins_failed"), 8);
-    assert_int_equal(harness_metric(h, "names_asked"), 0); /* nobody was asked */
+    assert_int_equal(harness_metric(h, "logins_total"), 0);
+    assert_int_equal(harness_metric(h, "logins_failed_total"), 8);
+    assert_int_equal(harness_metric(h, "names_asked_total"), 0); /* nobody was asked */
     free(good);
     free(old);
     free(foreign);
@@ -191,7 +191,7 @@ test_gate_login_unknown_user_refused(void **state)
     kit_login_send(h, 11, "nobody", "phone", false);
     kit_serve(h);
     kit_error(h, 11, AN_COMMAND_LOGIN, 1, AN_ERR_USER_NOT_FOUND);
-    assert_int_equal(harness_metric(h, "names_asked"), 2);
+    assert_int_equal(harness_metric(h, "names_asked_total"), 2);
     assert_int_equal(harness_metric(h, "names"), 0);
     harness_destroy(h);
 }
@@ -231,7 +231,7 @@ test_gate_command_while_logging_in_refused(void **state)
     kit_goodbye(h, 10, AN_ERR_LOGIN_REQUIRED);
     kit_serve(h);
     kit_no_frame(h, 10); /* and the login under way comes to nothing */
-    assert_int_equal(harness_metric(h, "logins"), 0);
+    assert_int_equal(harness_metric(h, "logins_total"), 0);
     harness_destroy(h);
 }
 

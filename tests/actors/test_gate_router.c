@@ -83,7 +83,7 @@ test_gate_foreign_deliveries_dropped(void **state)
     kit_no_frame(h, 10);
     kit_no_frame(h, 11);
     assert_null(harness_take(h, AN_EFFECT_CONN_CLOSE));
-    assert_int_equal(harness_metric(h, "deliver_stale"), 5);
+    assert_int_equal(harness_metric(h, "deliver_stale_total"), 5);
     harness_destroy(h);
 }
 

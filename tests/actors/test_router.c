@@ -421,7 +421,7 @@ test_router_silent_gate_forgotten(void **state)
     assert_int_equal(harness_metric(h, "sessions"), 1); /* a sign of life was enough */
     harness_advance(h, 2 * AN_HEARTBEAT_MS);
     assert_int_equal(harness_metric(h, "sessions"), 0);
-    assert_int_equal(harness_metric(h, "gates_forgotten"), 1);
+    assert_int_equal(harness_metric(h, "gates_forgotten_total"), 1);
     /* Back again, it learns that it must announce all. */
     assert_int_not_equal(announce(h, 0, GATE_LIFE, false, NULL, 0, NULL, 0), view);
     announce(h, 0, GATE_LIFE, true, &(struct one){ALICE, 10, "phone"}, 1, NULL, 0);
@@ -480,7 +480,7 @@ test_router_bad_announcements_refused(void **state)
     begin(h, 0);
     up(h, 0, ALICE, 10, ""); /* a session without a device */
     assert_int_equal(harness_metric(h, "sessions"), 0);
-    assert_int_equal(harness_metric(h, "refused"), 1);
+    assert_int_equal(harness_metric(h, "refused_total"), 1);
     harness_destroy(h);
 }
 
