@@ -54,7 +54,7 @@ file_number(struct check *check, const char *name)
     return check->file_count++;
 }
 
-static void
+__attribute__((format(printf, 5, 0))) static void
 tell(struct check *check, const char *file, uint64_t offset, bool note,
      const char *format, va_list args)
 {

@@ -229,7 +229,7 @@ make(struct bench *b, struct made *made)
     made->message.recipient = high;
     made->message.from = (ProtobufCBinaryData){strlen(pair->from), (uint8_t *)pair->from};
     made->message.to = (ProtobufCBinaryData){strlen(pair->to), (uint8_t *)pair->to};
-    made->message.device = (ProtobufCBinaryData){5, (uint8_t *)(uintptr_t)"bench"};
+    made->message.device = (ProtobufCBinaryData){5, (uint8_t *)(uintptr_t) "bench"};
     made->message.client_msg_id = (ProtobufCBinaryData){16, made->id};
     made->message.type = 1;
     made->message.body = (ProtobufCBinaryData){BODY_LEN, body};
