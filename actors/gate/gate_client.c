@@ -20,11 +20,18 @@ same(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_len)
 /* ------------------------------------------------------------------ order of Sends */
 
 /* After a retryable refusal the later messages to that conversation are refused until
- * the refused one is sent again: else a retry would land behind them. */
+ * the refused one is sent again: else a retry would land behind them. All that were
+ * refused are remembered, in order: a client may not have heard of a refusal yet when the
+ * one before it is sent again, and what it sends meanwhile must not slip in between. */
+struct gate_refused {
+    uint64_t number;
+    uint8_t id[AN_CLIENT_MSG_ID_LEN];
+};
+
 struct gate_order {
     struct gate_order *next;
-    uint64_t order;
-    uint8_t id[AN_CLIENT_MSG_ID_LEN];
+    struct gate_refused *refused; /* by number; never empty */
+    size_t count, cap;
     uint8_t to_len;
     uint8_t to[];
 };
@@ -46,6 +53,7 @@ order_drop(struct gate_order **link)
     struct gate_order *order = *link;
 
     *link = order->next;
+    free(order->refused);
     free(order);
 }
 
@@ -57,58 +65,127 @@ gate_client_orders_free(struct gate_conn *c)
     }
 }
 
-/* May this one go now? If it is the one waited for, the wait is over and it keeps its
- * place among those refused after it. */
+/* Where the id stands; count when it is not there. */
+static size_t
+refused_find(const struct gate_order *order, const uint8_t *id)
+{
+    size_t i = 0;
+
+    while (i < order->count &&
+           memcmp(order->refused[i].id, id, AN_CLIENT_MSG_ID_LEN) != 0) {
+        i++;
+    }
+    return i;
+}
+
+static void
+refused_remove(struct gate_conn *c, struct gate_order **link, size_t i)
+{
+    struct gate_order *order = *link;
+
+    order->count--;
+    memmove(&order->refused[i], &order->refused[i + 1],
+            (order->count - i) * sizeof(*order->refused));
+    c->refused_count--;
+    if (order->count == 0) {
+        order_drop(link);
+    }
+}
+
+/* May this one go now? If it is the one waited for, it keeps its place among those
+ * refused after it, and the next one is waited for. */
 static bool
 order_admits(struct gate *g, struct gate_conn *c, const Anser__Client__Send *send,
              uint64_t *number)
 {
     struct gate_order **link = order_find(c, send->to.data, send->to.len);
+    size_t i = *link == NULL ? 0 : refused_find(*link, send->client_msg_id.data);
 
-    if (*link == NULL) {
+    if (*link == NULL || i == (*link)->count) {
         *number = ++g->next_order;
-        return true;
+        return *link == NULL;
     }
-    if (memcmp((*link)->id, send->client_msg_id.data, AN_CLIENT_MSG_ID_LEN) != 0) {
+    *number = (*link)->refused[i].number;
+    if (i > 0) {
         return false;
     }
-    *number = (*link)->order;
-    order_drop(link);
+    refused_remove(c, link, 0);
     return true;
 }
 
-/* Remembers the earliest that was refused. */
+static struct gate_order *
+order_create(struct gate_conn *c, const uint8_t *to, size_t to_len)
+{
+    struct gate_order *order;
+    size_t count = 0;
+
+    for (order = c->orders; order != NULL; order = order->next) {
+        count++;
+    }
+    order = count < GATE_ORDERS_MAX ? calloc(1, sizeof(*order) + to_len) : NULL;
+    if (order != NULL) {
+        order->to_len = (uint8_t)to_len;
+        memcpy(order->to, to, to_len);
+        order->next = c->orders;
+        c->orders = order;
+    }
+    return order;
+}
+
+/* false without memory or at the bound. */
+static bool
+refused_add(struct gate_conn *c, struct gate_order *order, const uint8_t *id,
+            uint64_t number)
+{
+    size_t i = order->count;
+
+    if (c->refused_count >= GATE_REFUSED_MAX) {
+        return false;
+    }
+    if (order->count == order->cap) {
+        size_t cap = order->cap == 0 ? 4 : order->cap * 2;
+        struct gate_refused *more = realloc(order->refused, cap * sizeof(*more));
+        if (more == NULL) {
+            return false;
+        }
+        order->refused = more;
+        order->cap = cap;
+    }
+    while (i > 0 && order->refused[i - 1].number > number) {
+        order->refused[i] = order->refused[i - 1];
+        i--;
+    }
+    order->refused[i].number = number;
+    memcpy(order->refused[i].id, id, AN_CLIENT_MSG_ID_LEN);
+    order->count++;
+    c->refused_count++;
+    return true;
+}
+
 static void
 order_refused(struct gate *g, struct gate_conn *c, const uint8_t *to, size_t to_len,
               const uint8_t *id, uint64_t number)
 {
-    struct gate_order *order = *order_find(c, to, to_len);
-    size_t count = 0;
+    struct gate_order **link = order_find(c, to, to_len);
+    struct gate_order *order = *link;
+    size_t i;
 
     if (c->state != CONN_READY) {
         return;
     }
-    if (order != NULL) {
-        if (number < order->order) {
-            order->order = number;
-            memcpy(order->id, id, AN_CLIENT_MSG_ID_LEN);
+    if (order != NULL && (i = refused_find(order, id)) < order->count) {
+        if (order->refused[i].number <= number) {
+            return;
         }
-        return;
+        refused_remove(c, link, i); /* it belongs further ahead */
+        order = *order_find(c, to, to_len);
     }
-    for (order = c->orders; order != NULL; order = order->next) {
-        count++;
-    }
-    order = count < GATE_ORDERS_MAX ? malloc(sizeof(*order) + to_len) : NULL;
     if (order == NULL) {
-        gate_conn_goodbye(g, c, AN_ERR_BUSY); /* we could not keep the promise of order */
-        return;
+        order = order_create(c, to, to_len);
     }
-    order->order = number;
-    memcpy(order->id, id, AN_CLIENT_MSG_ID_LEN);
-    order->to_len = (uint8_t)to_len;
-    memcpy(order->to, to, to_len);
-    order->next = c->orders;
-    c->orders = order;
+    if (order == NULL || !refused_add(c, order, id, number)) {
+        gate_conn_goodbye(g, c, AN_ERR_BUSY); /* we could not keep the promise of order */
+    }
 }
 
 void
@@ -124,10 +201,11 @@ void
 gate_client_accepted(struct gate *g, struct gate_op *op)
 {
     struct gate_order **link = order_find(op->conn, op->data, op->peer_len);
+    size_t i = *link == NULL ? 0 : refused_find(*link, op->u.send.id);
 
     (void)g;
-    if (*link != NULL && memcmp((*link)->id, op->u.send.id, AN_CLIENT_MSG_ID_LEN) == 0) {
-        order_drop(link); /* a second copy of it made it */
+    if (*link != NULL && i < (*link)->count) {
+        refused_remove(op->conn, link, i); /* a second copy of it made it */
     }
 }
 
@@ -244,7 +322,7 @@ on_send(struct gate *g, struct gate_conn *c, uint32_t request,
                     send->client_msg_id.len == AN_CLIENT_MSG_ID_LEN
                         ? send->client_msg_id.data
                         : NULL);
-    if (err == AN_ERR_BUSY) {
+    if (err == AN_ERR_BUSY || err == AN_ERR_ORDER) {
         order_refused(g, c, send->to.data, send->to.len, send->client_msg_id.data,
                       number);
     }

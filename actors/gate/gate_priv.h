@@ -26,9 +26,10 @@
 #include "proto/rows.h"
 
 enum {
-    GATE_ASKS_MAX = 32,    /* unanswered requests of a connection other than Sends */
-    GATE_ORDERS_MAX = 64,  /* conversations of a connection that wait for a resend */
-    GATE_HOPS_MAX = 4,     /* how often a command follows MOVED */
+    GATE_ASKS_MAX = 32,   /* unanswered requests of a connection other than Sends */
+    GATE_ORDERS_MAX = 64, /* conversations of a connection that wait for a resend */
+    GATE_REFUSED_MAX = 4 * AN_CONN_SENDS_MAX, /* messages of them; beyond: closed */
+    GATE_HOPS_MAX = 4,                        /* how often a command follows MOVED */
     GATE_REREADS_MAX = 3,  /* of a login's head, when pushes come in between */
     GATE_DOWNS_MAX = 4096, /* sessions' ends waiting for a router; beyond: announce all */
     GATE_HEAD_DELAY_MS = 100, /* heartbeats gather this long for one read of heads */
@@ -104,6 +105,7 @@ struct gate_conn {
     struct gate_op *sends;           /* unanswered Sends, newest first */
     struct gate_lane *lanes;         /* with commands waiting */
     struct gate_order *orders;       /* conversations that wait for a resend */
+    size_t refused_count;            /* messages in them */
     struct gate_op *pages;           /* Sync and History not asked yet, oldest first */
     uint8_t *text;                   /* user name, device, app; NULL before login */
     uint32_t output;                 /* bytes not taken by the client, as last told */

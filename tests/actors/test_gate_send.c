@@ -264,6 +264,38 @@ test_gate_order_refused_again_still_first(void **state)
     harness_destroy(h);
 }
 
+/* 3 was sent when the client had not heard yet that 2 was refused too. */
+static void
+test_gate_order_each_refused_is_waited_for(void **state)
+{
+    struct harness *h = kit_gate(NULL);
+
+    (void)state;
+    kit_login(h, 10, "alice", "phone");
+    kit_send(h, 10, 1, "bob", 1, "a");
+    kit_send(h, 10, 2, "bob", 2, "b");
+    kit_serve(h);
+    kit_submitted(h, kit_submit(h), AN_ERR_BUSY);
+    kit_error(h, 10, AN_COMMAND_SEND, 1, AN_ERR_BUSY);
+    kit_error(h, 10, AN_COMMAND_SEND, 2, AN_ERR_BUSY);
+    kit_send(h, 10, 3, "bob", 1, "a");
+    kit_serve(h);
+    kit_submitted(h, kit_submit(h), AN_OK);
+    kit_frame(h, 10, AN_COMMAND_SEND, AN_FRAME_ANSWER, 3,
+              &anser__client__send_ok__descriptor);
+    kit_send(h, 10, 4, "bob", 3, "c");
+    kit_error(h, 10, AN_COMMAND_SEND, 4, AN_ERR_ORDER);
+    kit_send(h, 10, 5, "bob", 2, "b");
+    kit_send(h, 10, 6, "bob", 4, "d"); /* 3 was refused before it came */
+    kit_error(h, 10, AN_COMMAND_SEND, 6, AN_ERR_ORDER);
+    kit_send(h, 10, 7, "bob", 3, "c");
+    kit_send(h, 10, 8, "bob", 4, "d");
+    kit_send(h, 10, 9, "bob", 5, "e");
+    kit_serve(h);
+    assert_int_equal(submit_of(kit_submit(h))->n_commands, 4);
+    harness_destroy(h);
+}
+
 static void
 test_gate_final_refusal_blocks_nobody(void **state)
 {
@@ -611,6 +643,7 @@ main(void)
         cmocka_unit_test(test_gate_sends_name_the_one_before),
         cmocka_unit_test(test_gate_order_kept_after_a_refusal),
         cmocka_unit_test(test_gate_order_refused_again_still_first),
+        cmocka_unit_test(test_gate_order_each_refused_is_waited_for),
         cmocka_unit_test(test_gate_final_refusal_blocks_nobody),
         cmocka_unit_test(test_gate_sends_over_the_bound_are_busy),
         cmocka_unit_test(test_gate_bytes_over_the_bound_are_busy),
