@@ -281,13 +281,31 @@ add_actor(struct node *node, const struct config *config, struct an_addr addr)
 }
 
 static enum an_err
-start_actor(struct node *node, struct an_addr addr)
+await_actor(struct node *node, struct an_addr addr)
 {
-    enum an_err err = an_runner_start(node->runner, addr);
-
     snprintf(node->why, node->why_len, "%s/%u did not get ready", an_role_name(addr.role),
              (unsigned)addr.index);
-    return err == AN_OK ? an_runner_wait_ready(node->runner, addr, READY_MS) : err;
+    return an_runner_wait_ready(node->runner, addr, READY_MS);
+}
+
+/* All at once, the gate last: what they ask of each other at the start waits for the
+ * connection, and a gate that runs accepts clients. */
+static enum an_err
+start_actors(struct node *node)
+{
+    enum an_err err = AN_OK;
+
+    snprintf(node->why, node->why_len, "an actor could not be started");
+    for (size_t i = 0; err == AN_OK && i + 1 < ACTORS; i++) {
+        err = an_runner_start(node->runner, start_order[i]);
+    }
+    for (size_t i = 0; err == AN_OK && i + 1 < ACTORS; i++) {
+        err = await_actor(node, start_order[i]);
+    }
+    if (err == AN_OK) {
+        err = an_runner_start(node->runner, start_order[ACTORS - 1]);
+    }
+    return err == AN_OK ? await_actor(node, start_order[ACTORS - 1]) : err;
 }
 
 static enum an_err
@@ -343,10 +361,10 @@ start_all(struct node *node, const struct config *config)
         err = write_file(node);
     }
     note_phase("node.json", &since);
-    for (size_t i = 0; err == AN_OK && i < ACTORS; i++) {
-        err = start_actor(node, start_order[i]);
-        note_phase(an_role_name(start_order[i].role), &since);
+    if (err == AN_OK) {
+        err = start_actors(node);
     }
+    note_phase("actors ready", &since);
     return err;
 }
 

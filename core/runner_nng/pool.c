@@ -92,7 +92,7 @@ pool_offload(struct pool *pool, struct instance *inst, struct an_job *job)
 static void
 lane_stop(struct lane *lane)
 {
-    if (lane->tail == NULL) {
+    if (lane->threads == NULL) {
         return; /* never started */
     }
     pthread_mutex_lock(&lane->lock);
