@@ -177,6 +177,9 @@ ac_confirm_answer(struct anser_client *client, const struct an_frame *frame,
             pause = pause > error.retry_after_ms ? pause : error.retry_after_ms;
             again = client->now + pause;
             c->refused = true;
+        } else if (error.code == AN_ERR_RESET) {
+            client->inbox.must_reset = true;
+            return AN_ERR_RESET;
         } else { /* never the same again: the entries stay taken here */
             c->confirmed = c->telling;
             settle(client, true);

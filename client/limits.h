@@ -22,7 +22,7 @@
     X(CONFIRM_DELAY_MS, 50, "default of confirm_delay_ms: one confirm for a burst")      \
     X(CONFIRM_OWN_DELAY_MS, 2000, "nobody waits for the confirm of one's own message")   \
     X(CONFIRM_RETRY_MS, 1000, "pause after a refused confirm")                           \
-    X(POSITIONS_MAX, 256, "delivered positions in one confirm: far below a frame")       \
+    X(POSITIONS_MAX, 100, "delivered positions in one confirm: what the server takes")   \
     X(HOLE_WAIT_MS, 200, "an answer still due may fill a hole; then Sync is asked")      \
     X(SYNC_RETRY_MS, 1000, "pause after a refused Sync, or one that brought nothing")    \
     X(HELD_MAX, 256, "entries held back behind a hole or a pause; more: asked again")    \
