@@ -11,11 +11,12 @@
 /* ------------------------------------------------------------------ queues */
 
 static struct gate_pipe *
-pipe_get(struct gate *g, uint16_t sequencer, uint16_t store)
+pipe_get(struct gate *g, uint16_t sequencer, uint16_t store, bool positions)
 {
     struct gate_pipe *pipe = g->pipes;
 
-    while (pipe != NULL && (pipe->sequencer != sequencer || pipe->store != store)) {
+    while (pipe != NULL && (pipe->sequencer != sequencer || pipe->store != store ||
+                            pipe->positions != positions)) {
         pipe = pipe->next;
     }
     if (pipe == NULL) {
@@ -23,6 +24,7 @@ pipe_get(struct gate *g, uint16_t sequencer, uint16_t store)
         if (pipe != NULL) {
             pipe->sequencer = sequencer;
             pipe->store = store;
+            pipe->positions = positions;
             pipe->next = g->pipes;
             g->pipes = pipe;
         }
@@ -89,8 +91,8 @@ lane_free(struct gate_lane *lane)
 void
 gate_submit(struct gate *g, struct gate_op *op)
 {
-    struct gate_pipe *pipe =
-        pipe_get(g, g->owner[op->slot], g->topology->slot_store[op->slot]);
+    struct gate_pipe *pipe = pipe_get(
+        g, g->owner[op->slot], g->topology->slot_store[op->slot], op->what != OP_SEND);
     struct gate_lane *lane = pipe == NULL ? NULL : lane_get(op->conn, pipe);
 
     if (lane == NULL) {
@@ -284,7 +286,10 @@ void
 gate_submit_drained(struct gate *g)
 {
     for (struct gate_pipe *pipe = g->pipes; pipe != NULL; pipe = pipe->next) {
-        while (pipe->first != NULL && pipe->flying < GATE_SUBMITS_FLYING_MAX) {
+        unsigned flying_max =
+            pipe->positions ? GATE_POSITIONS_FLYING_MAX : GATE_SUBMITS_FLYING_MAX;
+
+        while (pipe->first != NULL && pipe->flying < flying_max) {
             submit_one(g, pipe);
         }
     }

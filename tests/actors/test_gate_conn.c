@@ -512,6 +512,27 @@ test_gate_confirm_is_split_and_answered_once(void **state)
     harness_destroy(h);
 }
 
+/* A confirm may wait at the sequencer for company; messages must not wait with it. */
+static void
+test_gate_confirm_under_way_does_not_hold_up_sends(void **state)
+{
+    struct harness *h = kit_gate(NULL);
+    const Anser__Bus__Submit *submit;
+
+    (void)state;
+    kit_login(h, 10, "alice", "phone");
+    confirm(h, 1, 9, NULL, 0);
+    kit_serve(h);
+    submit = harness_body(kit_submit(h)); /* stays unanswered */
+    assert_int_equal(submit->commands[0]->what_case, ANSER__BUS__COMMAND__WHAT_CONFIRM);
+    kit_send(h, 10, 2, "bob", 1, "a");
+    kit_serve(h);
+    submit = harness_body(kit_submit(h));
+    assert_int_equal(submit->n_commands, 1);
+    assert_int_equal(submit->commands[0]->what_case, ANSER__BUS__COMMAND__WHAT_SEND);
+    harness_destroy(h);
+}
+
 static void
 test_gate_confirm_one_part_refused_is_an_error(void **state)
 {
@@ -614,6 +635,7 @@ main(void)
         cmocka_unit_test(test_gate_heartbeats_read_heads_in_one_batch),
         cmocka_unit_test(test_gate_heartbeat_answered_without_store),
         cmocka_unit_test(test_gate_confirm_is_split_and_answered_once),
+        cmocka_unit_test(test_gate_confirm_under_way_does_not_hold_up_sends),
         cmocka_unit_test(test_gate_confirm_one_part_refused_is_an_error),
         cmocka_unit_test(test_gate_stop_says_goodbye_and_waits_for_the_last),
         cmocka_unit_test(test_gate_inspect_lists_connections),

@@ -68,6 +68,8 @@ static void event(conn *c, const uint8_t *d, size_t n, pbuf *position)
             if (g == 4) { from = m.d; from_n = m.n; }
             if (g == 9) eng_deliver(c, (const char *)m.d, m.n);
         }
+        char self[32]; size_t self_n = (size_t)sprintf(self, "u%d", c->id);
+        if (from_n == self_n && memcmp(from, self, self_n) == 0) continue; /* our own, from an earlier run */
         position->n = 0; str(position, 1, from, from_n); num(position, 2, seq);
     }
     if (inbox > c->a) c->a = inbox;
