@@ -194,6 +194,7 @@ gate_op_fail(struct gate *g, struct gate_op *op, enum an_err err, uint32_t retry
         break;
     case OP_HEARTBEAT:
     case OP_RESOLVE:
+    case OP_HELD:
         assert(false); /* end otherwise */
     }
     gate_op_free(g, op);

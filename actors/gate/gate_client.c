@@ -58,8 +58,18 @@ order_drop(struct gate_order **link)
 }
 
 void
-gate_client_orders_free(struct gate_conn *c)
+gate_client_drop(struct gate *g, struct gate_conn *c)
 {
+    struct gate_op **lists[] = {&c->pages, &c->held};
+
+    for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
+        while (*lists[i] != NULL) {
+            struct gate_op *op = *lists[i];
+
+            *lists[i] = op->next;
+            gate_op_free(g, op);
+        }
+    }
     while (c->orders != NULL) {
         order_drop(&c->orders);
     }
@@ -578,24 +588,39 @@ command_find(unsigned number)
     return NULL;
 }
 
-void
-gate_client_frame(struct gate *g, struct gate_conn *c, const struct an_msg *msg)
+/* A client need not wait for LoginOk before it sends on: what comes behind a Login whose
+ * token is good waits for the login's end. */
+static void
+hold(struct gate *g, struct gate_conn *c, const struct an_frame *frame,
+     const uint8_t *body)
 {
-    const struct an_frame *frame = &msg->frame;
+    struct gate_op *op = NULL, **link = &c->held;
+
+    if (c->held_count < GATE_HELD_MAX) {
+        op =
+            gate_op_create(g, c, OP_HELD, frame->request, NULL, 0, body, frame->body_len);
+    }
+    if (op == NULL) {
+        gate_conn_goodbye(g, c, AN_ERR_BUSY);
+        return;
+    }
+    op->u.frame = *frame;
+    while (*link != NULL) {
+        link = &(*link)->next;
+    }
+    *link = op;
+    c->held_count++;
+}
+
+/* The connection is not closing, and not in the middle of its login. */
+static void
+frame_handle(struct gate *g, struct gate_conn *c, const struct an_frame *frame,
+             const uint8_t *bytes)
+{
     const struct command *command = command_find(frame->command);
     ProtobufCMessage *body;
 
-    if (c->state == CONN_CLOSING) {
-        return;
-    }
-    g->counted.frames_in++;
-    g->counted.bytes_in += AN_FRAME_HEADER_LEN + frame->body_len;
-    gate_conn_touch(g, c);
-    if (frame->flags != 0) { /* only we answer */
-        gate_conn_goodbye(g, c, AN_ERR_FRAME_FLAGS);
-        return;
-    }
-    if (c->state != CONN_READY && frame->command != AN_COMMAND_LOGIN) {
+    if (c->state == CONN_NEW && frame->command != AN_COMMAND_LOGIN) {
         gate_conn_error(g, c, frame->command, frame->request, AN_ERR_LOGIN_REQUIRED, 0,
                         NULL);
         gate_conn_goodbye(g, c, AN_ERR_LOGIN_REQUIRED);
@@ -607,7 +632,7 @@ gate_client_frame(struct gate *g, struct gate_conn *c, const struct an_msg *msg)
         return;
     }
     body = protobuf_c_message_unpack(command->body, an_arena_pb(&g->frame),
-                                     frame->body_len, msg->frame_body);
+                                     frame->body_len, bytes);
     if (body == NULL) {
         gate_conn_error(g, c, frame->command, frame->request, AN_ERR_BODY_MALFORMED, 0,
                         NULL);
@@ -615,4 +640,37 @@ gate_client_frame(struct gate *g, struct gate_conn *c, const struct an_msg *msg)
         command->handle(g, c, frame->request, body);
     }
     an_arena_reset(&g->frame);
+}
+
+void
+gate_client_held(struct gate *g, struct gate_conn *c)
+{
+    while (c->held != NULL && (c->state == CONN_NEW || c->state == CONN_READY)) {
+        struct gate_op *op = c->held;
+
+        c->held = op->next;
+        c->held_count--;
+        frame_handle(g, c, &op->u.frame, op->data);
+        gate_op_free(g, op);
+    }
+}
+
+void
+gate_client_frame(struct gate *g, struct gate_conn *c, const struct an_msg *msg)
+{
+    const struct an_frame *frame = &msg->frame;
+
+    if (c->state == CONN_CLOSING) {
+        return;
+    }
+    g->counted.frames_in++;
+    g->counted.bytes_in += AN_FRAME_HEADER_LEN + frame->body_len;
+    gate_conn_touch(g, c);
+    if (frame->flags != 0) { /* only we answer */
+        gate_conn_goodbye(g, c, AN_ERR_FRAME_FLAGS);
+    } else if (c->state == CONN_LOGIN && frame->command != AN_COMMAND_LOGIN) {
+        hold(g, c, frame, msg->frame_body);
+    } else {
+        frame_handle(g, c, frame, msg->frame_body);
+    }
 }

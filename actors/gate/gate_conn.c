@@ -339,12 +339,7 @@ session_end(struct gate *g, struct gate_conn *c, const char *why)
     unlink_age(c);
     gate_router_down(g, c);
     c->state = CONN_CLOSING;
-    while (c->pages != NULL) {
-        struct gate_op *op = c->pages;
-        c->pages = op->next;
-        gate_op_free(g, op);
-    }
-    gate_client_orders_free(c);
+    gate_client_drop(g, c);
 }
 
 void
@@ -418,12 +413,7 @@ gate_conn_table_fini(struct gate *g)
         if (c == NULL) {
             continue;
         }
-        while (c->pages != NULL) {
-            struct gate_op *op = c->pages;
-            c->pages = op->next;
-            gate_op_free(g, op);
-        }
-        gate_client_orders_free(c);
+        gate_client_drop(g, c);
         c->state = CONN_GONE;
         gate_conn_unref(g, c);
     }

@@ -100,6 +100,8 @@ gate_login_failed(struct gate *g, struct gate_conn *c, uint32_t request, enum an
     gate_conn_error(g, c, AN_COMMAND_LOGIN, request, err, retry_after_ms, NULL);
     if (an_err_handling(err) != AN_HANDLE_RETRY) {
         gate_conn_goodbye(g, c, err);
+    } else {
+        gate_client_held(g, c); /* refused too: there is no session */
     }
 }
 
@@ -214,6 +216,7 @@ gate_login_read(struct gate *g, struct gate_op *op, const Anser__Bus__Answer *a)
     ok.frame_len_max = AN_FRAME_LEN_MAX;
     ok.sends_max = g->sends_max;
     gate_conn_answer(g, c, AN_COMMAND_LOGIN, op->request, &ok.base);
+    gate_client_held(g, c);
     gate_op_free(g, op);
 }
 

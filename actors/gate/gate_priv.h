@@ -30,6 +30,7 @@ enum {
     GATE_ORDERS_MAX = 64, /* conversations of a connection that wait for a resend */
     GATE_REFUSED_MAX = 4 * AN_CONN_SENDS_MAX, /* messages of them; beyond: closed */
     GATE_HOPS_MAX = 4,                        /* how often a command follows MOVED */
+    GATE_HELD_MAX = 255,   /* frames of a connection that wait for its login to end */
     GATE_REREADS_MAX = 3,  /* of a login's head, when pushes come in between */
     GATE_DOWNS_MAX = 4096, /* sessions' ends waiting for a router; beyond: announce all */
     GATE_HEAD_DELAY_MS = 100, /* heartbeats gather this long for one read of heads */
@@ -108,13 +109,14 @@ struct gate_conn {
     struct gate_order *orders;       /* conversations that wait for a resend */
     size_t refused_count;            /* messages in them */
     struct gate_op *pages;           /* Sync and History not asked yet, oldest first */
+    struct gate_op *held;            /* frames behind a Login, oldest first */
     uint8_t *text;                   /* user name, device, app; NULL before login */
     uint32_t output;                 /* bytes not taken by the client, as last told */
     uint32_t sent;                   /* bytes sent since */
     uint32_t sent_drain;             /* in which drain the last of them */
     uint32_t ops;                    /* that point here */
     uint16_t send_count;
-    uint8_t ask_count;
+    uint8_t ask_count, held_count;
     uint8_t state; /* enum gate_state */
     uint8_t user_len, device_len, app_len, platform;
     bool send_only : 1;
@@ -132,6 +134,7 @@ enum gate_what {
     OP_SYNC,
     OP_HISTORY,
     OP_RESOLVE, /* the gate's own: conn is NULL */
+    OP_HELD,    /* a frame that came behind a Login, before its end */
 };
 
 /* A Confirm is split into commands; the client is answered when all are decided. */
@@ -175,6 +178,7 @@ struct gate_op {
         } page;
         unsigned rereads;       /* OP_LOGIN */
         struct gate_name *name; /* OP_RESOLVE */
+        struct an_frame frame;  /* OP_HELD; its body is the data */
     } u;
     uint8_t data[]; /* the peer's name; a Send's body behind it */
 };
@@ -355,12 +359,15 @@ enum an_err gate_client_err(unsigned err);
 
 /* One whole frame from a client. */
 void gate_client_frame(struct gate *g, struct gate_conn *c, const struct an_msg *msg);
+/* The login has ended, well or not: what came behind it is handled now. */
+void gate_client_held(struct gate *g, struct gate_conn *c);
+/* Drops what was not handled: held frames and waiting pages. */
+void gate_client_drop(struct gate *g, struct gate_conn *c);
 /* After op, a Send, was refused: later ones to the conversation must wait for it. */
 void gate_client_refused(struct gate *g, struct gate_op *op, enum an_err err);
 void gate_client_accepted(struct gate *g, struct gate_op *op);
 /* One command of a Confirm is decided: frees it, and answers when it was the last. */
 void gate_confirm_part(struct gate *g, struct gate_op *op);
-void gate_client_orders_free(struct gate_conn *c);
 /* The next page, if one may be asked for now. */
 void gate_client_pages(struct gate *g, struct gate_conn *c);
 /* op's peer name has become op->peer, or could not. */

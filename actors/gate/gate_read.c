@@ -192,7 +192,8 @@ read_one(struct gate *g, struct gate_op *op, const Anser__Bus__Answer *answer)
     case OP_SEND:
     case OP_CONFIRM:
     case OP_DELIVERED:
-        break; /* go to sequencers */
+    case OP_HELD:
+        break; /* never asked of stores */
     }
     assert(false);
 }

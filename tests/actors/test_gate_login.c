@@ -218,20 +218,71 @@ test_gate_command_before_login_refused_and_closed(void **state)
     harness_destroy(h);
 }
 
+/* A client may send on without waiting for LoginOk. */
 static void
-test_gate_command_while_logging_in_refused(void **state)
+test_gate_commands_behind_a_login_wait_for_its_end(void **state)
 {
     struct harness *h = kit_gate(NULL);
+    const struct harness_effect *ask;
 
     (void)state;
     kit_open(h, 10);
     kit_login_send(h, 10, "alice", "phone", false);
-    kit_send(h, 10, 2, "bob", 1, "hi");
-    kit_error(h, 10, AN_COMMAND_SEND, 2, AN_ERR_LOGIN_REQUIRED);
-    kit_goodbye(h, 10, AN_ERR_LOGIN_REQUIRED);
+    for (unsigned i = 2; i < 100; i++) {
+        kit_send(h, 10, i, "bob", i, "hi");
+    }
+    kit_no_frame(h, 10);
     kit_serve(h);
-    kit_no_frame(h, 10); /* and the login under way comes to nothing */
-    assert_int_equal(harness_metric(h, "logins_total"), 0);
+    kit_frame(h, 10, AN_COMMAND_LOGIN, AN_FRAME_ANSWER, 1,
+              &anser__client__login_ok__descriptor);
+    ask = kit_submit(h);
+    assert_non_null(ask);
+    assert_int_equal(((const Anser__Bus__Submit *)harness_body(ask))->n_commands, 98);
+    kit_submitted(h, ask, AN_OK);
+    for (unsigned i = 2; i < 100; i++) { /* in their order */
+        kit_frame(h, 10, AN_COMMAND_SEND, AN_FRAME_ANSWER, i,
+                  &anser__client__send_ok__descriptor);
+    }
+    assert_int_equal(harness_metric(h, "requests"), 0);
+    harness_destroy(h);
+}
+
+static void
+test_gate_commands_behind_a_failed_login_refused(void **state)
+{
+    struct harness *h = kit_gate(NULL);
+
+    (void)state;
+    kit_open(h, 10); /* for ever */
+    kit_login_send(h, 10, "nobody", "phone", false);
+    kit_send(h, 10, 2, "bob", 1, "hi");
+    kit_serve(h);
+    kit_error(h, 10, AN_COMMAND_LOGIN, 1, AN_ERR_USER_NOT_FOUND);
+    kit_goodbye(h, 10, AN_ERR_USER_NOT_FOUND);
+    kit_open(h, 11); /* for now */
+    kit_login_send(h, 11, "alice", "phone", false);
+    kit_send(h, 11, 2, "bob", 1, "hi");
+    kit_send(h, 11, 3, "bob", 2, "hi");
+    harness_drain(h);
+    harness_answer(h, harness_take_ask(h, AN_ROLE_STORE, AN_KIND_READ), AN_ERR_BUSY,
+                   NULL);
+    kit_error(h, 11, AN_COMMAND_LOGIN, 1, AN_ERR_BUSY);
+    kit_error(h, 11, AN_COMMAND_SEND, 2, AN_ERR_LOGIN_REQUIRED);
+    kit_goodbye(h, 11, AN_ERR_LOGIN_REQUIRED);
+    kit_open(h, 12); /* and with too many of them */
+    kit_login_send(h, 12, "alice", "phone", false);
+    for (unsigned i = 0; i < 256; i++) {
+        kit_send(h, 12, i, "bob", i, "hi");
+    }
+    kit_goodbye(h, 12, AN_ERR_BUSY);
+    harness_conn(h, AN_KIND_CONN_CLOSED, 12);
+    kit_open(h, 13); /* or with a client that leaves */
+    kit_login_send(h, 13, "alice", "phone", false);
+    kit_send(h, 13, 2, "bob", 1, "hi");
+    harness_conn(h, AN_KIND_CONN_CLOSED, 13);
+    kit_serve(h);
+    assert_null(kit_submit(h));
+    assert_int_equal(harness_metric(h, "requests"), 0);
     harness_destroy(h);
 }
 
@@ -451,7 +502,8 @@ main(void)
         cmocka_unit_test(test_gate_login_platforms_known),
         cmocka_unit_test(test_gate_login_unknown_user_refused),
         cmocka_unit_test(test_gate_command_before_login_refused_and_closed),
-        cmocka_unit_test(test_gate_command_while_logging_in_refused),
+        cmocka_unit_test(test_gate_commands_behind_a_login_wait_for_its_end),
+        cmocka_unit_test(test_gate_commands_behind_a_failed_login_refused),
         cmocka_unit_test(test_gate_login_twice_refused),
         cmocka_unit_test(test_gate_login_store_away_may_be_tried_again),
         cmocka_unit_test(test_gate_login_router_away_may_be_tried_again),
