@@ -37,7 +37,7 @@ struct shim_page {
     /* set by the harness */
     atomic_uint fail_sync;     /* fdatasync and fsync of the log: EIO */
     atomic_uint sync_delay_ms; /* of the log */
-    atomic_uint disk_full;     /* writes that need space: ENOSPC */
+    atomic_uint disk_full;     /* ENOSPC, but for zeros: cutting back needs no space */
     atomic_uint read_delay_ms; /* of the log */
     /* set here; frozen as they are by a kill */
     atomic_uint appending; /* a log write has begun whose sync has not returned */
@@ -217,6 +217,19 @@ close(int fd)
     return next(fd);
 }
 
+static bool
+all_zero(const struct iovec *iov, int count)
+{
+    for (int i = 0; i < count; i++) {
+        const char *at = iov[i].iov_base;
+        if (iov[i].iov_len > 0 &&
+            (at[0] != 0 || memcmp(at, at + 1, iov[i].iov_len - 1) != 0)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* What a write to a file or client does before and after the call itself. */
 static bool
 before_write(int fd, const struct iovec *iov, int count)
@@ -225,7 +238,8 @@ before_write(int fd, const struct iovec *iov, int count)
 
     if (kind == KIND_CLIENT) {
         record(OP_SEND, fd, 0, iov, count);
-    } else if (kind != KIND_NONE && refuse(page->disk_full, ENOSPC)) {
+    } else if (kind != KIND_NONE && page->disk_full != 0 && !all_zero(iov, count)) {
+        refuse(1, ENOSPC);
         return false;
     } else if (kind == KIND_LOG) {
         page->appending = 1;
