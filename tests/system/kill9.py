@@ -20,6 +20,11 @@ ACKS = 1000
 CONFIG = "store:\n  overlay_rows_max: 4000\n  log_segment_bytes: 8388608\n"
 
 
+def number_of(item):
+    """When the (id, body) was sent first."""
+    return int(item[1].split()[1])
+
+
 class Talker:
     """One sender and all that it knows of its conversation."""
 
@@ -47,13 +52,18 @@ class Talker:
         if self.pending:
             if self.asking:
                 return  # the server wants the refused ones first, in order
-            again, self.pending = self.pending, []
-            for item in again:
-                self.push(*item)
+            self.send_pending()
         while len(self.asking) < WINDOW:
             self.sent += 1
             body = f"{self.user} {self.sent} ".encode() + rng.randbytes(rng.randint(0, 200)).hex().encode()
             self.push(uuid7(), body)
+
+    def send_pending(self):
+        """In their first order, which is what keeps it: refusals arrive in any."""
+        again = sorted(self.pending, key=number_of)
+        self.pending = []
+        for item in again:
+            self.push(*item)
 
     def answered(self, message_id, answer):
         body = self.asking.pop(message_id)
@@ -73,8 +83,7 @@ class Talker:
         except Closed:
             pass
         self.pipe.client.close()
-        unanswered = {**self.asking, **dict(self.pending)}
-        self.pending = sorted(unanswered.items(), key=lambda item: int(item[1].split()[1]))
+        self.pending = list({**self.asking, **dict(self.pending)}.items())
         self.asking = {}
 
     def ask_again(self, rng, count):
@@ -187,9 +196,7 @@ def case_kill9_under_load(case):
     for talker in talkers:
         talker.connect(node)
         talker.ask_again(rng, 50)
-        again, talker.pending = talker.pending, []
-        for item in again:
-            talker.push(*item)
+        talker.send_pending()
         talker.settle()
         assert not talker.pending, talker.pending
     verify(node, talkers)
