@@ -1,10 +1,6 @@
-/* Message ids and segments. clock.c knows the ids of an interval, register.c the durable
- * compare-and-set; this file decides when to reserve, whom to answer and when to stop. */
-#include "actors/idgen/idgen.h"
-#include "actors/idgen/clock.h"
-#include "actors/idgen/register.h"
+/* The actor: when to reserve time, whom to give ids, when to stop. */
+#include "actors/idgen/idgen_priv.h"
 #include "core/log.h"
-#include "proto/bus.pb-c.h"
 #include "proto/bytes.h"
 #include <assert.h>
 #include <inttypes.h>
@@ -13,133 +9,45 @@
 #include <string.h>
 
 enum {
-    SEGMENTS_MAX = 16,         /* names; each costs a register */
-    SEGMENT_NAME_MAX = 32,     /* fits a register's name */
-    SEGMENT_TAKE_MAX = 65536,  /* numbers of one ask */
     TAKE_MAX = 16384,          /* ids of one ask */
     RUNS_MAX = 8,              /* TAKE_MAX / 4096, and the ends of two milliseconds */
     WAITING_MAX = 1024,        /* asks held; beyond: BUSY */
-    DEMAND_MS = 30000,         /* without a take for so long nothing is reserved ahead */
-    VALUE_VERSION = 1,         /* first byte of every register */
-    WORKER_VALUE_LEN = 1 + 16, /* nonce, reserved until */
-    SEGMENT_VALUE_LEN = 1 + 8, /* next free number */
+    DEMAND_MS = 5000,          /* without a take for so long nothing is reserved ahead */
+    WORKER_VALUE_LEN = 1 + 16, /* version, nonce, reserved until */
     TAG_WORKER = 1,            /* the worker register's asks and timer */
     TAG_AHEAD = 2,             /* the timer that reserves ahead */
-    TAG_SEGMENT = 16,          /* and up: segment i */
 };
 
-struct queue {
-    struct an_msg *head, **tail;
-};
-
-struct segment {
-    struct idgen_register reg;
-    char name[SEGMENT_NAME_MAX + 1];
-    uint64_t next, end; /* leased: next <= n < end */
-    uint64_t durable;   /* the register's next free number */
-    uint64_t proposed;
-    struct queue waiting;
-};
-
-/* X(STATE, name) */
-#define IDGEN_STATES(X)                                                                  \
-    X(STARTING, "starting")                                                              \
-    X(OWNER, "owner")                                                                    \
-    X(TAKEN, "taken")                                                                    \
-    X(STOPPED, "stopped")
-#define IDGEN_STATE_ENUM(state, name) STATE_##state,
-enum state { IDGEN_STATES(IDGEN_STATE_ENUM) };
-#define IDGEN_STATE_NAME(state, name) [STATE_##state] = name,
+#define IDGEN_STATE_NAME(state, name) [IDGEN_STATE_##state] = name,
 static const char *const state_names[] = {IDGEN_STATES(IDGEN_STATE_NAME)};
-
-/* X(field, name, help, counter) */
-#define IDGEN_METRICS(X)                                                                 \
-    X(ids, "ids_total", "Message ids given out", true)                                   \
-    X(takes, "takes_total", "Asks for message ids answered", true)                       \
-    X(reservations, "reservations_total", "Durable reservations of logical time", true)  \
-    X(segment_numbers, "segment_numbers_total", "Segment numbers given out", true)       \
-    X(leases, "segment_leases_total", "Durable segment leases", true)                    \
-    X(store_errors, "store_errors_total", "Register asks that failed", true)             \
-    X(refused, "refused_total", "Asks answered with an error", true)                     \
-    X(waiting, "waiting", "Asks waiting for a reservation", false)                       \
-    X(ahead_ms, "ahead_ms", "Logical time ahead of the wall clock", false)
-
-struct metrics {
-#define IDGEN_METRIC_FIELD(field, name, help, counter) uint64_t field;
-    IDGEN_METRICS(IDGEN_METRIC_FIELD)
-};
-
-struct idgen {
-    struct an_actor actor;
-    const struct an_topology *topology;
-    uint64_t nonce; /* this instance */
-    uint32_t reserve_ms, segment;
-    enum state state;
-    struct idgen_clock clock;
-    struct idgen_register reg;
-    uint64_t durable_ms;  /* the register's reserved-until */
-    uint64_t proposed_ms; /* what the ask in flight would make it */
-    uint64_t last_take_mono_ms;
-    bool ahead_timer; /* one is out */
-    struct queue waiting;
-    struct segment segments[SEGMENTS_MAX];
-    size_t segment_count;
-    struct metrics m;
-};
 
 /* ------------------------------------------------------------------ waiting asks */
 
-static void
-queue_init(struct queue *q)
-{
-    q->head = NULL;
-    q->tail = &q->head;
-}
-
-static void
-queue_put(struct queue *q, struct an_msg *msg)
-{
-    an_msg_hold(msg)->next = NULL;
-    *q->tail = msg;
-    q->tail = &msg->next;
-}
-
-static void
-queue_pop(struct queue *q)
-{
-    struct an_msg *msg = q->head;
-
-    q->head = msg->next;
-    if (q->head == NULL) {
-        q->tail = &q->head;
-    }
-    an_msg_release(msg);
-}
-
-static void
-refuse(struct idgen *g, struct an_msg *msg, enum an_err err, struct an_outbox *out)
+void
+idgen_refuse(struct idgen *g, struct an_msg *msg, enum an_err err, struct an_outbox *out)
 {
     g->m.refused++;
     an_out_answer(out, msg, err, NULL);
 }
 
-static void
-refuse_queue(struct idgen *g, struct queue *q, enum an_err err, struct an_outbox *out)
+void
+idgen_queue_refuse(struct idgen *g, struct idgen_queue *q, enum an_err err,
+                   struct an_outbox *out)
 {
     while (q->head != NULL) {
-        refuse(g, q->head, err, out);
-        queue_pop(q);
+        idgen_refuse(g, q->head, err, out);
+        idgen_queue_pop(q);
         g->m.waiting--;
     }
 }
 
-/* While the store does not answer: let go of those that nobody waits for any more. */
-static void
-expire_queue(struct idgen *g, struct queue *q, struct an_now now, struct an_outbox *out)
+void
+idgen_queue_expire(struct idgen *g, struct idgen_queue *q, struct an_now now,
+                   struct an_outbox *out)
 {
     while (q->head != NULL && an_msg_expired(q->head, now)) {
-        refuse(g, q->head, AN_ERR_EXPIRED, out);
-        queue_pop(q);
+        idgen_refuse(g, q->head, AN_ERR_EXPIRED, out);
+        idgen_queue_pop(q);
         g->m.waiting--;
     }
 }
@@ -147,9 +55,9 @@ expire_queue(struct idgen *g, struct queue *q, struct an_now now, struct an_outb
 static void
 refuse_all(struct idgen *g, enum an_err err, struct an_outbox *out)
 {
-    refuse_queue(g, &g->waiting, err, out);
+    idgen_queue_refuse(g, &g->waiting, err, out);
     for (size_t i = 0; i < g->segment_count; i++) {
-        refuse_queue(g, &g->segments[i].waiting, err, out);
+        idgen_queue_refuse(g, &g->segments[i].waiting, err, out);
     }
 }
 
@@ -158,9 +66,9 @@ refuse_all(struct idgen *g, enum an_err err, struct an_outbox *out)
 static void
 lost_worker(struct idgen *g, struct an_outbox *out)
 {
-    bool owned = g->state == STATE_OWNER;
+    bool owned = g->state == IDGEN_STATE_OWNER;
 
-    g->state = STATE_TAKEN;
+    g->state = IDGEN_STATE_TAKEN;
     refuse_all(g, AN_ERR_WORKER_TAKEN, out);
     an_out_log(out, AN_LOG_ERROR, 0, "worker %" PRIu64 " is owned by another instance",
                g->clock.worker);
@@ -175,7 +83,7 @@ lost_worker(struct idgen *g, struct an_outbox *out)
 static void
 reserve(struct idgen *g, struct an_now now, struct an_outbox *out)
 {
-    uint8_t value[WORKER_VALUE_LEN] = {VALUE_VERSION};
+    uint8_t value[WORKER_VALUE_LEN] = {IDGEN_VALUE_VERSION};
     uint64_t logical = idgen_clock_read(&g->clock, now);
 
     if (!idgen_register_idle(&g->reg)) {
@@ -249,11 +157,11 @@ serve(struct idgen *g, struct an_now now, struct an_outbox *out)
 {
     while (g->waiting.head != NULL) {
         if (an_msg_expired(g->waiting.head, now)) {
-            refuse(g, g->waiting.head, AN_ERR_EXPIRED, out);
+            idgen_refuse(g, g->waiting.head, AN_ERR_EXPIRED, out);
         } else if (!give(g, g->waiting.head, now, out)) {
             break;
         }
-        queue_pop(&g->waiting);
+        idgen_queue_pop(&g->waiting);
         g->m.waiting--;
     }
     if (demanded(g, now)) {
@@ -272,7 +180,7 @@ adopt(struct idgen *g, uint64_t *nonce, struct an_outbox *out)
         g->durable_ms = 0;
         return true;
     }
-    if (reg->value_len != WORKER_VALUE_LEN || reg->value[0] != VALUE_VERSION) {
+    if (reg->value_len != WORKER_VALUE_LEN || reg->value[0] != IDGEN_VALUE_VERSION) {
         an_out_failed(out, AN_ERR_CORRUPT, "register %s has an unknown form", reg->name);
         return false;
     }
@@ -293,14 +201,14 @@ worker_answered(struct idgen *g, const struct an_msg *msg, struct an_now now,
     switch (result) {
     case IDGEN_REGISTER_FAILED:
         g->m.store_errors++;
-        expire_queue(g, &g->waiting, now, out);
+        idgen_queue_expire(g, &g->waiting, now, out);
         return;
     case IDGEN_REGISTER_SWAPPED:
         g->m.reservations++;
         idgen_clock_reserved(&g->clock, g->durable_ms, g->proposed_ms);
         g->durable_ms = g->proposed_ms;
-        if (g->state == STATE_STARTING) {
-            g->state = STATE_OWNER;
+        if (g->state == IDGEN_STATE_STARTING) {
+            g->state = IDGEN_STATE_OWNER;
             an_out_ready(out);
         }
         serve(g, now, out);
@@ -312,139 +220,13 @@ worker_answered(struct idgen *g, const struct an_msg *msg, struct an_now now,
         }
         /* The first read takes over from whoever was there; nothing else may. */
         if (nonce != g->nonce &&
-            (result == IDGEN_REGISTER_LOST || g->state == STATE_OWNER)) {
+            (result == IDGEN_REGISTER_LOST || g->state == IDGEN_STATE_OWNER)) {
             lost_worker(g, out);
             return;
         }
         reserve(g, now, out);
         return;
     }
-}
-
-/* ------------------------------------------------------------------ segments */
-
-static bool
-give_segment(struct idgen *g, struct segment *s, struct an_msg *msg,
-             struct an_outbox *out)
-{
-    const Anser__Bus__TakeSegment *take = (const Anser__Bus__TakeSegment *)msg->body;
-    Anser__Bus__TakenSegment taken = ANSER__BUS__TAKEN_SEGMENT__INIT;
-
-    if (s->end - s->next < take->count) {
-        return false;
-    }
-    taken.first = s->next;
-    taken.count = take->count;
-    s->next += take->count;
-    g->m.segment_numbers += take->count;
-    an_out_answer(out, msg, AN_OK, &taken.base);
-    return true;
-}
-
-static void
-lease(struct idgen *g, struct segment *s, struct an_outbox *out)
-{
-    const Anser__Bus__TakeSegment *take =
-        (const Anser__Bus__TakeSegment *)s->waiting.head->body;
-    uint8_t value[SEGMENT_VALUE_LEN] = {VALUE_VERSION};
-
-    if (!idgen_register_idle(&s->reg)) {
-        return;
-    }
-    if (!s->reg.known) {
-        idgen_register_read(&s->reg, out);
-        return;
-    }
-    s->proposed = s->durable + (take->count > g->segment ? take->count : g->segment);
-    an_put_u64(value + 1, s->proposed);
-    idgen_register_swap(&s->reg, value, sizeof(value), out);
-}
-
-static void
-serve_segment(struct idgen *g, struct segment *s, struct an_now now,
-              struct an_outbox *out)
-{
-    while (s->waiting.head != NULL) {
-        if (an_msg_expired(s->waiting.head, now)) {
-            refuse(g, s->waiting.head, AN_ERR_EXPIRED, out);
-        } else if (!give_segment(g, s, s->waiting.head, out)) {
-            lease(g, s, out);
-            return;
-        }
-        queue_pop(&s->waiting);
-        g->m.waiting--;
-    }
-}
-
-static void
-segment_answered(struct idgen *g, struct segment *s, const struct an_msg *msg,
-                 struct an_now now, struct an_outbox *out)
-{
-    switch (idgen_register_answered(&s->reg, msg, now, out)) {
-    case IDGEN_REGISTER_FAILED:
-        g->m.store_errors++;
-        expire_queue(g, &s->waiting, now, out);
-        return;
-    case IDGEN_REGISTER_SWAPPED:
-        g->m.leases++;
-        if (s->durable != s->end) {
-            s->next = s->durable; /* somebody leased between: skip what was left */
-        }
-        s->end = s->proposed;
-        s->durable = s->proposed;
-        break;
-    case IDGEN_REGISTER_READ:
-    case IDGEN_REGISTER_LOST:
-        if (s->reg.value_len == 0) {
-            s->durable = 1; /* numbers begin at 1 */
-        } else if (s->reg.value_len == SEGMENT_VALUE_LEN &&
-                   s->reg.value[0] == VALUE_VERSION) {
-            s->durable = an_get_u64(s->reg.value + 1);
-        } else {
-            refuse_queue(g, &s->waiting, AN_ERR_CORRUPT, out);
-            s->reg.known = false;
-        }
-        break;
-    }
-    serve_segment(g, s, now, out);
-}
-
-static bool
-segment_name_valid(const ProtobufCBinaryData *name)
-{
-    for (size_t i = 0; i < name->len; i++) {
-        uint8_t c = name->data[i];
-
-        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-')) {
-            return false;
-        }
-    }
-    return name->len > 0 && name->len <= SEGMENT_NAME_MAX;
-}
-
-/* NULL when there are too many. */
-static struct segment *
-segment_of(struct idgen *g, const ProtobufCBinaryData *name)
-{
-    char full[AN_NAME_LEN_MAX + 1];
-    struct segment *s;
-
-    for (size_t i = 0; i < g->segment_count; i++) {
-        s = &g->segments[i];
-        if (strlen(s->name) == name->len && memcmp(s->name, name->data, name->len) == 0) {
-            return s;
-        }
-    }
-    if (g->segment_count == SEGMENTS_MAX) {
-        return NULL;
-    }
-    s = &g->segments[g->segment_count];
-    memcpy(s->name, name->data, name->len);
-    snprintf(full, sizeof(full), "idgen/segment/%s", s->name);
-    idgen_register_init(&s->reg, g->topology, full, TAG_SEGMENT + g->segment_count);
-    queue_init(&s->waiting);
-    g->segment_count++;
-    return s;
 }
 
 /* ------------------------------------------------------------------ messages */
@@ -462,7 +244,7 @@ on_stop(struct idgen *g, struct an_msg *msg, struct an_now now, struct an_outbox
 {
     (void)msg;
     (void)now;
-    g->state = STATE_STOPPED;
+    g->state = IDGEN_STATE_STOPPED;
     refuse_all(g, AN_ERR_SHUTTING_DOWN, out);
     an_out_stopped(out);
 }
@@ -471,17 +253,19 @@ on_stop(struct idgen *g, struct an_msg *msg, struct an_now now, struct an_outbox
 static bool
 admit(struct idgen *g, struct an_msg *msg, struct an_now now, struct an_outbox *out)
 {
-    if (g->state == STATE_TAKEN || g->state == STATE_STOPPED) {
-        refuse(g, msg,
-               g->state == STATE_TAKEN ? AN_ERR_WORKER_TAKEN : AN_ERR_SHUTTING_DOWN, out);
+    if (g->state == IDGEN_STATE_TAKEN || g->state == IDGEN_STATE_STOPPED) {
+        idgen_refuse(g, msg,
+                     g->state == IDGEN_STATE_TAKEN ? AN_ERR_WORKER_TAKEN
+                                                   : AN_ERR_SHUTTING_DOWN,
+                     out);
         return false;
     }
     if (an_msg_expired(msg, now)) {
-        refuse(g, msg, AN_ERR_EXPIRED, out);
+        idgen_refuse(g, msg, AN_ERR_EXPIRED, out);
         return false;
     }
     if (g->m.waiting >= WAITING_MAX) {
-        refuse(g, msg, AN_ERR_BUSY, out);
+        idgen_refuse(g, msg, AN_ERR_BUSY, out);
         return false;
     }
     return true;
@@ -496,16 +280,16 @@ on_take_ids(struct idgen *g, struct an_msg *msg, struct an_now now, struct an_ou
         return;
     }
     if (take->count == 0 || take->count > TAKE_MAX) {
-        refuse(g, msg, AN_ERR_ARGUMENT, out);
+        idgen_refuse(g, msg, AN_ERR_ARGUMENT, out);
         return;
     }
     if (idgen_clock_read(&g->clock, now) >= IDGEN_TIME_END) {
-        refuse(g, msg, AN_ERR_INTERNAL, out); /* a clock past the year 2094 */
+        idgen_refuse(g, msg, AN_ERR_INTERNAL, out); /* a clock past the year 2094 */
         return;
     }
-    queue_put(&g->waiting, msg);
+    idgen_queue_put(&g->waiting, msg);
     g->m.waiting++;
-    if (g->state == STATE_OWNER) {
+    if (g->state == IDGEN_STATE_OWNER) {
         serve(g, now, out);
     }
 }
@@ -514,45 +298,28 @@ static void
 on_take_segment(struct idgen *g, struct an_msg *msg, struct an_now now,
                 struct an_outbox *out)
 {
-    const Anser__Bus__TakeSegment *take = (const Anser__Bus__TakeSegment *)msg->body;
-    struct segment *s;
-
-    if (!admit(g, msg, now, out)) {
-        return;
+    if (admit(g, msg, now, out)) {
+        idgen_segment_take(g, msg, now, out);
     }
-    if (take->count == 0 || take->count > SEGMENT_TAKE_MAX ||
-        !segment_name_valid(&take->name)) {
-        refuse(g, msg, AN_ERR_ARGUMENT, out);
-        return;
-    }
-    s = segment_of(g, &take->name);
-    if (s == NULL) {
-        refuse(g, msg, AN_ERR_FULL, out);
-        return;
-    }
-    queue_put(&s->waiting, msg);
-    g->m.waiting++;
-    serve_segment(g, s, now, out);
 }
 
 static void
 on_cas_done(struct idgen *g, struct an_msg *msg, struct an_now now, struct an_outbox *out)
 {
-    if (g->state == STATE_TAKEN || g->state == STATE_STOPPED) {
+    if (g->state == IDGEN_STATE_TAKEN || g->state == IDGEN_STATE_STOPPED) {
         return;
     }
     if (msg->tag == TAG_WORKER) {
         worker_answered(g, msg, now, out);
         return;
     }
-    assert(msg->tag >= TAG_SEGMENT && msg->tag - TAG_SEGMENT < g->segment_count);
-    segment_answered(g, &g->segments[msg->tag - TAG_SEGMENT], msg, now, out);
+    idgen_segment_answered(g, msg, now, out);
 }
 
 static void
 on_timer(struct idgen *g, struct an_msg *msg, struct an_now now, struct an_outbox *out)
 {
-    if (g->state == STATE_TAKEN || g->state == STATE_STOPPED) {
+    if (g->state == IDGEN_STATE_TAKEN || g->state == IDGEN_STATE_STOPPED) {
         return;
     }
     if (msg->tag == TAG_AHEAD) {
@@ -565,9 +332,7 @@ on_timer(struct idgen *g, struct an_msg *msg, struct an_now now, struct an_outbo
         idgen_register_read(&g->reg, out);
         return;
     }
-    assert(msg->tag >= TAG_SEGMENT && msg->tag - TAG_SEGMENT < g->segment_count);
-    idgen_register_timer(&g->segments[msg->tag - TAG_SEGMENT].reg);
-    serve_segment(g, &g->segments[msg->tag - TAG_SEGMENT], now, out);
+    idgen_segment_timer(g, msg, now, out);
 }
 
 static void
@@ -619,7 +384,7 @@ idgen_step(struct an_actor *actor, struct an_msg *msg, struct an_now now,
         }
     }
     if (msg->request) {
-        refuse(g, msg, AN_ERR_ENVELOPE, out);
+        idgen_refuse(g, msg, AN_ERR_ENVELOPE, out);
     }
 }
 
@@ -642,7 +407,7 @@ idgen_metrics(const struct an_actor *actor, an_metric_f *metric, void *ctx)
 }
 
 static void
-abandon_queue(struct queue *q)
+abandon_queue(struct idgen_queue *q)
 {
     while (q->head != NULL) {
         struct an_msg *msg = q->head;
@@ -692,7 +457,7 @@ idgen_create(struct an_actor **out, const struct idgen_cfg *cfg)
     g->segment = cfg->segment != 0 ? cfg->segment : AN_ID_SEGMENT;
     g->clock.worker = cfg->worker;
     an_rng_seed(&g->clock.rng, cfg->seed);
-    queue_init(&g->waiting);
+    idgen_queue_init(&g->waiting);
     snprintf(name, sizeof(name), "idgen/worker/%u", (unsigned)cfg->worker);
     idgen_register_init(&g->reg, g->topology, name, TAG_WORKER);
     *out = &g->actor;
