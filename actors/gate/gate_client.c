@@ -245,21 +245,25 @@ send_form(const Anser__Client__Send *send)
     return AN_OK;
 }
 
-/* The newest unanswered one to the same conversation; the sequencer takes this one only
- * behind it. */
+/* The last of the unanswered ones to the same conversation that come before it in sending
+ * order; the sequencer takes this one only behind it. Sending order, not arrival: one
+ * that was refused and is sent again still comes before what followed it. */
 static void
 send_after(struct gate_op *op)
 {
-    const struct gate_op *before = op->u.send.older;
+    const struct gate_op *last = NULL;
 
-    while (before != NULL &&
-           (!same(before->data, before->peer_len, op->data, op->peer_len) ||
-            memcmp(before->u.send.id, op->u.send.id, AN_CLIENT_MSG_ID_LEN) == 0)) {
-        before = before->u.send.older;
+    for (const struct gate_op *at = op->u.send.older; at != NULL; at = at->u.send.older) {
+        if (at->u.send.order < op->u.send.order &&
+            (last == NULL || at->u.send.order > last->u.send.order) &&
+            same(at->data, at->peer_len, op->data, op->peer_len) &&
+            memcmp(at->u.send.id, op->u.send.id, AN_CLIENT_MSG_ID_LEN) != 0) {
+            last = at;
+        }
     }
-    if (before != NULL) {
+    if (last != NULL) {
         op->u.send.has_after = true;
-        memcpy(op->u.send.after, before->u.send.id, AN_CLIENT_MSG_ID_LEN);
+        memcpy(op->u.send.after, last->u.send.id, AN_CLIENT_MSG_ID_LEN);
     }
 }
 

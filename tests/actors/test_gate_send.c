@@ -296,6 +296,38 @@ test_gate_order_each_refused_is_waited_for(void **state)
     harness_destroy(h);
 }
 
+/* 3 is under way when 1 and 2, refused before, are sent again: 4 comes after 3, not after
+ * what arrived last. */
+static void
+test_gate_order_of_sending_not_of_arrival(void **state)
+{
+    struct harness *h = kit_gate(NULL);
+    const struct harness_effect *ask;
+    const Anser__Bus__Submit *submit;
+
+    (void)state;
+    kit_login(h, 10, "alice", "phone");
+    kit_send(h, 10, 1, "bob", 1, "a");
+    kit_send(h, 10, 2, "bob", 2, "b");
+    kit_serve(h);
+    ask = kit_submit(h);
+    kit_send(h, 10, 3, "bob", 3, "c");
+    kit_submitted(h, ask, AN_ERR_BUSY);
+    harness_drain(h);
+    ask = kit_submit(h); /* 3 */
+    kit_send(h, 10, 4, "bob", 1, "a");
+    kit_send(h, 10, 5, "bob", 2, "b");
+    kit_send(h, 10, 6, "bob", 4, "d");
+    kit_submitted(h, ask, AN_ERR_ORDER);
+    harness_drain(h);
+    submit = submit_of(kit_submit(h));
+    assert_int_equal(submit->n_commands, 3);
+    assert_int_equal(submit->commands[0]->send->after_id.len, 0);
+    assert_int_equal(submit->commands[1]->send->after_id.data[15], 1);
+    assert_int_equal(submit->commands[2]->send->after_id.data[15], 3);
+    harness_destroy(h);
+}
+
 static void
 test_gate_final_refusal_blocks_nobody(void **state)
 {
@@ -644,6 +676,7 @@ main(void)
         cmocka_unit_test(test_gate_order_kept_after_a_refusal),
         cmocka_unit_test(test_gate_order_refused_again_still_first),
         cmocka_unit_test(test_gate_order_each_refused_is_waited_for),
+        cmocka_unit_test(test_gate_order_of_sending_not_of_arrival),
         cmocka_unit_test(test_gate_final_refusal_blocks_nobody),
         cmocka_unit_test(test_gate_sends_over_the_bound_are_busy),
         cmocka_unit_test(test_gate_bytes_over_the_bound_are_busy),
