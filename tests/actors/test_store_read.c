@@ -147,12 +147,18 @@ test_store_sync_large_bodies_close_the_page_early(void **state)
     uint64_t after = 0;
     bool completed = false;
 
+    /* Of one conversation for a while, so they are one range; then of two in turn. */
     store_rig_claim_pair(rig, 1, 2);
-    for (uint64_t seq = 1; seq <= 20; seq++) {
+    store_rig_claim_pair(rig, 3, 2);
+    for (uint64_t i = 0; i < 20; i++) {
         struct store_rig_message m;
         Anser__Bus__Entry *entry = &m.entry;
+        bool first = i < 10 || i % 2 == 0;
 
-        store_rig_message(&m, 1, 2, seq);
+        store_rig_message(&m, first ? 1 : 3, 2,
+                          i < 10  ? i + 1
+                          : first ? 11 + (i - 10) / 2
+                                  : 1 + (i - 10) / 2);
         m.message.body = (ProtobufCBinaryData){sizeof(body), body};
         assert_int_equal(store_rig_append(rig, an_slot_conv(&m.conv), &entry, 1)->err,
                          AN_OK);
