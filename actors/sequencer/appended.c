@@ -127,7 +127,7 @@ answer_whole(const struct seq_link *link, const Anser__Bus__Appended *done)
 struct aftermath {
     bool slots[AN_SLOTS]; /* to be evacuated */
     bool any;
-    bool recover; /* a stray claim of our own fenced us */
+    bool recover; /* the slot is ours to claim again */
     struct seq_list again;
 };
 
@@ -137,7 +137,8 @@ fenced(struct seq *s, const struct seq_group *g, const Anser__Bus__AppendedSlot 
 {
     struct seq_slot *slot = &s->slots[g->slot];
 
-    if (answer->owner == s->index && slot->stray) {
+    /* A lower epoch than ours fences nobody: the store was put back in time. */
+    if ((answer->owner == s->index && slot->stray) || answer->epoch < slot->epoch) {
         slot->stray = false;
         after->recover = true;
         return;

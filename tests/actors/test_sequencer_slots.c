@@ -393,6 +393,22 @@ test_sequencer_fenced_by_another_with_its_index_does_not_fight(void **state)
 }
 
 static void
+test_sequencer_fenced_by_a_store_put_back_in_time_claims_again(void **state)
+{
+    struct rig rig;
+    uint64_t request;
+
+    (void)state;
+    rig_init_ready(&rig, NULL);
+    rig.epoch[slot_12()] = 0; /* a backup from before the claim */
+    request = rig_send(&rig, &(struct rig_send){.id = 1});
+    rig_pump(&rig);
+    assert_int_equal(rig_result(&rig, request, 0)->seq, 1);
+    assert_int_equal(harness_metric(rig.h, "fenced_total"), 0);
+    rig_fini(&rig);
+}
+
+static void
 test_sequencer_gap_forgets_the_head_and_reads_it_again(void **state)
 {
     struct rig rig;
@@ -505,6 +521,7 @@ main(void)
         cmocka_unit_test(test_sequencer_fenced_drops_the_slot_and_answers_moved),
         cmocka_unit_test(test_sequencer_fenced_by_its_own_stray_claim_claims_again),
         cmocka_unit_test(test_sequencer_fenced_by_another_with_its_index_does_not_fight),
+        cmocka_unit_test(test_sequencer_fenced_by_a_store_put_back_in_time_claims_again),
         cmocka_unit_test(test_sequencer_gap_forgets_the_head_and_reads_it_again),
         cmocka_unit_test(test_sequencer_gap_for_ever_ends_as_internal),
         cmocka_unit_test(test_sequencer_read_answered_after_a_fence_is_ignored),
