@@ -1,4 +1,5 @@
 /* Connecting, login, back-off, heartbeat, good-bye, and garbage from the server. */
+#include "core/rng.h"
 #include "rig.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -287,6 +288,45 @@ test_session_unknown_push_is_ignored(void **state)
     rig_fini(&rig);
 }
 
+/* Well-framed nonsense: bodies cut, stretched and turned, as every push and answer. The
+ * client may drop the connection each time, and is online again each time. */
+static void
+test_session_random_bodies_do_no_harm(void **state)
+{
+    static struct rig rig;
+    static const uint16_t commands[] = {1, 3, 4, 5, 6, 7, 64, 65, 66};
+    struct an_rng rng;
+    (void)state;
+
+    rig_init(&rig);
+    rig.options.backoff_max_ms = 200;
+    rig.fresh_token = "token";
+    rig_start(&rig);
+    an_rng_seed(&rng, 20261121);
+    for (int round = 0; round < 400; round++) {
+        uint8_t bytes[AN_FRAME_HEADER_LEN + 64];
+        struct an_frame frame = {.codec = 1};
+        if (rig_closed(&rig)) { /* a Goodbye made of noise: for good */
+            rig_restart(&rig);
+        }
+        rig_advance(&rig, 200);
+        assert_true(rig_until(&rig, rig_online));
+        frame.command = commands[an_rng_below(&rng, 9)];
+        frame.flags = (uint16_t)an_rng_below(&rng, 4);
+        frame.request = (uint32_t)an_rng_below(&rng, 8);
+        frame.body_len = (uint32_t)an_rng_below(&rng, 65);
+        an_frame_put(bytes, &frame);
+        for (size_t i = AN_FRAME_HEADER_LEN; i < sizeof(bytes); i++) {
+            bytes[i] = (uint8_t)an_rng_next(&rng) & (an_rng_below(&rng, 2) ? 0x1F : 0xFF);
+        }
+        mock_raw(mock_conn(&rig.mock), bytes, AN_FRAME_HEADER_LEN + frame.body_len);
+        rig_settle(&rig);
+        rig.mock.seen_count = 0;
+        rig.message_count = 0;
+    }
+    rig_fini(&rig);
+}
+
 int
 main(void)
 {
@@ -304,6 +344,7 @@ main(void)
         cmocka_unit_test(test_session_goodbye_decides_whether_to_come_back),
         cmocka_unit_test(test_session_garbage_is_a_clean_error),
         cmocka_unit_test(test_session_unknown_push_is_ignored),
+        cmocka_unit_test(test_session_random_bodies_do_no_harm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
