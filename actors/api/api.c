@@ -8,6 +8,7 @@
 #include "core/log.h"
 #include "core/rng.h"
 #include "core/slot.h"
+#include "core/text.h"
 #include "proto/bus.pb-c.h"
 #include "proto/names.h"
 #include <assert.h>
@@ -83,14 +84,16 @@ static void
 end(struct api *api, struct account *account, enum an_err err, struct an_outbox *out)
 {
     Anser__Bus__Inspected done = ANSER__BUS__INSPECTED__INIT;
-    char json[JSON_MAX];
+    char json[JSON_MAX], name[2 * AN_NAME_LEN_MAX + 1], app[2 * AN_NAME_LEN_MAX + 1];
 
     if (err == AN_OK) {
         api->count.users_created++;
-        snprintf(
-            json, sizeof(json), "{\"user\":\"%.*s\",\"app\":\"%.*s\",\"key\":\"%llu\"}",
-            (int)account->name_len, (const char *)account->name, (int)account->app_len,
-            (const char *)account->app, (unsigned long long)account->key);
+        an_text_escape(name, sizeof(name), (const char *)account->name, account->name_len,
+                       true);
+        an_text_escape(app, sizeof(app), (const char *)account->app, account->app_len,
+                       true);
+        snprintf(json, sizeof(json), "{\"user\":\"%s\",\"app\":\"%s\",\"key\":\"%llu\"}",
+                 name, app, (unsigned long long)account->key);
         done.json.data = (uint8_t *)json;
         done.json.len = strlen(json);
         an_out_answer(out, account->request, AN_OK, &done.base);

@@ -35,6 +35,7 @@ lane_main(void *arg)
     struct lane *lane = arg;
     struct pool_entry *entry;
 
+    pthread_setname_np(pthread_self(), "lane");
     while ((entry = lane_take(lane)) != NULL) {
         entry->job->run(entry->job);
         inbox_put_job(entry->inst, entry->job);
