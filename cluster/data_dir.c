@@ -2,6 +2,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { PATH_MAX_LEN = 4096, BASE_MAX = RUN_DIR_MAX - 16 };
+enum { PATH_MAX_LEN = 4096, BASE_MAX = RUN_DIR_MAX - 16, SUFFIX_LEN = 6 };
 
 static const char PREFIX[] = "anser-";
 
@@ -80,22 +81,26 @@ run_dir_make(char out[RUN_DIR_MAX], char *why, size_t why_len)
     return mkdtemp(out) != NULL ? AN_OK : complain(out, why, why_len);
 }
 
-/* "/run/user/0/anser-a1b2c3" of an address in it; false when it is not of that form. */
-static int
+/* "/run/user/0/anser-a1b2c3" of an address in it, by its last directory of that form;
+ * false when there is none. */
+static bool
 directory_of(const char *url, char out[RUN_DIR_MAX])
 {
     const char *path = strncmp(url, "ipc://", 6) == 0 ? url + 6 : url;
-    const char *name = strstr(path, PREFIX);
-    size_t name_len = name == NULL ? 0 : strcspn(name, "/");
+    const size_t name_len = sizeof(PREFIX) - 1 + SUFFIX_LEN;
+    size_t found = 0;
 
-    if (path[0] != '/' || name == NULL || name == path || name[-1] != '/' ||
-        name_len != sizeof(PREFIX) - 1 + 6 ||
-        (size_t)(name - path) + name_len >= RUN_DIR_MAX) {
-        return 0;
+    for (const char *at = path; (at = strstr(at, PREFIX)) != NULL; at++) {
+        if (at > path && at[-1] == '/' && strcspn(at, "/") == name_len) {
+            found = (size_t)(at - path) + name_len;
+        }
     }
-    memcpy(out, path, (size_t)(name - path) + name_len);
-    out[(size_t)(name - path) + name_len] = '\0';
-    return 1;
+    if (path[0] != '/' || found == 0 || found >= RUN_DIR_MAX) {
+        return false;
+    }
+    memcpy(out, path, found);
+    out[found] = '\0';
+    return true;
 }
 
 void

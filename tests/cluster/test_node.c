@@ -1,0 +1,264 @@
+/* Does a node start, hold its directory, keep its key, clean up after a dead one, and say
+ * clearly why it cannot start? Real actors on a real disk, in this process. */
+#include "cluster/node.h"
+#include "cluster/node_file.h"
+#include "core/control.h"
+#include "core/log.h"
+#include <ftw.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static char top[64], data[96], why[1024];
+static struct config config;
+
+static int
+setup(void **state)
+{
+    (void)state;
+    snprintf(top, sizeof(top), "/tmp/anser-node-XXXXXX");
+    assert_non_null(mkdtemp(top));
+    snprintf(data, sizeof(data), "%s/data", top);
+    setenv("XDG_RUNTIME_DIR", top, 1);
+    assert_int_equal(config_init(&config), AN_OK);
+    assert_int_equal(config_set_text(&config.top_data, data), AN_OK);
+    assert_int_equal(config_set_text(&config.top_listen, "tcp://127.0.0.1:0"), AN_OK);
+    config.store_log_segment_bytes = 8388608;
+    an_log_setup(AN_LOG_ERROR, false);
+    return 0;
+}
+
+static int
+remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
+{
+    (void)st;
+    (void)flag;
+    (void)ftw;
+    return remove(path);
+}
+
+static int
+teardown(void **state)
+{
+    (void)state;
+    config_fini(&config);
+    return nftw(top, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+static struct node *
+start(void)
+{
+    struct node *node;
+    enum an_err err = node_start(&node, &config, why, sizeof(why));
+
+    if (err != AN_OK) {
+        fail_msg("%s: %s", an_err_name(err), why);
+    }
+    return node;
+}
+
+static unsigned
+mode_of(const char *path)
+{
+    struct stat st;
+
+    assert_int_equal(stat(path, &st), 0);
+    return st.st_mode & 0777;
+}
+
+static struct node_file
+read_file(void)
+{
+    struct node_file file;
+
+    assert_int_equal(node_file_read(&file, data, why, sizeof(why)), AN_OK);
+    return file;
+}
+
+static void
+expect_words(const char *url, const char *words, const char *part)
+{
+    char *text = NULL;
+
+    assert_int_equal(an_control_ask(&text, url, words, 10000), AN_OK);
+    if (strstr(text, part) == NULL) {
+        fail_msg("'%s' answered: %s", words, text);
+    }
+    free(text);
+}
+
+static void
+test_node_start_makes_private_files_and_serves(void **state)
+{
+    struct node *node = start();
+    struct node_file file = read_file();
+    char path[192];
+
+    (void)state;
+    assert_string_equal(node_data(node), data);
+    assert_string_equal(file.tcp, node_address(node));
+    assert_int_equal(file.pid, getpid());
+    assert_int_equal(mode_of(data), 0700);
+    snprintf(path, sizeof(path), "%s/node.json", data);
+    assert_int_equal(mode_of(path), 0600);
+    assert_int_equal(mode_of(file.control + strlen("ipc://")), 0600);
+    assert_int_equal(mode_of(file.events + strlen("ipc://")), 0600);
+    expect_words(file.control, "api/0 user-add alice", "\"user\":\"alice\"");
+    expect_words(file.control, "api/0 user-add alice", "\"error\":\"USER_EXISTS\"");
+    expect_words(file.control, "metrics", "anser_store_users_total{actor=\"store/0\"} ");
+    node_stop(node);
+    assert_int_equal(access(file.control + strlen("ipc://"), F_OK), -1);
+    node_file_fini(&file);
+}
+
+static void
+test_node_restart_keeps_key_users_and_cluster(void **state)
+{
+    struct node *node = start();
+    struct node_file before = read_file(), after;
+
+    (void)state;
+    expect_words(before.control, "api/0 user-add alice", "\"user\":\"alice\"");
+    node_stop(node);
+    node = start();
+    after = read_file();
+    assert_string_equal(before.cluster, after.cluster);
+    assert_memory_equal(&before.key, &after.key, sizeof(before.key));
+    expect_words(after.control, "api/0 user-add alice", "\"error\":\"USER_EXISTS\"");
+    node_stop(node);
+}
+
+static void
+test_node_over_ipc_serves_the_same(void **state)
+{
+    struct node_file file;
+    struct node *node;
+
+    (void)state;
+    assert_int_equal(config_set_text(&config.top_bus, "ipc"), AN_OK);
+    node = start();
+    file = read_file();
+    expect_words(file.control, "api/0 user-add alice", "\"user\":\"alice\"");
+    node_stop(node);
+}
+
+static void
+test_node_second_on_the_same_data_locked(void **state)
+{
+    struct node *node = start(), *second;
+
+    (void)state;
+    assert_int_equal(node_start(&second, &config, why, sizeof(why)), AN_ERR_LOCKED);
+    assert_non_null(strstr(why, data));
+    node_stop(node);
+    node_stop(start()); /* and the lock is given back */
+}
+
+static void
+test_node_address_taken_is_named(void **state)
+{
+    struct node *node = start(), *second;
+    char other[96];
+
+    (void)state;
+    snprintf(other, sizeof(other), "%s/other", top);
+    assert_int_equal(config_set_text(&config.top_data, other), AN_OK);
+    assert_int_equal(config_set_text(&config.top_listen, node_address(node)), AN_OK);
+    assert_int_equal(node_start(&second, &config, why, sizeof(why)), AN_ERR_CONNECTION);
+    assert_non_null(strstr(why, node_address(node)));
+    node_stop(node);
+}
+
+static void
+test_node_bad_listen_is_named(void **state)
+{
+    struct node *node;
+
+    (void)state;
+    assert_int_equal(config_set_text(&config.top_listen, "udp://here"), AN_OK);
+    assert_int_equal(node_start(&node, &config, why, sizeof(why)), AN_ERR_CONFIG);
+    assert_non_null(strstr(why, "udp://here"));
+}
+
+static void
+test_node_data_that_cannot_be_made_is_named(void **state)
+{
+    struct node *node;
+
+    (void)state;
+    assert_int_equal(config_set_text(&config.top_data, "/proc/no/such/place"), AN_OK);
+    assert_int_equal(node_start(&node, &config, why, sizeof(why)), AN_ERR_IO);
+    assert_non_null(strstr(why, "/proc/no/such/place"));
+}
+
+static void
+test_node_damaged_node_json_is_named_not_replaced(void **state)
+{
+    struct node *node = start();
+    char path[192];
+    FILE *file;
+
+    (void)state;
+    node_stop(node);
+    snprintf(path, sizeof(path), "%s/node.json", data);
+    file = fopen(path, "we");
+    assert_non_null(file);
+    fputs("{\"version\":1,", file);
+    fclose(file);
+    assert_int_equal(node_start(&node, &config, why, sizeof(why)), AN_ERR_CORRUPT);
+    assert_non_null(strstr(why, "node.json"));
+}
+
+/* What a killed node leaves is cleaned by the next start; a stranger's is not. */
+static void
+test_node_start_removes_a_dead_ones_sockets(void **state)
+{
+    struct node *node = start();
+    struct node_file file = read_file();
+    char stale[96], keep[128];
+    FILE *made;
+
+    (void)state;
+    node_stop(node);
+    snprintf(stale, sizeof(stale), "%s/anser-abcdef", top);
+    assert_int_equal(mkdir(stale, 0700), 0);
+    snprintf(file.control, sizeof(file.control), "ipc://%s/control", stale);
+    assert_int_equal(node_file_write(&file, data, why, sizeof(why)), AN_OK);
+    node_stop(start());
+    assert_int_equal(access(stale, F_OK), -1);
+    assert_int_equal(mkdir(stale, 0700), 0); /* with a plain file in it: not ours */
+    snprintf(keep, sizeof(keep), "%s/letter", stale);
+    made = fopen(keep, "we");
+    assert_non_null(made);
+    fclose(made);
+    assert_int_equal(node_file_write(&file, data, why, sizeof(why)), AN_OK);
+    node_stop(start());
+    assert_int_equal(access(keep, F_OK), 0);
+    node_file_fini(&file);
+}
+
+int
+main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(test_node_start_makes_private_files_and_serves),
+        TEST(test_node_restart_keeps_key_users_and_cluster),
+        TEST(test_node_over_ipc_serves_the_same),
+        TEST(test_node_second_on_the_same_data_locked),
+        TEST(test_node_address_taken_is_named),
+        TEST(test_node_bad_listen_is_named),
+        TEST(test_node_data_that_cannot_be_made_is_named),
+        TEST(test_node_damaged_node_json_is_named_not_replaced),
+        TEST(test_node_start_removes_a_dead_ones_sockets),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
