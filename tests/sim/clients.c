@@ -150,6 +150,21 @@ write_unknown(struct sim_clients *clients, struct sim_client *client)
     clients->sim->counts[SIM_OP_SEND_UNKNOWN]++;
 }
 
+/* The planted bug: the second of two to the same user goes first. */
+static void
+letters_swap(struct sim_clients *clients, struct sim_client *client)
+{
+    for (struct letter *a = client->letters; a != NULL; a = a->next) {
+        for (struct letter *b = a->next; b != NULL; b = b->next) {
+            if (a->attempts == 0 && b->attempts == 0 && a->kind == LETTER_NEW &&
+                b->kind == LETTER_NEW && a->sent->to == b->sent->to) {
+                client_send_letter(clients, client, b);
+                return;
+            }
+        }
+    }
+}
+
 /* In order, and in each conversation none before an earlier one that waits. */
 static void
 letters_flush(struct sim_clients *clients, struct sim_client *client)
@@ -157,6 +172,9 @@ letters_flush(struct sim_clients *clients, struct sim_client *client)
     bool waits[SIM_USERS_MAX + 1] = {false};
     unsigned in_flight = 0;
 
+    if (clients->sim->options.bug == SIM_BUG_SWAP_SENDS) {
+        letters_swap(clients, client);
+    }
     for (struct letter *at = client->letters; at != NULL; at = at->next) {
         in_flight += at->in_flight;
     }

@@ -26,6 +26,7 @@ struct sim_disk {
 struct disk_file {
     struct store_file base; /* first */
     struct store_file *under;
+    bool log; /* of the log: what the bug lying-sync lies about */
 };
 
 static struct sim_disk *
@@ -87,6 +88,7 @@ disk_open(struct store_files *files, const char *path, enum store_open how,
     }
     file = sim_alloc(sizeof(*file));
     file->base.files = files;
+    file->log = strstr(path, "/log/") != NULL;
     err = after(disk, under->ops->open(under, path, how, &file->under));
     if (err != AN_OK) {
         free(file);
@@ -138,7 +140,8 @@ disk_sync(struct store_file *file)
     }
     disk->sim->actor[disk->actor].disk_us +=
         sim_between(disk->sim, SYNC_US_MIN, SYNC_US_MAX);
-    if (disk->sim->options.bug == SIM_BUG_LYING_SYNC) {
+    if (disk->sim->options.bug == SIM_BUG_LYING_SYNC && file_of(file)->log &&
+        an_rng_below(&disk->sim->rng, 2) == 0) {
         return AN_OK;
     }
     err = after(disk, store_file_sync(file_of(file)->under));

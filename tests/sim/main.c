@@ -9,10 +9,11 @@
 struct run {
     struct sim_options options;
     uint64_t first, last;
-    bool expect_caught; /* of a planted bug: one seed must fail */
-    bool all_kinds;     /* fail when a kind of operation or fault never happened */
-    unsigned twice;     /* so many of the seeds run a second time */
+    bool all_bugs;  /* plant each bug: some seed must catch it, by the right checker */
+    bool all_kinds; /* fail when a kind of operation or fault never happened */
+    unsigned twice; /* so many of the seeds run a second time */
     const char *regressions;
+    char why[512]; /* of the last failure */
     uint64_t counts[SIM_COUNT_COUNT];
     uint64_t trials, failures, events, virtual_ms;
 };
@@ -22,12 +23,12 @@ usage(void)
 {
     fputs("usage: anser-sim [--seed N | --seeds A-B] [--ops N] [--verbose] [--calm]\n"
           "                 [--twice N] [--all-kinds] [--regressions FILE]\n"
-          "                 [--bug NAME] [--expect-caught]\n"
+          "                 [--bug NAME | --all-bugs]\n"
           "  --twice N        the first N seeds run twice and must leave the same trace\n"
           "  --all-kinds      fail when some kind of operation or fault never happened\n"
           "  --regressions F  also the seeds listed in F\n"
           "  --bug NAME       plant a bug\n"
-          "  --expect-caught  succeed when a seed fails\n",
+          "  --all-bugs       plant each bug in turn: one of the seeds must catch it\n",
           stderr);
     for (int bug = 1; bug < SIM_BUG_COUNT; bug++) {
         fprintf(stderr, "      bug: %s\n", sim_bug_name((enum sim_bug)bug));
@@ -41,7 +42,7 @@ trial(struct run *run, uint64_t seed, bool twice)
     struct sim_result result, again;
 
     options.seed = seed;
-    options.quiet = run->expect_caught;
+    options.quiet = run->all_bugs;
     sim_trial(&options, &result);
     run->trials++;
     run->events += result.events;
@@ -60,8 +61,9 @@ trial(struct run *run, uint64_t seed, bool twice)
     }
     if (!result.ok) {
         run->failures++;
-        fprintf(stderr, "seed %" PRIu64 " FAILED: %s\n", seed, result.why);
-        if (!run->expect_caught) {
+        memcpy(run->why, result.why, sizeof(run->why));
+        if (!run->all_bugs) {
+            fprintf(stderr, "seed %" PRIu64 " FAILED: %s\n", seed, result.why);
             fprintf(stderr,
                     "replay: build/dev/bin/anser-sim --seed %" PRIu64
                     "%s%s --ops %" PRIu32 " --verbose\n",
@@ -97,6 +99,32 @@ regressions(struct run *run)
         }
     }
     fclose(file);
+    return ok;
+}
+
+/* Each bug in turn, until a seed shows it in the words of its checker. */
+static bool
+bugs(struct run *run)
+{
+    bool ok = true;
+
+    for (int bug = SIM_BUG_NONE + 1; bug < SIM_BUG_COUNT; bug++) {
+        const char *name = sim_bug_name((enum sim_bug)bug);
+        bool caught = false;
+        uint64_t seed;
+
+        run->options.bug = (enum sim_bug)bug;
+        for (seed = run->first; seed <= run->last && !caught; seed++) {
+            caught = !trial(run, seed, false) &&
+                     strstr(run->why, sim_bug_words((enum sim_bug)bug)) != NULL;
+        }
+        if (caught) {
+            printf("%-14s caught by seed %" PRIu64 ": %s\n", name, seed - 1, run->why);
+        } else {
+            printf("%-14s NOT caught\n", name);
+        }
+        ok = ok && caught;
+    }
     return ok;
 }
 
@@ -156,7 +184,7 @@ arguments(struct run *run, int argc, char **argv)
         {"all-kinds", no_argument, NULL, 'a'},
         {"regressions", required_argument, NULL, 'r'},
         {"bug", required_argument, NULL, 'b'},
-        {"expect-caught", no_argument, NULL, 'e'},
+        {"all-bugs", no_argument, NULL, 'e'},
         {NULL, 0, NULL, 0},
     };
     int option;
@@ -192,7 +220,7 @@ arguments(struct run *run, int argc, char **argv)
             }
             break;
         case 'e':
-            run->expect_caught = true;
+            run->all_bugs = true;
             break;
         default:
             return false;
@@ -212,17 +240,11 @@ main(int argc, char **argv)
         usage();
         return 2;
     }
+    if (run.all_bugs) {
+        return bugs(&run) ? 0 : 1;
+    }
     for (uint64_t seed = run.first; seed <= run.last; seed++) {
         ok = trial(&run, seed, seed - run.first < run.twice) && ok;
-        if (!ok && run.expect_caught) {
-            printf("%s: caught by seed %" PRIu64 "\n", sim_bug_name(run.options.bug),
-                   seed);
-            return 0;
-        }
-    }
-    if (run.expect_caught) {
-        printf("%s: NOT caught\n", sim_bug_name(run.options.bug));
-        return 1;
     }
     if (run.regressions != NULL) {
         ok = regressions(&run) && ok;

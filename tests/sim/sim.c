@@ -10,8 +10,10 @@
 static const char *const count_names[] = {SIM_OPS(NAME_ROW) SIM_FAULTS(NAME_ROW)};
 #define MUST_ROW(name, text, must) [SIM_##name] = (must),
 static const bool count_musts[] = {SIM_OPS(MUST_ROW) SIM_FAULTS(MUST_ROW)};
-#define BUG_ROW(name, text, what) [SIM_BUG_##name] = text,
+#define BUG_ROW(name, text, words) [SIM_BUG_##name] = text,
 static const char *const bug_names[] = {SIM_BUGS(BUG_ROW)};
+#define WORDS_ROW(name, text, words) [SIM_BUG_##name] = words,
+static const char *const bug_words[] = {SIM_BUGS(WORDS_ROW)};
 
 const char *
 sim_count_name(enum sim_count count)
@@ -29,6 +31,12 @@ const char *
 sim_bug_name(enum sim_bug bug)
 {
     return bug_names[bug];
+}
+
+const char *
+sim_bug_words(enum sim_bug bug)
+{
+    return bug_words[bug];
 }
 
 void *

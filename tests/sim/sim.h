@@ -74,23 +74,24 @@ const char *sim_count_name(enum sim_count count);
 bool sim_count_must(enum sim_count count);
 
 /* Bugs that the simulator itself plants, to show that the checkers see them:
- * X(NAME, name, what it breaks). */
+ * X(NAME, name, words of the checker that is to see it). */
 #define SIM_BUGS(X)                                                                      \
-    X(NONE, "none", "nothing")                                                           \
-    X(LYING_SYNC, "lying-sync", "acks leave before the data is on disk")                 \
-    X(SEQ, "seq", "an ack names another number than the message has")                    \
-    X(DOUBLE_ENTRY, "double-entry", "an inbox entry arrives under a second number")      \
-    X(FORGET_RETRY, "forget-retry", "the store forgets what was sent before")            \
-    X(SWAP_SENDS, "swap-sends", "two sends of one device change places")                 \
-    X(CURSOR_BACK, "cursor-back", "a confirmed cursor moves back")                       \
-    X(STRANGER, "stranger", "a push reaches somebody who is not in the conversation")    \
-    X(SILENCE, "silence", "a send is never answered")
+    X(NONE, "none", "")                                                                  \
+    X(LYING_SYNC, "lying-sync", "was seen before") /* acks leave before the sync */      \
+    X(SEQ, "seq", "belongs to messages")           /* an ack names another number */     \
+    X(DOUBLE_ENTRY, "double-entry", "inbox entry") /* a push comes under another one */  \
+    X(FORGET_RETRY, "forget-retry", "was seq")     /* the store forgets what was sent */ \
+    X(SWAP_SENDS, "swap-sends", "comes after its") /* two sends change places */         \
+    X(CURSOR_BACK, "cursor-back", "the cursor of") /* a confirmed cursor moves back */   \
+    X(STRANGER, "stranger", "sees a message from") /* a push reaches an outsider */      \
+    X(SILENCE, "silence", "is not answered")       /* a send is never answered */
 
-#define SIM_BUG_ENUM(name, text, what) SIM_BUG_##name,
+#define SIM_BUG_ENUM(name, text, words) SIM_BUG_##name,
 enum sim_bug { SIM_BUGS(SIM_BUG_ENUM) SIM_BUG_COUNT };
 #undef SIM_BUG_ENUM
 
 const char *sim_bug_name(enum sim_bug bug);
+const char *sim_bug_words(enum sim_bug bug);
 
 struct sim_options {
     uint64_t seed;

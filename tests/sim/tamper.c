@@ -1,5 +1,6 @@
 /* The planted bugs: the simulator alters what passes, so that a test can show that the
- * checkers see it. (One more, lying-sync, is in disk.c.) */
+ * checkers see it. (Two more: lying-sync in disk.c,
+ * swap-sends in clients.c.) */
 #include "proto/bus.pb-c.h"
 #include "tests/sim/clients.h"
 #include <stdlib.h>
@@ -51,25 +52,6 @@ alter_claimed(Anser__Bus__Claimed *claimed)
 }
 
 static void
-alter_submit(Anser__Bus__Submit *submit)
-{
-    for (size_t i = 1; i < submit->n_commands; i++) {
-        Anser__Bus__Command *a = submit->commands[i - 1];
-        Anser__Bus__Command *b = submit->commands[i];
-        Anser__Bus__SendCommand *swap;
-        if (a->what_case != ANSER__BUS__COMMAND__WHAT_SEND ||
-            b->what_case != ANSER__BUS__COMMAND__WHAT_SEND || a->slot != b->slot) {
-            continue;
-        }
-        a->send->after_id.len = 0;
-        b->send->after_id.len = 0;
-        swap = a->send;
-        a->send = b->send;
-        b->send = swap;
-    }
-}
-
-static void
 alter_append(Anser__Bus__Append *append)
 {
     for (size_t i = 0; i < append->n_slots; i++) {
@@ -88,7 +70,6 @@ sim_tamper_packet(struct sim *sim, uint16_t kind, uint8_t **body, size_t *len)
     static const uint16_t kinds[SIM_BUG_COUNT][2] = {
         [SIM_BUG_SEQ] = {AN_KIND_SUBMITTED},
         [SIM_BUG_FORGET_RETRY] = {AN_KIND_READ, AN_KIND_CLAIMED},
-        [SIM_BUG_SWAP_SENDS] = {AN_KIND_SUBMIT},
         [SIM_BUG_CURSOR_BACK] = {AN_KIND_APPEND},
     };
     enum sim_bug bug = sim->options.bug;
@@ -111,9 +92,6 @@ sim_tamper_packet(struct sim *sim, uint16_t kind, uint8_t **body, size_t *len)
         break;
     case AN_KIND_CLAIMED:
         alter_claimed((Anser__Bus__Claimed *)message);
-        break;
-    case AN_KIND_SUBMIT:
-        alter_submit((Anser__Bus__Submit *)message);
         break;
     case AN_KIND_APPEND:
         alter_append((Anser__Bus__Append *)message);
