@@ -53,6 +53,9 @@
 #define AN_PUSH_QUEUE_BYTES_MAX                                                          \
     (8u * 1024u * 1024u) /* hints waiting for a router; beyond: dropped */
 
+#define AN_SUBMITS_FLYING_MAX                                                            \
+    2u /* of sends, gate to (sequencer, store): one is decided, one is on its way */
+
 /* The sequencer. */
 #define AN_SEQ_PENDING_BYTES_MAX                                                         \
     (16u * 1024u * 1024u)       /* commands waiting; beyond: BUSY */

@@ -137,6 +137,7 @@ send_unlink(struct gate_op *op)
     *(op->u.send.newer == NULL ? &c->sends : &op->u.send.newer->u.send.older) =
         op->u.send.older;
     c->send_count--;
+    c->again_count = (uint16_t)(c->again_count - op->u.send.again);
 }
 
 void
@@ -542,6 +543,7 @@ limits_fill(struct gate *g, const struct gate_cfg *cfg)
     g->login_timeout_ms = or_default(cfg->login_timeout_ms, AN_LOGIN_TIMEOUT_MS);
     g->output_bytes_max = or_default(cfg->output_bytes_max, AN_CONN_OUTPUT_MAX);
     g->sends_max = or_default(cfg->sends_max, AN_CONN_SENDS_MAX);
+    g->submits_flying_max = or_default(cfg->submits_flying_max, AN_SUBMITS_FLYING_MAX);
     if (g->sends_max > UINT16_MAX) {
         g->sends_max = UINT16_MAX;
     }

@@ -23,6 +23,7 @@ struct gate_cfg {
     uint32_t login_timeout_ms;
     uint32_t output_bytes_max;
     uint32_t sends_max;
+    uint32_t submits_flying_max; /* to one (sequencer, store) */
 };
 
 /* AN_ERR_NO_MEMORY. The caller destroys *out through its ops. */

@@ -252,6 +252,7 @@ static void
 send_after(struct gate_op *op)
 {
     const struct gate_op *last = NULL;
+    bool sorted = op->conn->again_count == 0; /* then the first found is the last sent */
 
     for (const struct gate_op *at = op->u.send.older; at != NULL; at = at->u.send.older) {
         if (at->u.send.order < op->u.send.order &&
@@ -259,6 +260,9 @@ send_after(struct gate_op *op)
             same(at->data, at->peer_len, op->data, op->peer_len) &&
             memcmp(at->u.send.id, op->u.send.id, AN_CLIENT_MSG_ID_LEN) != 0) {
             last = at;
+            if (sorted) {
+                break;
+            }
         }
     }
     if (last != NULL) {
@@ -297,6 +301,7 @@ send_take(struct gate *g, struct gate_conn *c, uint32_t request,
     }
     op->trace = send->trace == 0 ? op->trace : send->trace;
     op->u.send.order = number;
+    op->u.send.again = number < g->next_order;
     op->u.send.type = send->type;
     op->u.send.body_len = (uint32_t)send->body.len;
     memcpy(op->u.send.id, send->client_msg_id.data, AN_CLIENT_MSG_ID_LEN);
@@ -306,6 +311,7 @@ send_take(struct gate *g, struct gate_conn *c, uint32_t request,
     }
     c->sends = op;
     c->send_count++;
+    c->again_count = (uint16_t)(c->again_count + op->u.send.again);
     send_after(op);
     event_gate_in(g, op);
     gate_name_resolve(g, op, c->text + c->user_len + c->device_len, c->app_len);

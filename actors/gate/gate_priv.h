@@ -36,10 +36,7 @@ enum {
     GATE_HEAD_DELAY_MS = 100, /* heartbeats gather this long for one read of heads */
     GATE_LINK_RETRY_MIN_MS = 10,
     GATE_LINK_RETRY_MAX_MS = 1000,
-    GATE_READY_MS = 2000, /* without any router's answer it serves after this */
-    /* Of sends, to one (sequencer, store): the next batch fills meanwhile. Two would be
-     * 5 to 15 % faster, but what MOVED sends elsewhere would then be overtaken. */
-    GATE_SUBMITS_FLYING_MAX = 1,
+    GATE_READY_MS = 2000,          /* without any router's answer it serves after this */
     GATE_POSITIONS_FLYING_MAX = 4, /* they stay out for up to AN_CONFIRM_DELAY_MS */
     GATE_READS_FLYING_MAX = 4,
     GATE_PAGES_PER_READ = 6, /* answers of AN_PAGE_BYTES_MAX that fit a bus message */
@@ -100,22 +97,22 @@ struct gate_order;
  * under way lies behind pointers. */
 struct gate_conn {
     uint64_t id;
-    uint64_t user;                   /* key; 0 before its name is resolved */
-    struct gate_conn *older, *newer; /* in gate.opening or gate.active */
-    uint64_t active_ms;              /* last frame; when opened, in gate.opening */
-    uint64_t confirmed;              /* this device's cursor as last heard */
-    struct gate_op *sends;           /* unanswered Sends, newest first */
-    struct gate_lane *lanes;         /* with commands waiting */
-    struct gate_order *orders;       /* conversations that wait for a resend */
-    size_t refused_count;            /* messages in them */
-    struct gate_op *pages;           /* Sync and History not asked yet, oldest first */
-    struct gate_op *held;            /* frames behind a Login, oldest first */
-    uint8_t *text;                   /* user name, device, app; NULL before login */
-    uint32_t output;                 /* bytes not taken by the client, as last told */
-    uint32_t sent;                   /* bytes sent since */
-    uint32_t sent_drain;             /* in which drain the last of them */
-    uint32_t ops;                    /* that point here */
-    uint16_t send_count;
+    uint64_t user;                    /* key; 0 before its name is resolved */
+    struct gate_conn *older, *newer;  /* in gate.opening or gate.active */
+    uint64_t active_ms;               /* last frame; when opened, in gate.opening */
+    uint64_t confirmed;               /* this device's cursor as last heard */
+    struct gate_op *sends;            /* unanswered Sends, newest first */
+    struct gate_lane *lanes;          /* with commands waiting */
+    struct gate_order *orders;        /* conversations that wait for a resend */
+    size_t refused_count;             /* messages in them */
+    struct gate_op *pages;            /* Sync and History not asked yet, oldest first */
+    struct gate_op *held;             /* frames behind a Login, oldest first */
+    uint8_t *text;                    /* user name, device, app; NULL before login */
+    uint32_t output;                  /* bytes not taken by the client, as last told */
+    uint32_t sent;                    /* bytes sent since */
+    uint32_t sent_drain;              /* in which drain the last of them */
+    uint32_t ops;                     /* that point here */
+    uint16_t send_count, again_count; /* unanswered Sends; those of them sent again */
     uint8_t ask_count, held_count;
     uint8_t state; /* enum gate_state */
     uint8_t user_len, device_len, app_len, platform;
@@ -163,7 +160,7 @@ struct gate_op {
             struct gate_op *newer, *older; /* of the connection */
             uint64_t order;                /* grows with every Send of the gate */
             uint32_t type, body_len;
-            bool has_after;
+            bool has_after, again; /* again: keeps the place it had when refused */
             uint8_t id[AN_CLIENT_MSG_ID_LEN];
             uint8_t after[AN_CLIENT_MSG_ID_LEN];
         } send;
@@ -262,7 +259,7 @@ struct gate {
     const struct an_token_keys *keys;
     uint16_t index;
     uint32_t conns_max, heartbeat_ms, idle_ms, login_timeout_ms, output_bytes_max,
-        sends_max;
+        sends_max, submits_flying_max;
     uint64_t incarnation;
     struct an_rng rng;
     uint64_t started_ms;

@@ -287,7 +287,7 @@ gate_submit_drained(struct gate *g)
 {
     for (struct gate_pipe *pipe = g->pipes; pipe != NULL; pipe = pipe->next) {
         unsigned flying_max =
-            pipe->positions ? GATE_POSITIONS_FLYING_MAX : GATE_SUBMITS_FLYING_MAX;
+            pipe->positions ? GATE_POSITIONS_FLYING_MAX : g->submits_flying_max;
 
         while (pipe->first != NULL && pipe->flying < flying_max) {
             submit_one(g, pipe);

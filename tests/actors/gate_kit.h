@@ -28,7 +28,7 @@ ProtobufCBinaryData kit_text(const char *text);
 /* "alice", "bob", "carol" are ALICE, BOB, CAROL; others are unknown (0). */
 uint64_t kit_user(ProtobufCBinaryData name);
 /* A gate whose routers have answered. cfg may be NULL; its topology, keys and seed are
- * the kit's. */
+ * the kit's, and one SUBMIT is under way at a time unless it says otherwise. */
 struct harness *kit_gate(const struct gate_cfg *cfg);
 /* The same before anything was answered. */
 struct harness *kit_gate_raw(const struct gate_cfg *cfg);

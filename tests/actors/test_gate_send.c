@@ -462,6 +462,36 @@ test_gate_next_batch_fills_while_one_is_under_way(void **state)
     harness_destroy(h);
 }
 
+static void
+test_gate_two_batches_under_way_at_most(void **state)
+{
+    struct gate_cfg cfg = {.submits_flying_max = 2};
+    struct harness *h = kit_gate(&cfg);
+    const struct harness_effect *one, *two;
+
+    (void)state;
+    kit_login(h, 10, "alice", "phone");
+    kit_send(h, 10, 1, "bob", 1, "a");
+    kit_serve(h);
+    one = kit_submit(h);
+    kit_send(h, 10, 2, "bob", 2, "b");
+    harness_drain(h);
+    two = kit_submit(h);
+    assert_int_equal(submit_of(two)->commands[0]->send->after_id.data[15], 1);
+    kit_send(h, 10, 3, "bob", 3, "c");
+    harness_drain(h);
+    assert_null(kit_submit(h));
+    kit_submitted(h, two, AN_OK); /* each has its own answer, whichever comes first */
+    kit_frame(h, 10, AN_COMMAND_SEND, AN_FRAME_ANSWER, 2,
+              &anser__client__send_ok__descriptor);
+    harness_drain(h);
+    assert_non_null(kit_submit(h));
+    kit_submitted(h, one, AN_OK);
+    kit_frame(h, 10, AN_COMMAND_SEND, AN_FRAME_ANSWER, 1,
+              &anser__client__send_ok__descriptor);
+    harness_destroy(h);
+}
+
 /* A batch holds only slots that share sequencer and store. */
 static void
 test_gate_batches_by_sequencer_and_store(void **state)
@@ -682,6 +712,7 @@ main(void)
         cmocka_unit_test(test_gate_bytes_over_the_bound_are_busy),
         cmocka_unit_test(test_gate_batch_filled_round_robin),
         cmocka_unit_test(test_gate_next_batch_fills_while_one_is_under_way),
+        cmocka_unit_test(test_gate_two_batches_under_way_at_most),
         cmocka_unit_test(test_gate_batches_by_sequencer_and_store),
         cmocka_unit_test(test_gate_moved_is_followed_in_order),
         cmocka_unit_test(test_gate_moved_for_ever_is_unavailable),
