@@ -390,7 +390,7 @@ inspect(struct api *api, struct an_msg *msg, struct an_now now, struct an_outbox
     char *word, *name, *app, *more, *at = NULL;
 
     api->count.requests++;
-    if (body->words.len >= sizeof(text) ||
+    if (body->words.len == 0 || body->words.len >= sizeof(text) ||
         memchr(body->words.data, '\0', body->words.len) != NULL) {
         refuse(api, msg, AN_ERR_ARGUMENT, out);
         return;
