@@ -129,7 +129,8 @@ void an_outbox_clear(struct an_outbox *out); /* the runner's, after carrying out
  * AN_OK and a body, or an error (the other side's, AN_ERR_TIMEOUT after budget_ms or when
  * the connection broke: the outcome is not known; AN_ERR_UNAVAILABLE: not connected, so
  * it was never sent; AN_ERR_BUSY: refused by the other mailbox, or this runner's bound
- * of outstanding asks, not handled). The runner never asks twice. */
+ * of outstanding asks, not handled). The runner never asks twice. Asks of one instance
+ * arrive there in the order they were made; their answers may come in any order. */
 void an_out_ask(struct an_outbox *out, struct an_addr to, enum an_kind kind,
                 const ProtobufCMessage *body, uint32_t budget_ms, uint64_t tag,
                 uint64_t trace);
