@@ -48,7 +48,7 @@ client_letter_done(struct sim_client *client, struct letter *letter)
             return;
         }
     }
-    assert(!"a letter is done twice");
+    assert(false); /* done twice */
 }
 
 /* A UUIDv7 on the server's clock, as far as the client knows it. */
@@ -319,6 +319,19 @@ forget(struct sim_clients *clients, struct sim_client *client)
 /* ------------------------------------------------------------------ what to do next */
 
 static void
+read_history(struct sim_clients *clients, struct sim_client *client)
+{
+    /* One after the other: the order of arguments is the compiler's. */
+    uint32_t limit = (uint32_t)client_between(client, 0, 20);
+    bool oldest_first = client_between(client, 0, 1) == 0;
+    uint64_t after = client_between(client, 0, 10);
+    uint64_t before = client_between(client, 0, 20);
+    unsigned peer = (unsigned)client_between(client, 0, clients->check->users - 1);
+
+    client_history(clients, client, peer, before, after, oldest_first, limit);
+}
+
+static void
 operate(struct sim_clients *clients, struct sim_client *client)
 {
     uint64_t dice = client_between(client, 0, 99);
@@ -331,11 +344,7 @@ operate(struct sim_clients *clients, struct sim_client *client)
             write_letter(clients, client);
         }
     } else if (dice < 55) {
-        client_history(clients, client,
-                       (unsigned)client_between(client, 0, clients->check->users - 1),
-                       client_between(client, 0, 20), client_between(client, 0, 10),
-                       client_between(client, 0, 1) == 0,
-                       (uint32_t)client_between(client, 0, 20));
+        read_history(clients, client);
     } else if (dice < 75) {
         client_confirm(clients, client, 0);
     } else if (dice < 77) {

@@ -92,7 +92,7 @@ live_forget(struct sim_actor *actor, const struct an_msg *msg)
             return;
         }
     }
-    assert(!"a message is released twice");
+    assert(false); /* released twice */
 }
 
 static void
@@ -206,7 +206,7 @@ forget_job(struct sim_actor *actor, const struct an_job *job)
             return;
         }
     }
-    assert(!"a job is done twice");
+    assert(false); /* done twice */
 }
 
 static void
