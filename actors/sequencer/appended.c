@@ -1,5 +1,5 @@
-/* What an Append came to: acks, refusals, and the two ways back, by slot (GAP, FENCED) or
- * by claiming everything again (the outcome is not known). */
+/* What an Append came to: acks, refusals, and the two ways back: giving up a slot
+ * (FENCED) or claiming everything again (GAP, or the outcome is not known). */
 #include "actors/sequencer/sequencer_priv.h"
 #include <assert.h>
 #include <inttypes.h>
@@ -171,16 +171,19 @@ group_answered(struct seq *s, struct seq_link *link, const struct seq_group *g,
     if (err == AN_ERR_FENCED) {
         fenced(s, g, answer, after, out);
     } else {
+        /* Our head is wrong, so may be whatever else is cached: only a claim says from
+         * which id on the store must be asked about retries. */
         s->m.gaps++;
+        after->recover = true;
         an_out_log(out, AN_LOG_ERROR, 0, "gap slot=%u head=%" PRIu64, (unsigned)g->slot,
                    answer->head);
     }
     group_again(s, link, g, 0, &after->again);
 }
 
-/* Runs what a GAP or a FENCED left; what has been tried too often is our fault. */
+/* What has been tried too often is our fault: moves it behind *tired. */
 static void
-run_again(struct seq *s, struct seq_list *list, struct an_now now, struct an_outbox *out)
+split_tired(struct seq_list *list, struct seq_list *tired)
 {
     struct seq_list rest = {.head = NULL};
     struct seq_cmd *cmd;
@@ -188,12 +191,27 @@ run_again(struct seq *s, struct seq_list *list, struct an_now now, struct an_out
     seq_list_init(&rest);
     seq_list_move(&rest, list);
     while ((cmd = seq_list_pop(&rest)) != NULL) {
-        if (cmd->attempts >= SEQ_ATTEMPTS_MAX) {
-            seq_finish(s, cmd, AN_ERR_INTERNAL, now, out);
-        } else {
-            seq_run(s, cmd, now, out);
-        }
+        seq_list_push(cmd->attempts >= SEQ_ATTEMPTS_MAX ? tired : list, cmd);
     }
+}
+
+/* GAP and FENCED: forgets what was cached, then claims again or runs all anew. */
+static void
+mend(struct seq *s, struct seq_link *link, struct aftermath *after, struct an_now now,
+     struct an_outbox *out)
+{
+    struct seq_list tired = {.head = NULL};
+
+    seq_list_init(&tired);
+    if (after->recover) {
+        seq_recover(s, link, &after->again, out);
+        split_tired(&link->waiting, &tired);
+    } else {
+        seq_evacuate(s, link, after->slots, &after->again);
+        split_tired(&after->again, &tired);
+        seq_run_all(s, &after->again, now, out);
+    }
+    seq_finish_all(s, &tired, AN_ERR_INTERNAL, now, out);
 }
 
 /* Was the whole Append surely not carried out? */
@@ -263,10 +281,7 @@ seq_batch_answered(struct seq *s, struct seq_link *link, const struct an_msg *ms
         assert(answer != NULL); /* answer_whole() */
         group_answered(s, link, &link->groups[g], answer, &after, now, out);
     }
-    if (after.recover) {
-        seq_recover(s, link, &after.again, out);
-    } else if (after.any) {
-        seq_evacuate(s, link, after.slots, &after.again);
-        run_again(s, &after.again, now, out);
+    if (after.any) {
+        mend(s, link, &after, now, out);
     }
 }

@@ -427,6 +427,29 @@ test_sequencer_gap_forgets_the_head_and_reads_it_again(void **state)
     rig_fini(&rig);
 }
 
+/* P3: what a GAP makes the sequencer forget is asked of the store again. */
+static void
+test_sequencer_gap_retry_of_an_acked_id_gets_its_first_result(void **state)
+{
+    struct rig rig;
+    uint64_t first, again;
+
+    (void)state;
+    rig_init_ready(&rig, NULL);
+    first = rig_send(&rig, &(struct rig_send){.id = 1});
+    rig_pump(&rig);
+    assert_int_equal(rig_result(&rig, first, 0)->seq, 1);
+    rig_send(&rig, &(struct rig_send){.id = 2});
+    rig_pump_but_appends(&rig);
+    rig_refuse(&rig, rig_take_append(&rig), AN_ERR_GAP, 0);
+    again = rig_send(&rig, &(struct rig_send){.id = 1});
+    rig_pump(&rig);
+    assert_int_equal(rig_result(&rig, again, 0)->seq, 1);
+    assert_int_equal(rig_result(&rig, again, 0)->message_id,
+                     rig_result(&rig, first, 0)->message_id);
+    rig_fini(&rig);
+}
+
 static void
 test_sequencer_gap_for_ever_ends_as_internal(void **state)
 {
@@ -523,6 +546,7 @@ main(void)
         cmocka_unit_test(test_sequencer_fenced_by_another_with_its_index_does_not_fight),
         cmocka_unit_test(test_sequencer_fenced_by_a_store_put_back_in_time_claims_again),
         cmocka_unit_test(test_sequencer_gap_forgets_the_head_and_reads_it_again),
+        cmocka_unit_test(test_sequencer_gap_retry_of_an_acked_id_gets_its_first_result),
         cmocka_unit_test(test_sequencer_gap_for_ever_ends_as_internal),
         cmocka_unit_test(test_sequencer_read_answered_after_a_fence_is_ignored),
         cmocka_unit_test(test_sequencer_destroyed_in_the_middle_lets_go_of_all),
