@@ -40,4 +40,12 @@ get_be16(const uint8_t *in)
     return (uint16_t)(in[0] << 8 | in[1]);
 }
 
+static inline uint64_t
+get_be64(const uint8_t *in)
+{
+    return (uint64_t)in[0] << 56 | (uint64_t)in[1] << 48 | (uint64_t)in[2] << 40 |
+           (uint64_t)in[3] << 32 | (uint64_t)in[4] << 24 | (uint64_t)in[5] << 16 |
+           (uint64_t)in[6] << 8 | (uint64_t)in[7];
+}
+
 #endif

@@ -1,26 +1,45 @@
 /* A skip list over an arena. See generation.h for who may call what.
  *
- * A node holds the first 16 bytes of its key as two numbers, because most comparisons
- * end there and following the pointer to the key would miss the cache. Every put or
- * delete is a node of its own, ordered by key and then newest first: that is what lets
- * readers walk while the writer adds. */
+ * A node is a key. It holds the key's first 32 bytes as four numbers, because nearly all
+ * comparisons end there and following the pointer to the key would miss the cache. Every
+ * put or delete is a version of its node, newest first: that is what lets readers walk
+ * while the writer adds.
+ *
+ * Most rows need no search. A head is overwritten with each message, and a timeline grows
+ * at its end: the hints know the node of the one and of the other's last row. */
 #include "store/generation.h"
 
+#include "store/bytes.h"
+#include "store/hints.h"
 #include <assert.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define HEIGHT_MAX     12 /* 4^12 rows, far over the overlay's bound */
-#define CHUNK_LEN      (256u * 1024u)
-#define VERSION_NEWEST UINT64_MAX /* sorts before every version of a key */
+#define HEIGHT_MAX   8 /* 8^8 rows, far over the overlay's bound */
+#define CHUNK_LEN    (256u * 1024u)
+#define PREFIX_WORDS 4u
+#define PREFIX_LEN   (PREFIX_WORDS * 8u)
+#define WALK_MAX     4u /* a hint's node is near or useless */
+
+struct generation_version {
+    const uint8_t *row; /* as record_put_row wrote it */
+    union {
+        struct generation_version *older;    /* of the same key */
+        struct generation_version *prepared; /* until commit: the next one to link */
+    };
+    union {
+        uint64_t number;
+        struct generation_node *of; /* until commit: whose it is; NULL: a node's first */
+    };
+};
 
 struct generation_node {
-    uint64_t prefix[2]; /* the key's first 16 bytes, big-endian, zero padded */
-    const uint8_t *row; /* as record_put_row wrote it */
-    uint64_t version;
-    struct generation_node *prepared; /* until commit: the next one to link */
+    uint64_t prefix[PREFIX_WORDS]; /* the key's first bytes, big-endian, zero padded */
+    struct generation_version first;
+    _Atomic(struct generation_version *) newest;
     uint32_t height;
+    uint32_t hash; /* of its timeline */
     _Atomic(struct generation_node *) next[];
 };
 
@@ -41,8 +60,9 @@ struct mark {
 struct generation {
     struct chunk *chunks;
     struct generation_node *head; /* of height HEIGHT_MAX, no row */
-    struct generation_node *prepared_first;
-    struct generation_node *prepared_last;
+    struct hints hints;
+    struct generation_version *prepared_first;
+    struct generation_version *prepared_last;
     struct mark mark; /* where reserve began */
     bool reserved;
     uint32_t refs;
@@ -97,7 +117,6 @@ node_alloc(struct generation *g, uint32_t height)
     struct generation_node *node =
         arena_alloc(g, sizeof *node + height * sizeof node->next[0]);
     if (node != NULL) {
-        node->prepared = NULL;
         node->height = height;
         for (uint32_t i = 0; i < height; i++) {
             atomic_init(&node->next[i], NULL);
@@ -139,6 +158,7 @@ generation_unref(struct generation *g)
     }
     assert(g->refs > 0);
     if (--g->refs == 0) {
+        hints_fini(&g->hints);
         arena_cut(g, (struct mark){NULL, 0, 0});
         free(g);
     }
@@ -164,22 +184,61 @@ generation_rollback(struct generation *g)
     g->reserved = false;
 }
 
-static void
-prefix_of(struct engine_blob key, uint64_t out[2])
-{
-    uint8_t bytes[16] = {0};
+/* A key, ready to be compared. */
+struct place {
+    uint64_t prefix[PREFIX_WORDS];
+    struct engine_blob key;
+};
 
-    memcpy(bytes, key.data, key.len < sizeof bytes ? key.len : sizeof bytes);
-    for (unsigned half = 0; half < 2; half++) {
-        uint64_t sum = 0;
-        for (unsigned i = 0; i < 8; i++) {
-            sum = sum << 8 | bytes[half * 8 + i];
-        }
-        out[half] = sum;
+static struct place
+place_of(struct engine_blob key)
+{
+    struct place place = {.key = key};
+    size_t len = key.len < PREFIX_LEN ? key.len : PREFIX_LEN;
+    size_t words = len / 8;
+    unsigned rest = len % 8;
+
+    for (size_t i = 0; i < words; i++) {
+        place.prefix[i] = get_be64(key.data + i * 8);
     }
+    if (rest > 0 && words > 0) { /* its last 8 bytes, of which we have some already */
+        place.prefix[words] = get_be64(key.data + len - 8) << (64 - rest * 8);
+    }
+    for (size_t i = 0; words == 0 && i < rest; i++) {
+        place.prefix[0] |= (uint64_t)key.data[i] << (56 - i * 8);
+    }
+    return place;
 }
 
-/* Each level holds a quarter of the one below. */
+static struct engine_blob
+node_key(const struct generation_node *node)
+{
+    const uint8_t *row = node->first.row; /* every version has the same key */
+    return (struct engine_blob){row + RECORD_ROW_HEAD_LEN, row[1]};
+}
+
+static int
+key_compare(const struct generation_node *node, const struct place *place)
+{
+    for (unsigned i = 0; i < PREFIX_WORDS; i++) {
+        if (node->prefix[i] != place->prefix[i]) {
+            return node->prefix[i] < place->prefix[i] ? -1 : 1;
+        }
+    }
+    struct engine_blob key = node_key(node);
+    size_t len = key.len < place->key.len ? key.len : place->key.len;
+    int order = 0;
+    if (len > PREFIX_LEN) {
+        order =
+            memcmp(key.data + PREFIX_LEN, place->key.data + PREFIX_LEN, len - PREFIX_LEN);
+    }
+    if (order != 0) {
+        return order;
+    }
+    return (key.len > place->key.len) - (key.len < place->key.len);
+}
+
+/* Each level holds an eighth of the one below: most nodes have no tower to link. */
 static uint32_t
 height_draw(struct generation *g)
 {
@@ -188,10 +247,75 @@ height_draw(struct generation *g)
     g->random ^= g->random << 13;
     g->random ^= g->random >> 7;
     g->random ^= g->random << 17;
-    for (uint64_t bits = g->random; (bits & 3) == 0 && height < HEIGHT_MAX; bits >>= 2) {
+    for (uint64_t bits = g->random; (bits & 7) == 0 && height < HEIGHT_MAX; bits >>= 3) {
         height++;
     }
     return height;
+}
+
+static uint64_t
+mix(uint64_t hash, uint64_t word)
+{
+    hash = (hash ^ word) * 0x9e3779b97f4a7c15u;
+    return hash ^ hash >> 32;
+}
+
+/* The hint under which the last row of a key's timeline is found: the hash of the key
+ * without the 8 bytes of its number. Short keys are of heads and count whole. */
+static uint32_t
+timeline_hash(const struct place *place)
+{
+    size_t len = place->key.len < 16 ? place->key.len : place->key.len - 8;
+    uint64_t hash = len;
+
+    len = len < PREFIX_LEN ? len : PREFIX_LEN;
+    for (size_t i = 0; i < len / 8; i++) {
+        hash = mix(hash, place->prefix[i]);
+    }
+    if (len % 8 > 0) {
+        hash = mix(hash, place->prefix[len / 8] & ~(UINT64_MAX >> len % 8 * 8));
+    }
+    return (uint32_t)hash;
+}
+
+/* The hint under which the row is found that last came to the slot's table: rows ordered
+ * by time follow it, and a timeline's first row is sometimes near. */
+static uint32_t
+table_hash(const struct place *place)
+{
+    return (uint32_t)mix(0, place->prefix[0] >> 40);
+}
+
+static struct generation_node *
+node_of_first(struct generation_version *version)
+{
+    uint8_t *first = (uint8_t *)version;
+    return (void *)(first - offsetof(struct generation_node, first));
+}
+
+/* Room for one row: a version of the node there is, or a node. */
+static struct generation_version *
+version_alloc(struct generation *g, struct engine_blob key)
+{
+    struct place place = place_of(key);
+    uint32_t hash = timeline_hash(&place);
+    struct generation_node *node = hints_get(&g->hints, hash);
+
+    if (node != NULL && key_compare(node, &place) == 0) {
+        struct generation_version *version = arena_alloc(g, sizeof *version);
+        if (version != NULL) {
+            version->of = node;
+        }
+        return version;
+    }
+    node = node_alloc(g, height_draw(g));
+    if (node == NULL) {
+        return NULL;
+    }
+    memcpy(node->prefix, place.prefix, sizeof node->prefix);
+    node->hash = hash;
+    node->first.of = NULL;
+    return &node->first;
 }
 
 enum an_err
@@ -205,59 +329,21 @@ generation_prepare(struct generation *g, const uint8_t *body, size_t body_len)
         const uint8_t *start = at;
         bool whole = record_get_row(&at, body + body_len, &row);
         assert(whole);
-        struct generation_node *node = node_alloc(g, height_draw(g));
-        if (node == NULL) {
+        struct generation_version *version = version_alloc(g, row.key);
+        if (version == NULL) {
             return AN_ERR_NO_MEMORY;
         }
-        prefix_of(row.key, node->prefix);
-        node->row = start;
+        version->row = start;
+        version->prepared = NULL;
         if (g->prepared_last == NULL) {
-            g->prepared_first = node;
+            g->prepared_first = version;
         } else {
-            g->prepared_last->prepared = node;
+            g->prepared_last->prepared = version;
         }
-        g->prepared_last = node;
+        g->prepared_last = version;
         g->prepared_rows++;
     }
     return AN_OK;
-}
-
-static struct engine_blob
-node_key(const struct generation_node *node)
-{
-    return (struct engine_blob){node->row + RECORD_ROW_HEAD_LEN, node->row[1]};
-}
-
-/* A place in the order: a key and a version of it. */
-struct place {
-    uint64_t prefix[2];
-    struct engine_blob key;
-    uint64_t version;
-};
-
-static int
-key_compare(const struct generation_node *node, const struct place *place)
-{
-    for (unsigned half = 0; half < 2; half++) {
-        if (node->prefix[half] != place->prefix[half]) {
-            return node->prefix[half] < place->prefix[half] ? -1 : 1;
-        }
-    }
-    struct engine_blob key = node_key(node);
-    size_t len = key.len < place->key.len ? key.len : place->key.len;
-    int order = len > 16 ? memcmp(key.data + 16, place->key.data + 16, len - 16) : 0;
-    if (order != 0) {
-        return order;
-    }
-    return (key.len > place->key.len) - (key.len < place->key.len);
-}
-
-/* Does the node come before the place? Newer versions of a key come first. */
-static bool
-node_before(const struct generation_node *node, const struct place *place)
-{
-    int order = key_compare(node, place);
-    return order < 0 || (order == 0 && node->version > place->version);
 }
 
 static struct generation_node *
@@ -279,7 +365,7 @@ find_before(const struct generation *g, const struct place *place,
     for (uint32_t level = HEIGHT_MAX; level-- > 0;) {
         struct generation_node *next = next_of(node, level);
         /* The node that ended the level above ends this one too: compare it once. */
-        while (next != NULL && next != known_after && node_before(next, place)) {
+        while (next != NULL && next != known_after && key_compare(next, place) < 0) {
             node = next;
             next = next_of(node, level);
         }
@@ -291,19 +377,83 @@ find_before(const struct generation *g, const struct place *place,
     return node;
 }
 
-static void
-link_node(struct generation *g, struct generation_node *node)
+/* The last node before the place, if it is the given one or just behind it; else NULL. */
+static struct generation_node *
+walk_before(struct generation_node *node, const struct place *place)
 {
-    struct generation_node *before[HEIGHT_MAX];
-    struct place place = {.prefix = {node->prefix[0], node->prefix[1]},
-                          .key = node_key(node),
-                          .version = node->version};
+    for (unsigned i = 0; node != NULL && i < WALK_MAX; i++) {
+        struct generation_node *next = next_of(node, 0);
+        if (next == NULL || key_compare(next, place) >= 0) {
+            return node;
+        }
+        node = next;
+    }
+    return NULL;
+}
 
-    find_before(g, &place, before);
+static void
+push_version(struct generation_node *node, struct generation_version *version)
+{
+    version->older = atomic_load_explicit(&node->newest, memory_order_relaxed);
+    /* Pairs with the acquire in seen_version. */
+    atomic_store_explicit(&node->newest, version, memory_order_release);
+}
+
+static void
+link_node(struct generation_node *node, struct generation_node **before)
+{
+    node->first.older = NULL;
+    atomic_store_explicit(&node->newest, &node->first, memory_order_relaxed);
     for (uint32_t level = 0; level < node->height; level++) {
         struct generation_node *next = next_of(before[level], level);
         atomic_store_explicit(&node->next[level], next, memory_order_relaxed);
         atomic_store_explicit(&before[level]->next[level], node, memory_order_release);
+    }
+}
+
+/* Links a row that was given a node of its own. Its key may be there nevertheless: from
+ * earlier in the same record, or forgotten by the hints. */
+static void
+place_node(struct generation *g, struct generation_node *node)
+{
+    struct place place = {.key = node_key(node)};
+    struct generation_node *before[HEIGHT_MAX];
+    struct generation_node *found = NULL;
+
+    memcpy(place.prefix, node->prefix, sizeof place.prefix);
+    struct generation_node *last = hints_get(&g->hints, node->hash);
+    int order = last == NULL ? 1 : key_compare(last, &place);
+    if (order == 0) {
+        push_version(last, &node->first);
+        return;
+    }
+    uint32_t table = table_hash(&place);
+    bool by_table = false;
+    if (order < 0) {
+        found = walk_before(last, &place);
+    } else {
+        last = hints_get(&g->hints, table);
+        if (last != NULL && key_compare(last, &place) < 0) {
+            found = walk_before(last, &place);
+        }
+        by_table = found != NULL;
+    }
+    before[0] = found;
+    if (found == NULL || node->height > 1) {
+        find_before(g, &place, before);
+    }
+    last = next_of(before[0], 0);
+    if (last != NULL && key_compare(last, &place) == 0) {
+        push_version(last, &node->first);
+        hints_put(&g->hints, node->hash, last);
+        return;
+    }
+    link_node(node, before);
+    if (order > 0) {
+        hints_put(&g->hints, table, node);
+    }
+    if (!by_table) { /* rows ordered by time need no hint each */
+        hints_put(&g->hints, node->hash, node);
     }
 }
 
@@ -312,12 +462,17 @@ generation_commit(struct generation *g, uint64_t position)
 {
     assert(g->reserved);
     assert(position > g->position);
-    struct generation_node *node = g->prepared_first;
-    while (node != NULL) {
-        struct generation_node *following = node->prepared;
-        node->version = ++g->version;
-        link_node(g, node);
-        node = following;
+    struct generation_version *version = g->prepared_first;
+    while (version != NULL) {
+        struct generation_version *following = version->prepared;
+        struct generation_node *of = version->of;
+        version->number = ++g->version;
+        if (of != NULL) {
+            push_version(of, version);
+        } else {
+            place_node(g, node_of_first(version));
+        }
+        version = following;
     }
     g->rows += g->prepared_rows;
     g->position = position;
@@ -350,19 +505,26 @@ generation_view(struct generation *g)
     return (struct generation_view){.generation = g, .version = g->version};
 }
 
-static struct place
-place_of(struct engine_blob key, uint64_t version)
+/* The newest version of the node that the view sees; NULL if all are younger. */
+static const struct generation_version *
+seen_version(const struct generation_node *node, uint64_t view)
 {
-    struct place place = {.key = key, .version = version};
-    prefix_of(key, place.prefix);
-    return place;
+    const struct generation_version *version =
+        atomic_load_explicit(&node->newest, memory_order_acquire);
+
+    while (version != NULL && version->number > view) {
+        version = version->older;
+    }
+    return version;
 }
 
 /* To the first visible node at or behind the given one. */
 static void
 skip_unseen(struct generation_cursor *cursor, const struct generation_node *node)
 {
-    while (node != NULL && node->version > cursor->view.version) {
+    cursor->version = NULL;
+    while (node != NULL &&
+           (cursor->version = seen_version(node, cursor->view.version)) == NULL) {
         node = next_of(node, 0);
     }
     cursor->node = node;
@@ -373,23 +535,17 @@ seek_below(struct generation_cursor *cursor, struct engine_blob key)
 {
     const struct generation *g = cursor->view.generation;
 
-    for (;;) {
-        struct place end = place_of(key, VERSION_NEWEST);
-        const struct generation_node *last = find_before(g, &end, NULL);
+    do {
+        struct place place = place_of(key);
+        const struct generation_node *last = find_before(g, &place, NULL);
         if (last == g->head) {
             cursor->node = NULL;
             return;
         }
-        /* That is its key's oldest version; go up to the newest one seen by the view. */
+        cursor->node = last;
+        cursor->version = seen_version(last, cursor->view.version);
         key = node_key(last);
-        struct place place = place_of(key, cursor->view.version);
-        /* Between the search and this load a still newer version may have come in. */
-        skip_unseen(cursor, next_of(find_before(g, &place, NULL), 0));
-        if (cursor->node != NULL && key_compare(cursor->node, &place) == 0) {
-            return;
-        }
-        /* Every version of it is younger than the view: below it, then. */
-    }
+    } while (cursor->version == NULL); /* younger than the view: below it, then */
 }
 
 void
@@ -399,7 +555,7 @@ generation_seek(struct generation_cursor *cursor, struct engine_blob key, bool r
         seek_below(cursor, key);
         return;
     }
-    struct place place = place_of(key, cursor->view.version);
+    struct place place = place_of(key);
     skip_unseen(cursor, next_of(find_before(cursor->view.generation, &place, NULL), 0));
 }
 
@@ -411,19 +567,11 @@ generation_step(struct generation_cursor *cursor, bool reverse)
     if (node == NULL) {
         return;
     }
-    struct engine_blob key = node_key(node);
     if (reverse) {
-        seek_below(cursor, key);
-        return;
+        seek_below(cursor, node_key(node));
+    } else {
+        skip_unseen(cursor, next_of(node, 0));
     }
-    const struct generation_node *next = next_of(node, 0);
-    struct place place = place_of(key, 0);
-    /* A head that is overwritten with each message has thousands of versions: when the
-     * neighbour is one, search for the end of them instead of walking. */
-    if (next != NULL && key_compare(next, &place) == 0) {
-        next = next_of(find_before(cursor->view.generation, &place, NULL), 0);
-    }
-    skip_unseen(cursor, next);
 }
 
 bool
@@ -433,6 +581,6 @@ generation_row(const struct generation_cursor *cursor, struct record_row *out)
         return false;
     }
     /* Checked when it was prepared: no end to hold it against here. */
-    *out = record_row_trusted(cursor->node->row);
+    *out = record_row_trusted(cursor->version->row);
     return true;
 }

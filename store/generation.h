@@ -16,6 +16,7 @@
 
 struct generation;
 struct generation_node;
+struct generation_version;
 
 /* NULL without memory. Reference count 1. */
 struct generation *generation_create(void);
@@ -54,7 +55,8 @@ struct generation_view generation_view(struct generation *generation);
 /* Walks a view; each key comes once, in its newest version, deletes included. */
 struct generation_cursor {
     struct generation_view view;
-    const struct generation_node *node; /* NULL: at the end */
+    const struct generation_node *node;       /* NULL: at the end */
+    const struct generation_version *version; /* of it, the newest the view sees */
 };
 /* To the first key >= key, or with reverse to the last key < key. */
 void generation_seek(struct generation_cursor *cursor, struct engine_blob key,

@@ -312,7 +312,8 @@ main(int argc, char **argv)
                                      .dir = argv[1],
                                      .files = store_files_posix(),
                                      .host = {.fatal = fatal},
-                                     .cluster_id = "bench"};
+                                     .cluster_id = "bench",
+                                     .lmdb_map_bytes = 4ull << 30}; /* valgrind */
     if (store_create(&b.actor, &cfg, why, sizeof(why)) != AN_OK) {
         fprintf(stderr, "%s\n", why);
         return 1;

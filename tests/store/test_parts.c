@@ -78,6 +78,144 @@ test_generation_rollback_gives_everything_back(void **state)
     generation_unref(NULL);
 }
 
+/* A row as it was given to a generation, in the order of giving. */
+struct given {
+    uint8_t key[48];
+    size_t len;
+    unsigned number; /* counted from 1; its value too */
+};
+
+enum { GIVEN_MAX = 12000, TIMELINES = 700 };
+
+/* Rows as a server writes them: heads overwritten, timelines growing, ids nearly in the
+ * order of time, and keys of any kind between. */
+static void
+given_make(struct given *out, unsigned number, uint32_t random)
+{
+    unsigned kind = random >> 8 & 7;
+    unsigned who = (random >> 11) % TIMELINES;
+    static const size_t lens[8] = {11, 11, 19, 19, 28, 20, 44, 0};
+    uint8_t key[48] = {0, (uint8_t)(who % 64), (uint8_t) "hhiimcdx"[kind]};
+
+    out->len = lens[kind] != 0 ? lens[kind] : 3 + random % 40;
+    key[9] = (uint8_t)(who >> 8);
+    key[10] = (uint8_t)who;
+    if (kind == 6) { /* by time, not quite in order */
+        key[9] = (uint8_t)((number + random % 5) >> 8);
+        key[10] = (uint8_t)(number + random % 5);
+    } else if (kind == 7) {
+        memset(key + 3, (int)(random >> 24), 40);
+    } else if (kind == 2 || kind == 3 || kind == 4) {
+        key[out->len - 2] = (uint8_t)(number >> 8);
+        key[out->len - 1] = (uint8_t)number;
+    }
+    memcpy(out->key, key, sizeof key);
+    out->number = number;
+}
+
+static int
+given_compare(const void *left, const void *right)
+{
+    const struct given *a = left;
+    const struct given *b = right;
+    size_t len = a->len < b->len ? a->len : b->len;
+    int order = memcmp(a->key, b->key, len);
+
+    if (order == 0) {
+        order = (a->len > b->len) - (a->len < b->len);
+    }
+    return order != 0 ? order : (a->number < b->number) - (a->number > b->number);
+}
+
+/* Gives rows first to last - 1 in records of one to nine rows. */
+static void
+given_put(struct generation *g, const struct given *rows, unsigned first, unsigned last)
+{
+    static uint64_t position;
+
+    while (first < last) {
+        unsigned count = 1 + rows[first].number % 9;
+        count = count < last - first ? count : last - first;
+        uint8_t *body = generation_reserve(g, count * (sizeof rows->key + 16));
+        assert_non_null(body);
+        uint8_t *end = body;
+        for (unsigned i = first; i < first + count; i++) {
+            const struct engine_row row = {
+                .op = ENGINE_PUT,
+                .key = {rows[i].key, rows[i].len},
+                .value = {(const uint8_t *)&rows[i].number, sizeof rows[i].number}};
+            end = record_put_row(end, &row);
+        }
+        assert_int_equal(generation_prepare(g, body, (size_t)(end - body)), AN_OK);
+        generation_commit(g, ++position);
+        first += count;
+    }
+}
+
+/* The view must show, of the sorted rows, each key's newest with a number up to seen. */
+static void
+given_check(struct generation_view view, const struct given *sorted, unsigned count,
+            unsigned seen, bool reverse)
+{
+    static const uint8_t top[] = {0xff, 0xff};
+    struct generation_cursor cursor = {.view = view};
+    struct record_row row;
+
+    generation_seek(&cursor, (struct engine_blob){top, reverse ? sizeof top : 0},
+                    reverse);
+    for (unsigned n = 0; n < count;) {
+        const struct given *newest = NULL;
+        const struct given *key = &sorted[reverse ? count - 1 - n : n];
+        for (; n < count; n++) { /* all versions of it */
+            const struct given *at = &sorted[reverse ? count - 1 - n : n];
+            if (at->len != key->len || memcmp(at->key, key->key, key->len) != 0) {
+                break;
+            }
+            if (at->number <= seen && (newest == NULL || at->number > newest->number)) {
+                newest = at;
+            }
+        }
+        if (newest == NULL) {
+            continue;
+        }
+        assert_true(generation_row(&cursor, &row));
+        assert_int_equal(row.key.len, newest->len);
+        assert_memory_equal(row.key.data, newest->key, newest->len);
+        assert_memory_equal(row.value.data, &newest->number, sizeof newest->number);
+        generation_step(&cursor, reverse);
+    }
+    assert_false(generation_row(&cursor, &row));
+}
+
+static void
+test_generation_views_agree_with_a_sorted_array(void **state)
+{
+    (void)state;
+    struct generation *g = generation_create();
+    struct given *rows = calloc(GIVEN_MAX, sizeof *rows);
+    struct generation_view views[4];
+    uint32_t random = 99;
+
+    assert_non_null(rows);
+    for (unsigned i = 0; i < GIVEN_MAX; i++) {
+        random = random * 1664525u + 1013904223u;
+        given_make(&rows[i], i + 1, random ^ random >> 15);
+    }
+    for (unsigned part = 0; part < 4; part++) {
+        given_put(g, rows, part * GIVEN_MAX / 4, (part + 1) * GIVEN_MAX / 4);
+        views[part] = generation_view(g);
+    }
+    assert_int_equal(generation_rows(g), GIVEN_MAX);
+    qsort(rows, GIVEN_MAX, sizeof *rows, given_compare);
+    for (unsigned part = 0; part < 4; part++) {
+        unsigned seen = (part + 1) * GIVEN_MAX / 4;
+        given_check(views[part], rows, GIVEN_MAX, seen, false);
+        given_check(views[part], rows, GIVEN_MAX, seen, true);
+    }
+    generation_unref(g);
+    free(rows);
+}
+
 static void
 count_entry(void *ctx, const char *name)
 {
@@ -217,6 +355,7 @@ main(void)
         cmocka_unit_test(test_crc32c_known_values_and_both_paths),
         cmocka_unit_test(test_record_rows_come_back),
         cmocka_unit_test(test_generation_rollback_gives_everything_back),
+        cmocka_unit_test(test_generation_views_agree_with_a_sorted_array),
         cmocka_unit_test(test_files_posix_keeps_the_contract),
         cmocka_unit_test(test_files_sim_keeps_the_contract),
         cmocka_unit_test(test_files_sim_crash_is_seeded_and_of_all_kinds),
