@@ -14,6 +14,7 @@
 #include "store/files.h"
 #include <limits.h>
 #include <sodium.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,6 +36,7 @@ struct node {
     char data[PATH_MAX];
     char run_dir[RUN_DIR_MAX];
     char address[NODE_URL_MAX];
+    bool fresh; /* no node.json was there */
     int lock_fd;
     char *why;
     size_t why_len;
@@ -84,6 +86,7 @@ load_file(struct node *node)
 
     if (err == AN_ERR_NOT_FOUND) {
         node_file_make(&node->file);
+        node->fresh = true;
         err = AN_OK;
     } else if (err == AN_OK) {
         run_dir_remove(node->file.control); /* we hold the lock: its owner is dead */
@@ -127,10 +130,9 @@ local_address(const char *bound, char out[NODE_URL_MAX])
 }
 
 static enum an_err
-write_file(struct node *node)
+write_file(struct node *node, const char *address)
 {
-    snprintf(node->address, sizeof(node->address), "%s",
-             node->door->ops->address(node->door, 0));
+    snprintf(node->address, sizeof(node->address), "%s", address);
     local_address(node->address, node->file.tcp);
     node->file.pid = (long)getpid();
     return node_file_write(&node->file, node->data, node->why, node->why_len);
@@ -245,7 +247,8 @@ make_door(struct node *node, const struct config *config, struct an_door **out)
                                       .log = log_line,
                                       .log_ctx = who};
 
-    snprintf(node->why, node->why_len, "listen: '%s' is no tcp://HOST:PORT",
+    snprintf(node->why, node->why_len,
+             "listen: '%s' is no tcp://HOST:PORT (HOST a number, or localhost)",
              config->top_listen);
     return gate_door_create(out, &cfg);
 }
@@ -353,12 +356,17 @@ start_all(struct node *node, const struct config *config)
         err = start_runner(node, config);
     }
     note_phase("runner", &since);
+    if (err == AN_OK && node->fresh) {
+        /* Before the store takes the cluster's name: a start that ends in between would
+         * leave a directory that no later one can own. */
+        err = write_file(node, config->top_listen);
+    }
     for (size_t i = 0; err == AN_OK && i < ACTORS; i++) {
         err = add_actor(node, config, start_order[i]);
         note_phase(an_role_name(start_order[i].role), &since);
     }
     if (err == AN_OK) {
-        err = write_file(node);
+        err = write_file(node, node->door->ops->address(node->door, 0));
     }
     note_phase("node.json", &since);
     if (err == AN_OK) {

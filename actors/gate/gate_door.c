@@ -111,6 +111,23 @@ on_wake(uv_async_t *async)
 }
 
 static enum an_err
+listen_at(struct gate_door *door, struct door_listener *listener)
+{
+    char line[128];
+    int rv = uv_tcp_bind(&listener->tcp, (const struct sockaddr *)&listener->at, 0);
+
+    if (rv == 0) {
+        rv = uv_listen((uv_stream_t *)&listener->tcp, DOOR_BACKLOG, on_connection);
+    }
+    if (rv != 0) {
+        snprintf(line, sizeof(line), "cannot listen: %s", uv_strerror(rv));
+        gate_door_log(door, AN_LOG_ERROR, line);
+        return AN_ERR_CONNECTION;
+    }
+    return AN_OK;
+}
+
+static enum an_err
 start(struct an_door *base, const struct an_door_host *host)
 {
     struct gate_door *door = (struct gate_door *)base;
@@ -123,8 +140,7 @@ start(struct an_door *base, const struct an_door_host *host)
             return AN_ERR_NO_MEMORY;
         }
         listener->open = true;
-        if (uv_tcp_bind(&listener->tcp, (const struct sockaddr *)&listener->at, 0) != 0 ||
-            uv_listen((uv_stream_t *)&listener->tcp, DOOR_BACKLOG, on_connection) != 0) {
+        if (listen_at(door, listener) != AN_OK) {
             return AN_ERR_CONNECTION;
         }
         address_print(listener);

@@ -10,15 +10,15 @@
 #define GATE_DOOR_LISTEN_MAX 8u
 
 struct gate_door_cfg {
-    /* "tcp://HOST:PORT", numeric host ([::1] for IPv6), port 0: the system picks.
-     * Borrowed until create returns. */
+    /* "tcp://HOST:PORT", numeric host ([::1] for IPv6) or localhost, port 0: the system
+     * picks. Borrowed until create returns. */
     const char *listen[GATE_DOOR_LISTEN_MAX];
     unsigned listen_count;
     /* 0 means the default. */
     uint32_t frame_len_max; /* AN_FRAME_LEN_MAX */
     uint32_t close_ms;      /* unsent output of a closing connection gets this long */
-    /* Told about trouble an operator should know (out of descriptors); level as in
-     * core/log.h. May be NULL. Called on the door's thread. */
+    /* Told about trouble an operator should know (out of descriptors, no listening);
+     * level as in core/log.h. May be NULL. Called on the door's thread, or in start. */
     void (*log)(void *ctx, int level, const char *line);
     void *log_ctx;
 };

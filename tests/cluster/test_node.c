@@ -176,6 +176,23 @@ test_node_address_taken_is_named(void **state)
     node_stop(node);
 }
 
+/* The store's directory and node.json name the same cluster, however early a start ended.
+ */
+static void
+test_node_start_that_failed_can_be_repeated(void **state)
+{
+    struct node *node = start(), *second;
+    char other[96];
+
+    (void)state;
+    snprintf(other, sizeof(other), "%s/other", top);
+    assert_int_equal(config_set_text(&config.top_data, other), AN_OK);
+    assert_int_equal(config_set_text(&config.top_listen, node_address(node)), AN_OK);
+    assert_int_equal(node_start(&second, &config, why, sizeof(why)), AN_ERR_CONNECTION);
+    node_stop(node);
+    node_stop(start());
+}
+
 static void
 test_node_bad_listen_is_named(void **state)
 {
@@ -254,6 +271,7 @@ main(void)
         TEST(test_node_over_ipc_serves_the_same),
         TEST(test_node_second_on_the_same_data_locked),
         TEST(test_node_address_taken_is_named),
+        TEST(test_node_start_that_failed_can_be_repeated),
         TEST(test_node_bad_listen_is_named),
         TEST(test_node_data_that_cannot_be_made_is_named),
         TEST(test_node_damaged_node_json_is_named_not_replaced),
