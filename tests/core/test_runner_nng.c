@@ -528,5 +528,6 @@ main(void)
     failures = cmocka_run_group_tests_name("inproc", tests, NULL, NULL);
     toys_bus = AN_BUS_IPC;
     failures += cmocka_run_group_tests_name("ipc", tests, NULL, NULL);
+    nng_fini(); /* NNG frees what was closed in the background: wait for it */
     return failures;
 }
