@@ -5,12 +5,11 @@
 #include <inttypes.h>
 
 static void
-message_stored(struct seq *s, struct seq_cmd *cmd, uint64_t inbox_seq)
+message_stored(struct seq *s, struct seq_cmd *cmd, uint64_t inbox_seq,
+               uint64_t recipient_inbox_seq)
 {
     const Anser__Bus__SendCommand *send = cmd->in->send;
     struct seq_dedupe_row *row = cmd->row;
-    struct seq_device *device =
-        seq_devices_find(&s->devices, send->sender, send->device.data, send->device.len);
 
     s->m.messages++;
     cmd->inbox_seq = inbox_seq;
@@ -22,9 +21,8 @@ message_stored(struct seq *s, struct seq_cmd *cmd, uint64_t inbox_seq)
     row->inbox_seq = inbox_seq;
     row->cmd = NULL;
     cmd->row = NULL;
-    if (device != NULL && inbox_seq > device->head) {
-        device->head = inbox_seq;
-    }
+    seq_heads_learn(&s->heads, send->sender, inbox_seq);
+    seq_heads_learn(&s->heads, send->recipient, recipient_inbox_seq);
 }
 
 static void
@@ -40,8 +38,9 @@ group_stored(struct seq *s, struct seq_link *link, const struct seq_group *g,
             continue;
         }
         if (item->cmd->in->what_case == ANSER__BUS__COMMAND__WHAT_SEND) {
-            message_stored(s, item->cmd,
-                           i < answer->n_inbox_seqs ? answer->inbox_seqs[i] : 0);
+            message_stored(
+                s, item->cmd, i < answer->n_inbox_seqs ? answer->inbox_seqs[i] : 0,
+                i < answer->n_recipient_inbox_seqs ? answer->recipient_inbox_seqs[i] : 0);
         }
         seq_finish(s, item->cmd, AN_OK, now, out);
     }

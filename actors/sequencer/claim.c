@@ -299,6 +299,7 @@ evacuate_caches(struct seq *s, const bool slots[AN_SLOTS], struct seq_list *to)
             seq_devices_drop(&s->devices, device);
         }
     }
+    seq_heads_clear(&s->heads);
 }
 
 void

@@ -57,16 +57,6 @@ find(struct seq_devices *d, uint32_t hash, uint64_t user, const uint8_t *name,
     return NULL;
 }
 
-struct seq_device *
-seq_devices_find(struct seq_devices *d, uint64_t user, const uint8_t *name,
-                 size_t name_len)
-{
-    if (d->count == 0) {
-        return NULL;
-    }
-    return find(d, hash_of(d, user, name, name_len), user, name, name_len);
-}
-
 void
 seq_devices_drop(struct seq_devices *d, struct seq_device *device)
 {

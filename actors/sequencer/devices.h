@@ -33,10 +33,8 @@ struct seq_devices {
 /* Room for max; false without memory. Seeds of the hash come from the runner. */
 bool seq_devices_init(struct seq_devices *d, uint32_t max, uint64_t hash_seed);
 void seq_devices_fini(struct seq_devices *d);
-/* NULL when it is not cached. name_len at most AN_NAME_LEN_MAX (asserted). */
-struct seq_device *seq_devices_find(struct seq_devices *d, uint64_t user,
-                                    const uint8_t *name, size_t name_len);
-/* The cached one, or a new one that is not loaded. NULL when all are busy. */
+/* The cached one, or a new one that is not loaded. NULL when all are busy. name_len at
+ * most AN_NAME_LEN_MAX (asserted). */
 struct seq_device *seq_devices_get(struct seq_devices *d, uint64_t user,
                                    const uint8_t *name, size_t name_len, uint16_t slot);
 /* Nothing may point at it any more. */

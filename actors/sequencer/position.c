@@ -51,7 +51,8 @@ enum verdict {
 };
 
 static enum verdict
-judge_device(const struct seq_device *device, const struct seq_cmd *cmd)
+judge_device(const struct seq *s, const struct seq_device *device,
+             const struct seq_cmd *cmd)
 {
     const Anser__Bus__ConfirmCommand *confirm = cmd->in->confirm;
     bool certain = device->answered > cmd->asked_at; /* read since the command came */
@@ -66,17 +67,18 @@ judge_device(const struct seq_device *device, const struct seq_cmd *cmd)
     if (confirm->inbox_seq <= device->cursor.durable) {
         return VERDICT_DONE;
     }
-    if (confirm->inbox_seq > device->head) {
+    if (confirm->inbox_seq > device->head &&
+        confirm->inbox_seq > seq_heads_get(&s->heads, device->user)) {
         return certain ? VERDICT_AHEAD : VERDICT_READ;
     }
     return VERDICT_STORE;
 }
 
 static enum verdict
-judge(const struct seq_position *p, const struct seq_cmd *cmd)
+judge(const struct seq *s, const struct seq_position *p, const struct seq_cmd *cmd)
 {
     if (p->device != NULL) {
-        return judge_device(p->device, cmd);
+        return judge_device(s, p->device, cmd);
     }
     if (wanted(cmd) <= p->durable) {
         return VERDICT_DONE;
@@ -124,7 +126,7 @@ static void
 judge_one(struct seq *s, struct seq_position *p, struct seq_cmd *cmd, struct an_now now,
           struct an_outbox *out)
 {
-    switch (judge(p, cmd)) {
+    switch (judge(s, p, cmd)) {
     case VERDICT_DONE:
         cmd->seq = p->durable;
         seq_finish(s, cmd, AN_OK, now, out);

@@ -274,6 +274,7 @@ seq_destroy(struct an_actor *actor)
     seq_dedupe_fini(&s->dedupe);
     seq_convs_fini(&s->convs);
     seq_devices_fini(&s->devices);
+    seq_heads_fini(&s->heads);
     free(s);
 }
 
@@ -353,7 +354,8 @@ sequencer_create(struct an_actor **out, const struct sequencer_cfg *cfg)
                          cfg->seed) &&
          seq_convs_init(&s->convs, or_default(cfg->convs_max, AN_SEQ_CONVS_MAX),
                         cfg->seed + 1) &&
-         seq_devices_init(&s->devices, SEQ_DEVICES_MAX, cfg->seed + 2);
+         seq_devices_init(&s->devices, SEQ_DEVICES_MAX, cfg->seed + 2) &&
+         seq_heads_init(&s->heads);
     if (!ok || sodium_init() < 0) {
         seq_destroy(&s->actor);
         return AN_ERR_NO_MEMORY;

@@ -15,6 +15,7 @@
 #include "actors/sequencer/convs.h"
 #include "actors/sequencer/dedupe.h"
 #include "actors/sequencer/devices.h"
+#include "actors/sequencer/heads.h"
 #include "actors/sequencer/ids.h"
 #include "actors/sequencer/sequencer.h"
 #include "core/log.h"
@@ -219,6 +220,7 @@ struct seq {
     struct seq_dedupe dedupe;
     struct seq_convs convs;
     struct seq_devices devices;
+    struct seq_heads heads;
     struct seq_ids ids;
     bool ids_wanted; /* a batch took some or found none */
     uint16_t idgen;  /* the one to ask */

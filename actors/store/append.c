@@ -12,7 +12,7 @@ struct append {
     Anser__Bus__AppendedSlot *slots; /* the answer, filled as it is known */
     Anser__Bus__AppendedSlot **slot_list;
     struct store_entry *entries; /* of all slots, in order */
-    uint64_t *inbox_seqs;        /* the same */
+    uint64_t *inbox_seqs;        /* the same; then those of the recipients */
 };
 
 static const Anser__Bus__Append *
@@ -78,8 +78,10 @@ build_slot(struct store *store, const Anser__Bus__AppendSlot *slot,
     for (size_t i = 0; i < slot->n_entries; i++) {
         store_entry_build(store, (uint16_t)slot->slot, slot->entries[i], &entries[i]);
         result->inbox_seqs[i] = entries[i].inbox_seq[0];
+        result->recipient_inbox_seqs[i] = entries[i].inbox_seq[1];
     }
     result->n_inbox_seqs = slot->n_entries;
+    result->n_recipient_inbox_seqs = slot->n_entries;
 }
 
 static void
@@ -143,6 +145,7 @@ append_finish(struct store *store, struct store_write *write, enum an_err err)
                                    ? (uint32_t)AN_ERR_NOT_MINE
                                    : (uint32_t)err;
         append->slots[i].n_inbox_seqs = 0;
+        append->slots[i].n_recipient_inbox_seqs = 0;
     }
     answer.slots = append->slot_list;
     answer.n_slots = append->slot_count;
@@ -177,7 +180,7 @@ append_create(const Anser__Bus__Append *body)
     }
     append =
         calloc(1, sizeof(*append) + slots * (sizeof(*append->slots) + sizeof(void *)) +
-                      entries * (sizeof(*append->entries) + sizeof(uint64_t)));
+                      entries * (sizeof(*append->entries) + 2 * sizeof(uint64_t)));
     if (append == NULL) {
         return NULL;
     }
@@ -246,6 +249,7 @@ store_append(struct store *store, struct an_msg *msg)
         append->slot_list[i] = result;
         result->slot = slot->slot;
         result->inbox_seqs = append->inbox_seqs + at;
+        result->recipient_inbox_seqs = append->inbox_seqs + append->entry_count + at;
         result->err = prepare_slot(store, append, slot, append->entries + at);
         at += slot->n_entries;
     }

@@ -165,6 +165,7 @@ answer_append(struct rig *rig, const struct harness_effect *ask, bool apply, boo
     static Anser__Bus__AppendedSlot slots[AN_BATCH_ITEMS_MAX];
     static Anser__Bus__AppendedSlot *list[AN_BATCH_ITEMS_MAX];
     static uint64_t seqs[AN_BATCH_ITEMS_MAX];
+    static uint64_t recipient_seqs[AN_BATCH_ITEMS_MAX];
     const Anser__Bus__Append *append = harness_body(ask);
     Anser__Bus__Appended done = ANSER__BUS__APPENDED__INIT;
     size_t n = 0;
@@ -177,14 +178,16 @@ answer_append(struct rig *rig, const struct harness_effect *ask, bool apply, boo
         list[i] = slot;
         slot->slot = in->slot;
         slot->inbox_seqs = &seqs[n];
+        slot->recipient_inbox_seqs = &recipient_seqs[n];
         if (in->epoch != rig->epoch[in->slot]) {
             slot->err = AN_ERR_FENCED;
             slot->epoch = rig->epoch[in->slot];
             continue;
         }
-        slot->n_inbox_seqs = in->n_entries;
-        for (size_t e = 0; e < in->n_entries; e++) {
-            seqs[n++] = apply ? store_entry(rig, in->entries[e]) : 0;
+        slot->n_inbox_seqs = slot->n_recipient_inbox_seqs = in->n_entries;
+        for (size_t e = 0; e < in->n_entries; e++, n++) {
+            seqs[n] = apply ? store_entry(rig, in->entries[e]) : 0;
+            recipient_seqs[n] = seqs[n]; /* the rig's users share one inbox */
         }
     }
     done.slots = list;

@@ -135,6 +135,36 @@ test_sequencer_confirm_of_own_send_needs_no_question(void **state)
 }
 
 static void
+test_sequencer_confirm_of_what_was_pushed_needs_no_question(void **state)
+{
+    struct rig rig;
+    uint64_t send, confirm;
+    size_t reads;
+
+    (void)state;
+    rig_init_ready(&rig, NULL);
+    rig_confirm(&rig, 2, "phone", 0, 0);
+    rig_confirm(&rig, 2, "tablet", 0, 0);
+    settle(&rig);
+    send = rig_send(&rig, &(struct rig_send){.id = 1, .sender = 1, .recipient = 2});
+    rig_pump(&rig);
+    reads = rig.reads;
+    for (unsigned i = 0; i < 2; i++) {
+        confirm = rig_confirm(&rig, 2, i == 0 ? "phone" : "tablet",
+                              rig_result(&rig, send, 0)->inbox_seq, 0);
+        settle(&rig);
+        assert_int_equal(err_of(&rig, confirm), AN_OK);
+    }
+    assert_int_equal(rig.reads, reads);
+    /* What nobody pushed is still asked for, and refused. */
+    confirm = rig_confirm(&rig, 2, "phone", rig_result(&rig, send, 0)->inbox_seq + 1, 0);
+    settle(&rig);
+    assert_int_equal(err_of(&rig, confirm), AN_ERR_CURSOR_AHEAD);
+    assert_int_equal(rig.reads, reads + 1);
+    rig_fini(&rig);
+}
+
+static void
 test_sequencer_confirm_of_another_generation_is_reset(void **state)
 {
     struct rig rig;
@@ -385,6 +415,7 @@ main(void)
         cmocka_unit_test(test_sequencer_devices_of_one_user_have_their_own_cursors),
         cmocka_unit_test(test_sequencer_confirm_above_the_head_asks_then_refuses),
         cmocka_unit_test(test_sequencer_confirm_of_own_send_needs_no_question),
+        cmocka_unit_test(test_sequencer_confirm_of_what_was_pushed_needs_no_question),
         cmocka_unit_test(test_sequencer_confirm_of_another_generation_is_reset),
         cmocka_unit_test(test_sequencer_confirm_whose_append_is_refused_is_refused),
         cmocka_unit_test(test_sequencer_confirm_read_failure_is_unavailable),

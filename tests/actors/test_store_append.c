@@ -81,6 +81,8 @@ test_store_append_message_numbers_both_inboxes(void **state)
     assert_int_equal(slot->inbox_seqs[0], 1);
     slot = store_rig_send(rig, 3, 1, 1);
     assert_int_equal(slot->inbox_seqs[0], 1); /* the sender's: the first of user 3 */
+    assert_int_equal(slot->n_recipient_inbox_seqs, 1);
+    assert_int_equal(slot->recipient_inbox_seqs[0], 2); /* the second of user 1 */
     slot = store_rig_send(rig, 1, 2, 2);
     assert_int_equal(slot->inbox_seqs[0], 3);
     assert_int_equal(inbox_head(rig, 1), 3);
@@ -123,6 +125,7 @@ test_store_append_to_oneself_has_one_entry(void **state)
     slot = store_rig_send(rig, 4, 4, 1);
     assert_int_equal(slot->err, AN_OK);
     assert_int_equal(slot->inbox_seqs[0], 1);
+    assert_int_equal(slot->recipient_inbox_seqs[0], 0);
     slot = store_rig_send(rig, 4, 4, 2);
     assert_int_equal(slot->inbox_seqs[0], 2);
     assert_int_equal(inbox_head(rig, 4), 2);
