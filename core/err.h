@@ -37,7 +37,7 @@ enum an_handling {
     X(105, TOKEN_KEY, AUTH, GIVE_UP, "the token names a key or algorithm not accepted")  \
     X(106, REPLACED, AUTH, GIVE_UP, "the same device logged in on another connection")   \
     X(107, LOGIN_TWICE, AUTH, FIX, "this connection is already logged in")               \
-    X(108, LOGIN_TIMEOUT, AUTH, FIX, "the connection did not log in in time")            \
+    X(108, LOGIN_TIMEOUT, AUTH, RETRY, "the connection did not log in in time")          \
     X(200, FORBIDDEN, PERMISSION, GIVE_UP, "this user may not do that")                  \
     X(300, USER_NOT_FOUND, NOT_FOUND, GIVE_UP, "there is no user of that name")          \
     X(301, NOT_FOUND, NOT_FOUND, GIVE_UP, "there is no such thing")                      \

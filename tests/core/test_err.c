@@ -110,6 +110,19 @@ test_err_has_a_sentence_and_a_handling(void **state)
     }
 }
 
+/* A client that was too slow once, or whose server was, must come back. */
+static void
+test_err_what_only_took_too_long_invites_a_retry(void **state)
+{
+    static const enum an_err late[] = {AN_ERR_LOGIN_TIMEOUT, AN_ERR_EXPIRED, AN_ERR_IDLE,
+                                       AN_ERR_SLOW_CONSUMER, AN_ERR_TIMEOUT};
+    (void)state;
+
+    for (size_t i = 0; i < sizeof(late) / sizeof(late[0]); i++) {
+        assert_int_equal(an_err_handling(late[i]), AN_HANDLE_RETRY);
+    }
+}
+
 static void
 test_err_unknown_number_is_internal_and_given_up(void **state)
 {
@@ -145,6 +158,7 @@ main(void)
         cmocka_unit_test(test_err_numbers_and_names_are_frozen),
         cmocka_unit_test(test_err_every_error_is_in_the_frozen_list),
         cmocka_unit_test(test_err_has_a_sentence_and_a_handling),
+        cmocka_unit_test(test_err_what_only_took_too_long_invites_a_retry),
         cmocka_unit_test(test_err_unknown_number_is_internal_and_given_up),
         cmocka_unit_test(test_err_exit_codes_are_by_category),
     };
