@@ -113,7 +113,10 @@ cli_parse(const struct cli_command *command, int argc, char **argv, char ***args
         if (code == ':') {
             return cli_usage(command->name, "%s needs a value", argv[optind - 1]);
         }
-        if (code == '?') {
+        if (code == '?' && optopt > 0 && optopt < FIRST && optopt != HELP) {
+            return cli_usage(command->name, "unknown option -%c", optopt);
+        }
+        if (code == '?') { /* a long one, or one that takes no value */
             return cli_usage(command->name, "unknown option %s", argv[optind - 1]);
         }
         option = find_option(command, code);

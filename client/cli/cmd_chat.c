@@ -70,8 +70,10 @@ on_page(void *arg, const struct anser_page *page)
 {
     struct chat *c = arg;
 
-    if (strcmp(page->peer, c->peer) != 0) {
-        return; /* the conversation was changed meanwhile */
+    if (strcmp(page->peer, c->peer) != 0 ||
+        anser_client_state(c->target.client) == ANSER_STATE_CLOSED) {
+        return; /* the conversation was changed meanwhile, or the end is named elsewhere
+                 */
     }
     if (page->error.code != 0) {
         chat_screen_note(&c->screen, "%s: %s (%s)", page->peer, page->error.text,

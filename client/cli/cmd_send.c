@@ -76,6 +76,14 @@ print_sent(const struct send *s, const struct anser_send *sent)
            sent->message_id, sent->seq, sent->time_ms, id);
 }
 
+/* Then it is no fault of the message: turn() names the login's. */
+static bool
+login_refused(const struct send *s)
+{
+    return !s->target.was_online &&
+           anser_client_state(s->target.client) == ANSER_STATE_CLOSED;
+}
+
 static void
 on_send(void *user, const struct anser_send *send)
 {
@@ -85,7 +93,7 @@ on_send(void *user, const struct anser_send *send)
         print_sent(s, send);
         s->sent++;
         s->decided_ms = cli_mono_ms();
-    } else if (send->state == ANSER_SEND_FAILED) {
+    } else if (send->state == ANSER_SEND_FAILED && !login_refused(s)) {
         s->decided_ms = cli_mono_ms();
         failed(s, &send->error, (uint64_t)(uintptr_t)send->tag);
     }

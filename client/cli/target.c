@@ -188,6 +188,27 @@ cli_target_close(struct cli_target *target)
 
 /* ------------------------------------------------------------------ waiting */
 
+/* Puts what was tried before the reason: before the first login nothing else says it. */
+static void
+say_what(const struct cli_target *target, struct anser_error *error)
+{
+    char text[sizeof(error->text)];
+
+    if (target->was_online) {
+        return;
+    }
+    if (error->code == ANSER_ERR_CONNECTION) {
+        (void)snprintf(text, sizeof(text), "no server answers at %s",
+                       target->server != NULL ? target->server : target->node.tcp);
+    } else if (target->user != NULL && target->token == NULL) {
+        (void)snprintf(text, sizeof(text), "login as %.64s: %.80s", target->user,
+                       error->text);
+    } else {
+        (void)snprintf(text, sizeof(text), "login: %.100s", error->text);
+    }
+    memcpy(error->text, text, sizeof(text));
+}
+
 static bool
 unreachable(struct cli_target *target, struct anser_error *error)
 {
@@ -233,7 +254,11 @@ cli_target_wait(struct cli_target *target, int fd, uint32_t ms, bool *ready,
     err = anser_client_process(client);
     if (err != ANSER_OK) {
         *error = anser_client_error(client);
-        return (enum an_err)err;
+    } else if (unreachable(target, error)) {
+        err = ANSER_ERR_CONNECTION;
     }
-    return unreachable(target, error) ? AN_ERR_CONNECTION : AN_OK;
+    if (err != ANSER_OK) {
+        say_what(target, error);
+    }
+    return (enum an_err)err;
 }

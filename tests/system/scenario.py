@@ -171,7 +171,10 @@ def case_unknown_user_and_oneself(case):
     alice = node.client("alice")
     assert alice.refused(SEND, send_body("nobody", "hello")) == "USER_NOT_FOUND"
     done = node.send("alice", "nobody", "hello", expect=EXIT["not found"])
-    assert "USER_NOT_FOUND" in done.err, done
+    assert "nobody: " in done.err and "USER_NOT_FOUND" in done.err, done
+    # It is the one who is not there that is named, even when that is oneself.
+    done = node.send("noone", "bob", "hello", expect=EXIT["not found"])
+    assert "login as noone: " in done.err and "bob" not in done.err, done
     # A user made later is found: a miss is not remembered.
     node.add_users("nobody")
     alice.send("nobody", "hello now")
@@ -267,6 +270,7 @@ def case_exit_codes(case):
     node = pair(case)
     node.run("no-such-command", data=False, expect=EXIT["usage"])
     node.run("send", "--user", "alice", expect=EXIT["usage"])
+    assert "unknown option -x;" in node.run("send", "-xyz", data=False, expect=EXIT["usage"]).err
     node.send("alice", "bob", "", expect=EXIT["invalid"])
     started = time.monotonic()
     node.run("recv", "--user", "bob", "--count", "1", "--timeout", "1", expect=EXIT["busy"])
@@ -278,6 +282,7 @@ def case_exit_codes(case):
     node.run("--version", data=False)
     finish(case, node)
     done = node.send("alice", "bob", "to a stopped node", expect=EXIT["busy"])
+    assert "no server answers at tcp://" in done.err, done
     assert done.err.strip(), done
 
 
