@@ -168,7 +168,7 @@ def verify(node, talkers):
 
 
 def case_kill9_under_load(case):
-    rounds = case.rounds or (100 if case.long else 15)
+    rounds = case.rounds or (400 if case.long else 100)
     seed = random.randrange(1 << 32)
     rng = random.Random(seed)
     watch = recorder.Shim(case)

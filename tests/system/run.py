@@ -46,7 +46,7 @@ def main():
     parser.add_argument("--anser", default=os.path.join(harness.TOP, "build/dev/bin/anser"))
     parser.add_argument("--only", default="", help="cases whose name contains this")
     parser.add_argument("--long", action="store_true", help="the long forms of the cases")
-    parser.add_argument("--rounds", type=int, help="of kill9 (default 15, long 100)")
+    parser.add_argument("--rounds", type=int, help="of kill9 (default 100, long 400)")
     args = parser.parse_args()
     args.anser = os.path.abspath(args.anser)
     if not os.access(args.anser, os.X_OK):
