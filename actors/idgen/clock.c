@@ -35,7 +35,9 @@ enter(struct idgen_clock *clock, uint64_t ms)
     clock->ms = ms;
     clock->used = 0;
     clock->start = (uint32_t)an_rng_below(&clock->rng, IDGEN_PER_MS);
-    clock->stride = (uint32_t)an_rng_below(&clock->rng, IDGEN_PER_MS) | 1u;
+    /* Odd, so that all of the millisecond is reached; neither 1 nor -1, with which ids
+     * would count messages: 3 to IDGEN_PER_MS - 3. */
+    clock->stride = 3u + 2u * (uint32_t)an_rng_below(&clock->rng, IDGEN_PER_MS / 2 - 2);
 }
 
 /* The millisecond that ids would come from now; hi or above when there is none. */

@@ -242,6 +242,31 @@ test_idgen_ten_million_over_kills_repeats_none(void **state)
 }
 
 static void
+test_idgen_i5_ids_of_one_block_are_never_neighbours(void **state)
+{
+    enum { BLOCKS = 20000, COUNT = 4 };
+    struct registers regs = {0};
+    struct harness *h = started(&regs, 5, 0);
+    size_t neighbours = 0;
+
+    (void)state;
+    for (int i = 0; i < BLOCKS; i++) {
+        uint64_t request = ask_ids(h, COUNT), ids[COUNT];
+
+        pump(h, &regs);
+        assert_int_equal(expand(harness_reply(h, request), ids), COUNT);
+        for (int n = 1; n < COUNT; n++) {
+            neighbours += ids[n] == ids[n - 1] + 1 || ids[n] + 1 == ids[n - 1];
+        }
+        harness_forget(h);
+        harness_advance(h, 1);
+        pump(h, &regs);
+    }
+    assert_int_equal(neighbours, 0);
+    harness_destroy(h);
+}
+
+static void
 test_idgen_clock_back_an_hour_time_goes_on(void **state)
 {
     struct registers regs = {0};
@@ -655,6 +680,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_idgen_not_reserved_yet_is_not_ready_and_waits),
         cmocka_unit_test(test_idgen_ten_million_over_kills_repeats_none),
+        cmocka_unit_test(test_idgen_i5_ids_of_one_block_are_never_neighbours),
         cmocka_unit_test(test_idgen_clock_back_an_hour_time_goes_on),
         cmocka_unit_test(test_idgen_restart_with_clock_back_starts_above),
         cmocka_unit_test(test_idgen_two_instances_one_worker_first_is_refused),
