@@ -134,7 +134,7 @@ test_gate_announcements_one_at_a_time(void **state)
 }
 
 static void
-test_gate_new_router_view_announces_all(void **state)
+test_gate_x4_new_router_view_announces_all(void **state)
 {
     struct harness *h = kit_gate(NULL);
     const struct harness_effect *ask;
@@ -164,7 +164,7 @@ test_gate_new_router_view_announces_all(void **state)
 }
 
 static void
-test_gate_router_away_announces_all_when_back(void **state)
+test_gate_x4_router_away_announces_all_when_back(void **state)
 {
     struct harness *h = kit_gate(NULL);
     const struct harness_effect *ask;
@@ -281,8 +281,8 @@ main(void)
         cmocka_unit_test(test_gate_foreign_deliveries_dropped),
         cmocka_unit_test(test_gate_replaced_says_goodbye),
         cmocka_unit_test(test_gate_announcements_one_at_a_time),
-        cmocka_unit_test(test_gate_new_router_view_announces_all),
-        cmocka_unit_test(test_gate_router_away_announces_all_when_back),
+        cmocka_unit_test(test_gate_x4_new_router_view_announces_all),
+        cmocka_unit_test(test_gate_x4_router_away_announces_all_when_back),
         cmocka_unit_test(test_gate_gives_a_sign_of_life_each_heartbeat),
         cmocka_unit_test(test_gate_closed_while_announced_goes_down_after),
         cmocka_unit_test(test_gate_many_ends_announce_all_instead),

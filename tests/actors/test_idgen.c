@@ -198,7 +198,7 @@ test_idgen_not_reserved_yet_is_not_ready_and_waits(void **state)
 }
 
 static void
-test_idgen_ten_million_over_kills_repeats_none(void **state)
+test_idgen_i1_ten_million_over_kills_repeats_none(void **state)
 {
     enum { TOTAL = 10000000, WORKERS = 4, KILLS = 20 };
     uint64_t *ids = malloc((TOTAL + 16384) * sizeof(*ids));
@@ -267,7 +267,7 @@ test_idgen_i5_ids_of_one_block_are_never_neighbours(void **state)
 }
 
 static void
-test_idgen_clock_back_an_hour_time_goes_on(void **state)
+test_idgen_i1_clock_back_an_hour_time_goes_on(void **state)
 {
     struct registers regs = {0};
     struct harness *h = started(&regs, 1, 0);
@@ -287,7 +287,7 @@ test_idgen_clock_back_an_hour_time_goes_on(void **state)
 }
 
 static void
-test_idgen_restart_with_clock_back_starts_above(void **state)
+test_idgen_i1_restart_with_clock_back_starts_above(void **state)
 {
     struct registers regs = {0};
     struct harness *h = started(&regs, 1, 0);
@@ -496,7 +496,7 @@ test_idgen_worker_out_of_range_is_refused(void **state)
 /* One id a second: every low-bit class is equally likely. Chi-square over 256 classes has
  * 255 degrees of freedom: 99.9 % lie below 330.5. */
 static void
-test_idgen_one_a_second_low_bits_are_uniform(void **state)
+test_idgen_i4_one_a_second_low_bits_are_uniform(void **state)
 {
     enum { COUNT = 25600, CLASSES = 256 };
     static unsigned seen[CLASSES];
@@ -567,7 +567,7 @@ segment_first(struct harness *h, uint64_t request, uint32_t count)
 }
 
 static void
-test_idgen_segments_over_restarts_reuse_none(void **state)
+test_idgen_i2_segments_over_restarts_reuse_none(void **state)
 {
     struct registers regs = {0};
     struct an_rng rng;
@@ -655,7 +655,7 @@ test_idgen_segment_names_are_apart_checked_and_bounded(void **state)
 }
 
 static void
-test_idgen_segment_lease_lost_in_a_timeout_is_skipped(void **state)
+test_idgen_i2_segment_lease_lost_in_a_timeout_is_skipped(void **state)
 {
     struct registers regs = {0};
     struct harness *h = started(&regs, 1, 0);
@@ -679,10 +679,10 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_idgen_not_reserved_yet_is_not_ready_and_waits),
-        cmocka_unit_test(test_idgen_ten_million_over_kills_repeats_none),
+        cmocka_unit_test(test_idgen_i1_ten_million_over_kills_repeats_none),
         cmocka_unit_test(test_idgen_i5_ids_of_one_block_are_never_neighbours),
-        cmocka_unit_test(test_idgen_clock_back_an_hour_time_goes_on),
-        cmocka_unit_test(test_idgen_restart_with_clock_back_starts_above),
+        cmocka_unit_test(test_idgen_i1_clock_back_an_hour_time_goes_on),
+        cmocka_unit_test(test_idgen_i1_restart_with_clock_back_starts_above),
         cmocka_unit_test(test_idgen_two_instances_one_worker_first_is_refused),
         cmocka_unit_test(test_idgen_loses_the_first_claim_fails),
         cmocka_unit_test(test_idgen_reserves_ahead_so_that_takers_do_not_wait),
@@ -693,13 +693,13 @@ main(void)
         cmocka_unit_test(test_idgen_too_many_waiting_answers_busy),
         cmocka_unit_test(test_idgen_stop_refuses_and_stops),
         cmocka_unit_test(test_idgen_worker_out_of_range_is_refused),
-        cmocka_unit_test(test_idgen_one_a_second_low_bits_are_uniform),
+        cmocka_unit_test(test_idgen_i4_one_a_second_low_bits_are_uniform),
         cmocka_unit_test(test_idgen_inspect_state_names_the_worker),
-        cmocka_unit_test(test_idgen_segments_over_restarts_reuse_none),
+        cmocka_unit_test(test_idgen_i2_segments_over_restarts_reuse_none),
         cmocka_unit_test(test_idgen_segment_first_number_is_one_and_leases_are_few),
         cmocka_unit_test(test_idgen_segment_shared_by_two_generators_overlaps_never),
         cmocka_unit_test(test_idgen_segment_names_are_apart_checked_and_bounded),
-        cmocka_unit_test(test_idgen_segment_lease_lost_in_a_timeout_is_skipped),
+        cmocka_unit_test(test_idgen_i2_segment_lease_lost_in_a_timeout_is_skipped),
     };
 
     an_topology_single(&topology);

@@ -374,7 +374,7 @@ test_router_complete_list_forgets_others(void **state)
 }
 
 static void
-test_router_gate_restarted_old_sessions_gone(void **state)
+test_router_x4_gate_restarted_old_sessions_gone(void **state)
 {
     struct harness *h = router_new(1);
     uint64_t before, after;
@@ -394,7 +394,7 @@ test_router_gate_restarted_old_sessions_gone(void **state)
 }
 
 static void
-test_router_restarted_gate_asked_for_all(void **state)
+test_router_x4_restarted_gate_asked_for_all(void **state)
 {
     struct harness *h = router_new(1);
 
@@ -577,8 +577,8 @@ main(void)
         cmocka_unit_test(test_router_offline_recipient_sender_told),
         cmocka_unit_test(test_router_young_says_nobody_offline),
         cmocka_unit_test(test_router_complete_list_forgets_others),
-        cmocka_unit_test(test_router_gate_restarted_old_sessions_gone),
-        cmocka_unit_test(test_router_restarted_gate_asked_for_all),
+        cmocka_unit_test(test_router_x4_gate_restarted_old_sessions_gone),
+        cmocka_unit_test(test_router_x4_restarted_gate_asked_for_all),
         cmocka_unit_test(test_router_silent_gate_forgotten),
         cmocka_unit_test(test_router_large_batches_are_split),
         cmocka_unit_test(test_router_bad_announcements_refused),

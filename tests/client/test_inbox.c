@@ -50,7 +50,7 @@ test_inbox_backlog_comes_in_pages_and_is_confirmed(void **state)
 }
 
 static void
-test_inbox_pushes_out_of_order_are_handed_over_in_order_once(void **state)
+test_inbox_r10_pushes_out_of_order_are_handed_over_in_order_once(void **state)
 {
     static struct rig rig;
     static const uint64_t pushes[] = {1, 3, 3, 2, 1, 5, 4, 2};
@@ -70,7 +70,7 @@ test_inbox_pushes_out_of_order_are_handed_over_in_order_once(void **state)
 }
 
 static void
-test_inbox_hole_is_asked_for(void **state)
+test_inbox_r10_hole_is_asked_for(void **state)
 {
     static struct rig rig;
     (void)state;
@@ -254,7 +254,7 @@ swallow_confirms(struct mock *mock, struct mock_conn *conn, const struct an_fram
 
 /* The server never hears of the confirms: the file alone must prevent the repetition. */
 static void
-test_inbox_cursor_file_makes_a_restart_repeat_nothing(void **state)
+test_inbox_q2_cursor_file_makes_a_restart_repeat_nothing(void **state)
 {
     static struct rig rig;
     (void)state;
@@ -411,8 +411,9 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_inbox_backlog_comes_in_pages_and_is_confirmed),
-        cmocka_unit_test(test_inbox_pushes_out_of_order_are_handed_over_in_order_once),
-        cmocka_unit_test(test_inbox_hole_is_asked_for),
+        cmocka_unit_test(
+            test_inbox_r10_pushes_out_of_order_are_handed_over_in_order_once),
+        cmocka_unit_test(test_inbox_r10_hole_is_asked_for),
         cmocka_unit_test(test_inbox_lost_last_push_is_healed_by_the_heartbeat),
         cmocka_unit_test(test_inbox_own_messages_fill_their_places),
         cmocka_unit_test(test_inbox_echo_from_another_device_is_flagged),
@@ -420,7 +421,7 @@ main(void)
         cmocka_unit_test(test_inbox_trimmed_entries_are_told_as_a_gap),
         cmocka_unit_test(test_inbox_another_generation_begins_anew),
         cmocka_unit_test_setup_teardown(
-            test_inbox_cursor_file_makes_a_restart_repeat_nothing, make_folder,
+            test_inbox_q2_cursor_file_makes_a_restart_repeat_nothing, make_folder,
             drop_folder),
         cmocka_unit_test_setup_teardown(
             test_inbox_damaged_cursor_file_is_ignored_with_a_warning, make_folder,

@@ -116,7 +116,7 @@ test_sending_window_bounds_what_is_unanswered(void **state)
 /* The answers are lost with the connection: the same ids come again, in the same order,
  * and the server, which has them already, numbers nothing twice. */
 static void
-test_sending_lost_connection_resends_the_same_ids_in_order(void **state)
+test_sending_r4_lost_connection_resends_the_same_ids_in_order(void **state)
 {
     static struct rig rig;
     (void)state;
@@ -270,7 +270,7 @@ test_sending_definite_refusal_fails_once(void **state)
 }
 
 static void
-test_sending_endless_refusal_gives_up_after_its_attempts(void **state)
+test_sending_r4_endless_refusal_gives_up_after_its_attempts(void **state)
 {
     static struct rig rig;
     enum an_err err = AN_ERR_DISK_FULL;
@@ -295,7 +295,7 @@ test_sending_endless_refusal_gives_up_after_its_attempts(void **state)
 }
 
 static void
-test_sending_without_a_server_gives_up_after_its_time(void **state)
+test_sending_r4_without_a_server_gives_up_after_its_time(void **state)
 {
     static struct rig rig;
     (void)state;
@@ -313,7 +313,7 @@ test_sending_without_a_server_gives_up_after_its_time(void **state)
 }
 
 static void
-test_sending_receipts_are_told_once_each(void **state)
+test_sending_q4_receipts_are_told_once_each(void **state)
 {
     static struct rig rig;
     (void)state;
@@ -401,13 +401,13 @@ main(void)
         cmocka_unit_test(test_sending_id_is_a_uuid7_of_the_servers_time),
         cmocka_unit_test(test_sending_what_cannot_be_is_refused_at_once),
         cmocka_unit_test(test_sending_window_bounds_what_is_unanswered),
-        cmocka_unit_test(test_sending_lost_connection_resends_the_same_ids_in_order),
+        cmocka_unit_test(test_sending_r4_lost_connection_resends_the_same_ids_in_order),
         cmocka_unit_test(test_sending_unanswered_send_ends_the_connection),
         cmocka_unit_test(test_sending_refusal_keeps_the_order),
         cmocka_unit_test(test_sending_definite_refusal_fails_once),
-        cmocka_unit_test(test_sending_endless_refusal_gives_up_after_its_attempts),
-        cmocka_unit_test(test_sending_without_a_server_gives_up_after_its_time),
-        cmocka_unit_test(test_sending_receipts_are_told_once_each),
+        cmocka_unit_test(test_sending_r4_endless_refusal_gives_up_after_its_attempts),
+        cmocka_unit_test(test_sending_r4_without_a_server_gives_up_after_its_time),
+        cmocka_unit_test(test_sending_q4_receipts_are_told_once_each),
         cmocka_unit_test(test_sending_receipt_that_overtakes_its_ack_counts),
         cmocka_unit_test(test_sending_lost_receipt_is_asked_for),
     };

@@ -84,7 +84,7 @@ def case_the_recorder_sees_an_early_ack(case):
     assert (early, left) == ({2}, {1, 2, 3}), (early, left)
 
 
-def case_no_ack_before_the_sync(case):
+def case_R1_S1_no_ack_before_the_sync(case):
     node, watch = started(case)
     bob = node.client("bob")
     numbers = range(1, 1001)
@@ -99,7 +99,7 @@ def case_no_ack_before_the_sync(case):
     case.check(node)
 
 
-def case_a_slow_sync_holds_the_ack(case):
+def case_R1_a_slow_sync_holds_the_ack(case):
     node, watch = started(case)
     alice = node.client("alice", device="load")
     watch.set("sync_delay_ms", 700)
@@ -187,7 +187,7 @@ def works_again(case, node, acks, alice, message):
     node.stop()
 
 
-def case_disk_full_by_the_shim(case):
+def case_P2_disk_full_by_the_shim(case):
     node, watch = started(case, SMALL_LOG)
     alice = node.client("alice", device="load", send_only=True)
     alice.send("bob", "before")

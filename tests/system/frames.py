@@ -65,7 +65,7 @@ def token_of(node, user):
     return node.case.token(node, user).encode()
 
 
-def case_single_bytes(case):
+def case_C1_frames_in_single_bytes(case):
     node = started(case)
     with Chat(node):
         client = Client(node)
@@ -78,7 +78,7 @@ def case_single_bytes(case):
             client.answer(request, kind)
 
 
-def case_glued(case):
+def case_C1_many_frames_in_a_segment(case):
     node = started(case)
     client = Client(node)
     count = 100
@@ -105,7 +105,7 @@ BROKEN = (
 )
 
 
-def case_broken_headers(case):
+def case_C1_broken_headers(case):
     node = started(case)
     with Chat(node):
         for login in (None, "carol"):
@@ -121,7 +121,7 @@ def case_broken_headers(case):
         assert client.closing() == "FRAME_MAGIC"
 
 
-def case_broken_bodies_keep_the_connection(case):
+def case_C5_broken_bodies_keep_the_connection(case):
     node = started(case)
     with Chat(node):
         client = node.client("carol", device="broken")
@@ -145,7 +145,7 @@ def case_broken_bodies_keep_the_connection(case):
         client.send("bob", "still connected")
 
 
-def case_command_before_login(case):
+def case_A3_command_before_login(case):
     node = started(case)
     for command, body in ((SEND, send_body("bob", "hi")), (HEARTBEAT, pb.Heartbeat()),
                           (99, b"")):
@@ -193,7 +193,7 @@ def case_random_bytes(case):
 IDLE = "gate:\n  idle_ms: 1500\n  heartbeat_ms: 500\n  login_timeout_ms: 1000\n"
 
 
-def case_idle_connections_are_reaped(case):
+def case_C6_idle_connections_are_reaped(case):
     node = started(case, IDLE)
     silent = node.client("carol", device="silent")
     nobody = node.client()
@@ -214,7 +214,7 @@ def case_idle_connections_are_reaped(case):
     beating.send("bob", "the beating heart lives")
 
 
-def case_slow_consumer_is_cut_off(case):
+def case_C11_slow_consumer_is_cut_off(case):
     node = started(case)
     # Reads nothing while messages of 64 KiB come; the others go on.
     slow = node.client("carol", device="slow")
@@ -257,7 +257,7 @@ def case_connection_limit(case):
     await_that("the place to be free again", place).send("bob", "now there is room")
 
 
-def case_nothing_is_read_of_a_huge_length(case):
+def case_C1_C2_nothing_is_read_of_a_huge_length(case):
     node = started(case)
     client = node.client("carol")
     client.send_raw(struct.pack(">2sBBHHII", b"AN", 1, 1, SEND, 0, 1, 1 << 30))

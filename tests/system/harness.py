@@ -127,6 +127,7 @@ class Node:
                 f.write(config)
             self.args += ["--config", path]
         self.process = None
+        self.listen = "tcp://127.0.0.1:0"
         self.host, self.port = "127.0.0.1", 0
         self.errors = os.path.join(case.dir, f"stderr-{secrets.token_hex(3)}")
         case.nodes.append(self)
@@ -136,7 +137,7 @@ class Node:
         with open(self.errors, "ab") as errors:
             self.process = subprocess.Popen(
                 [self.case.anser, "up", "--data", self.data, "--listen",
-                 "tcp://127.0.0.1:0", *self.args],
+                 self.listen, *self.args],
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors,
                 env=self.env, cwd=self.case.dir)
         return self

@@ -13,7 +13,8 @@ import traceback
 
 import harness
 
-MODULES = ("scenario", "frames", "durability", "kill9", "inspect_nngcat", "chat_tty")
+MODULES = ("scenario", "frames", "features", "features_sync", "features_sdk", "durability",
+           "kill9", "inspect_nngcat", "chat_tty")
 
 
 def run_case(args, name, function):

@@ -57,7 +57,7 @@ def case_online_message_arrives(case):
     finish(case, node)
 
 
-def case_second_device_has_its_own_cursor(case):
+def case_T3_second_device_has_its_own_cursor(case):
     node = pair(case)
     for number in range(3):
         node.send("alice", "bob", f"m{number}")
@@ -72,7 +72,7 @@ def case_second_device_has_its_own_cursor(case):
     finish(case, node)
 
 
-def case_own_other_device_gets_an_echo(case):
+def case_M3_own_other_device_gets_an_echo(case):
     node = pair(case)
     phone = node.client("alice", device="phone")
     laptop = node.client("alice", device="laptop")
@@ -152,7 +152,7 @@ def case_sizes_of_a_body(case):
     finish(case, node)
 
 
-def case_binary_file_is_byte_equal(case):
+def case_C1_binary_file_is_byte_equal(case):
     node = pair(case)
     data = bytes(range(256)) * 200 + os.urandom(1000)
     path = os.path.join(case.dir, "picture.bin")
@@ -212,11 +212,12 @@ def case_adding_a_user_twice(case):
     finish(case, node)
 
 
-def jwt(node, user, header=None, **claims):
-    """A token made by a stranger's code from the node's own key."""
+def jwt(node, user, header=None, secret=None, **claims):
+    """A token made by a stranger's code from the node's own key; secret: instead of its."""
     with open(os.path.join(node.data, "node.json"), encoding="utf-8") as f:
         key = json.load(f)["key"]
-    secret = base64.urlsafe_b64decode(key["secret"] + "=" * (-len(key["secret"]) % 4))
+    secret = secret or base64.urlsafe_b64decode(
+        key["secret"] + "=" * (-len(key["secret"]) % 4))
     now = int(time.time())
     head = {"alg": "HS256", "typ": "JWT", "kid": key["id"]}
     head.update(header or {})
@@ -232,7 +233,7 @@ def jwt(node, user, header=None, **claims):
     return b".".join(parts).decode()
 
 
-def case_wrong_tokens(case):
+def case_A3_A4_wrong_tokens(case):
     node = pair(case)
     now = int(time.time())
     node.client("alice", token=jwt(node, "alice")).send("bob", "a foreign token is fine")
@@ -299,7 +300,7 @@ def case_json_is_json(case):
     finish(case, node)
 
 
-def case_history_pages(case):
+def case_T10_history_pages(case):
     node = pair(case)
     alice = node.client("alice")
     for number in range(250):
@@ -315,7 +316,7 @@ def case_history_pages(case):
     finish(case, node)
 
 
-def case_retries_give_the_first_result(case):
+def case_R6_R7_retries_give_the_first_result(case):
     node = pair(case)
     alice = node.client("alice")
     now = int(time.time() * 1000)
@@ -341,7 +342,7 @@ def case_retries_give_the_first_result(case):
     finish(case, node)
 
 
-def case_marks_of_delivery(case):
+def case_R2_R3_marks_of_delivery(case):
     node = pair(case)
     alice = node.client("alice")
     sent = alice.send("bob", "are you there?")
