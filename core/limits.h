@@ -70,9 +70,12 @@
 #define AN_ID_SEGMENT 64u /* user keys taken at a time; a restart skips the rest */
 
 /* The store. */
-#define AN_OVERLAY_ROWS_MAX 65536u /* rows that make an apply due */
+#define AN_OVERLAY_ROWS_MAX                                                              \
+    262144u /* rows that make an apply due: some 37,000 messages share LMDB's pages, and \
+             * four times as many are replayed in half a second */
 #define AN_OVERLAY_BYTES_MAX                                                             \
-    (64u * 1024u * 1024u)        /* or bytes; at 4x: appends answer BUSY */
+    (64u * 1024u * 1024u)        /* or bytes; rows of 150-byte bodies stay below it,     \
+                                  * long bodies do not. At 4x: appends answer BUSY */
 #define AN_OVERLAY_AGE_MS 60000u /* or the oldest row's age */
 #define AN_LOG_SEGMENT_BYTES                                                             \
     (64u * 1024u * 1024u) /* preallocated; one is always spare                           \
