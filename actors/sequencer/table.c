@@ -10,12 +10,10 @@ seq_table_init(struct seq_table *table, uint32_t entries_max)
     while (size < 2 * entries_max) {
         size *= 2;
     }
-    table->cells = malloc(size * sizeof(*table->cells));
+    /* Large and rarely full: calloc takes pages only when they are written. */
+    table->cells = calloc(size, sizeof(*table->cells));
     if (table->cells == NULL) {
         return false;
-    }
-    for (uint32_t i = 0; i < size; i++) {
-        table->cells[i] = (struct seq_cell){0, SEQ_NONE};
     }
     table->mask = size - 1;
     return true;
@@ -33,10 +31,10 @@ seq_table_put(struct seq_table *table, uint32_t hash, uint32_t entry)
 {
     uint32_t i = hash & table->mask;
 
-    while (table->cells[i].entry != SEQ_NONE) {
+    while (table->cells[i].entry != 0) {
         i = (i + 1) & table->mask;
     }
-    table->cells[i] = (struct seq_cell){hash, entry};
+    table->cells[i] = (struct seq_cell){hash, entry + 1};
 }
 
 void
@@ -46,12 +44,12 @@ seq_table_remove(struct seq_table *table, uint32_t hash, uint32_t entry)
     uint32_t mask = table->mask;
     uint32_t hole = hash & mask;
 
-    while (cells[hole].entry != entry) {
-        assert(cells[hole].entry != SEQ_NONE);
+    while (cells[hole].entry != entry + 1) {
+        assert(cells[hole].entry != 0);
         hole = (hole + 1) & mask;
     }
     /* Close the hole: whatever follows in the run and may stand there moves back. */
-    for (uint32_t i = (hole + 1) & mask; cells[i].entry != SEQ_NONE; i = (i + 1) & mask) {
+    for (uint32_t i = (hole + 1) & mask; cells[i].entry != 0; i = (i + 1) & mask) {
         uint32_t home = cells[i].hash & mask;
 
         if (((i - home) & mask) >= ((i - hole) & mask)) {
@@ -59,5 +57,5 @@ seq_table_remove(struct seq_table *table, uint32_t hash, uint32_t entry)
             hole = i;
         }
     }
-    cells[hole].entry = SEQ_NONE;
+    cells[hole].entry = 0;
 }

@@ -12,7 +12,7 @@
 
 struct seq_cell {
     uint32_t hash;
-    uint32_t entry; /* SEQ_NONE: free */
+    uint32_t entry; /* plus one; 0: free, so that untouched memory is a free cell */
 };
 
 struct seq_table {
@@ -36,12 +36,12 @@ seq_table_next(const struct seq_table *table, uint32_t hash, uint32_t *probe)
     for (;;) {
         const struct seq_cell *cell = &table->cells[*probe & table->mask];
 
-        if (cell->entry == SEQ_NONE) {
+        if (cell->entry == 0) {
             return SEQ_NONE;
         }
         ++*probe;
         if (cell->hash == hash) {
-            return cell->entry;
+            return cell->entry - 1;
         }
     }
 }
