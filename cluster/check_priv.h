@@ -6,7 +6,7 @@
 #include "core/arena.h"
 #include "proto/stored.pb-c.h"
 
-/* Where a row lies; file is a number of check_file(). */
+/* Where a row lies; file is an index into the names of struct check. */
 struct check_origin {
     uint64_t offset;
     uint32_t file;

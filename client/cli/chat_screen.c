@@ -63,10 +63,10 @@ put_rows(struct chat_screen *s, const char *text, size_t len)
     while (text <= end) {
         const char *stop = memchr(text, '\n', (size_t)(end - text));
         size_t part = (size_t)((stop == NULL ? end : stop) - text);
-        size_t width = cli_text_width((const uint8_t *)text, part) + (first ? 0 : PAD);
+        int indent = first ? 0 : PAD;
 
-        printf("%*s%.*s\n", first ? 0 : PAD, "", (int)part, text);
-        s->row += width == 0 ? 1 : (width + s->cols - 1) / s->cols;
+        printf("%*s%.*s\n", indent, "", (int)part, text);
+        s->row += cli_text_rows((const uint8_t *)text, part, (size_t)indent, s->cols);
         text += part + 1;
         first = false;
     }

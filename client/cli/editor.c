@@ -61,6 +61,23 @@ cli_text_width(const uint8_t *text, size_t len)
     return width;
 }
 
+size_t
+cli_text_rows(const uint8_t *text, size_t len, size_t indent, unsigned cols)
+{
+    size_t rows = 1 + (indent > 0 ? (indent - 1) / cols : 0);
+    size_t at = indent - (rows - 1) * cols; /* columns of the last row in use */
+
+    for (size_t i = 0; i < len; i += char_len(text[i])) {
+        unsigned width = char_width(text + i);
+        if (at + width > cols) {
+            rows++;
+            at = 0;
+        }
+        at += width;
+    }
+    return rows;
+}
+
 static size_t
 before(const struct cli_editor *e, size_t at)
 {

@@ -47,5 +47,8 @@ void cli_editor_draw(struct cli_editor *editor);
 void cli_terminal_size(unsigned *cols, unsigned *rows);
 /* Columns that valid UTF-8 takes; no control characters in it. */
 size_t cli_text_width(const uint8_t *text, size_t len);
+/* Rows that it takes behind indent columns on a terminal of so many: at least one. What
+ * is two columns wide does not stand in the last one alone. */
+size_t cli_text_rows(const uint8_t *text, size_t len, size_t indent, unsigned cols);
 
 #endif

@@ -4,6 +4,7 @@
 #include "client/cli/lines.h"
 #include "client/cli/show.h"
 #include <jansson.h>
+#include <locale.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -242,6 +243,29 @@ test_editor_enter_gives_the_line_and_arrows_recall_it(void **state)
     assert_int_equal(type("\x03"), CLI_TYPED_LEAVE);
 }
 
+static void
+assert_rows(const char *text, size_t indent, unsigned cols, size_t rows)
+{
+    assert_int_equal(cli_text_rows((const uint8_t *)text, strlen(text), indent, cols),
+                     rows);
+}
+
+static void
+test_editor_rows_are_those_of_the_terminal(void **state)
+{
+    (void)state;
+
+    assert_non_null(setlocale(LC_CTYPE, "C.UTF-8"));
+    assert_rows("", 0, 5, 1);
+    assert_rows("abcde", 0, 5, 1);
+    assert_rows("abcdef", 0, 5, 2);
+    assert_rows("abcde", 5, 5, 2);
+    assert_rows("a", 11, 5, 3);
+    /* Two columns each: the fifth column of every row stays empty. */
+    assert_rows("\xe4\xbd\xa0\xe5\xa5\xbd\xe4\xbd\xa0\xe5\xa5\xbd", 0, 5, 2);
+    assert_rows("\xe4\xbd\xa0\xe5\xa5\xbd\xe4\xbd\xa0\xe5\xa5\xbd\xe4\xbd\xa0", 0, 5, 3);
+}
+
 /* ------------------------------------------------------------------ histogram */
 
 static void
@@ -276,6 +300,7 @@ main(void)
         cmocka_unit_test_setup_teardown(
             test_editor_enter_gives_the_line_and_arrows_recall_it, fresh_editor,
             fresh_editor),
+        cmocka_unit_test(test_editor_rows_are_those_of_the_terminal),
         cmocka_unit_test(test_histogram_quantiles_are_within_a_few_percent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
