@@ -16,7 +16,8 @@
  * Sections nest once in the file ("gate: {idle_ms: 30000}"); top keys stand alone. */
 #define AN_CONFIG_TOP(TEXT, CHOICE, NUMBER)                                              \
     TEXT(top, listen, "tcp://127.0.0.1:7400",                                            \
-         "Where clients connect; port 0 lets the system pick.")                          \
+         "Where clients connect: a numeric host or localhost; port 0 lets the system "   \
+         "pick.")                                                                        \
     TEXT(top, data, "./anser-data", "The node's directory; `--data` wins.")              \
     CHOICE(top, bus, "inproc", "inproc|ipc", "What actors of the node speak over.")
 #define AN_CONFIG_LOG(TEXT, CHOICE, NUMBER)                                              \
