@@ -306,7 +306,7 @@ test_idgen_i1_restart_with_clock_back_starts_above(void **state)
 }
 
 static void
-test_idgen_two_instances_one_worker_first_is_refused(void **state)
+test_idgen_i1_two_instances_one_worker_first_is_refused(void **state)
 {
     struct registers regs = {0};
     struct harness *a = started(&regs, 1, 5);
@@ -683,7 +683,7 @@ main(void)
         cmocka_unit_test(test_idgen_i5_ids_of_one_block_are_never_neighbours),
         cmocka_unit_test(test_idgen_i1_clock_back_an_hour_time_goes_on),
         cmocka_unit_test(test_idgen_i1_restart_with_clock_back_starts_above),
-        cmocka_unit_test(test_idgen_two_instances_one_worker_first_is_refused),
+        cmocka_unit_test(test_idgen_i1_two_instances_one_worker_first_is_refused),
         cmocka_unit_test(test_idgen_loses_the_first_claim_fails),
         cmocka_unit_test(test_idgen_reserves_ahead_so_that_takers_do_not_wait),
         cmocka_unit_test(test_idgen_idle_reserves_nothing_and_waits_once),

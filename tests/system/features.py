@@ -126,6 +126,13 @@ def case_C6_silent_is_closed_in_time_and_its_route_goes(case):
     finish(case, node)
 
 
+def case_C6_defaults_are_told_at_login(case):
+    node = pair(case)
+    ok = node.client("alice").login_ok
+    assert (ok.idle_ms, ok.heartbeat_ms) == (30000, 10000), ok
+    finish(case, node)
+
+
 def envelope(kind, role):
     """A bus message as cluster members speak it (proto/envelope.h)."""
     return struct.pack(">2sBBHHQIBBHI", b"AB", 1, 0, kind, 0, 7, 5000, role, 0, 0, 0)
