@@ -198,8 +198,13 @@ struct an_actor {
     const struct an_actor_ops *ops;
 };
 
-/* An answer to INSPECT is made by the runner for "stats" and "help"; other words reach
- * the actor as AN_KIND_INSPECT requests (body: Inspect), answered with Inspected whose
- * json is one JSON value, or AN_ERR_ARGUMENT when the actor does not know the words. */
+/* An answer to INSPECT is made by the runner for "stats", and for a "help" that the
+ * actor does not know; other words reach the actor as
+ * AN_KIND_INSPECT requests (body: Inspect), answered with Inspected whose json is one
+ * JSON value, or AN_ERR_ARGUMENT when the actor does not know the words. */
+
+/* Answers an INSPECT whose word is "help". words: members of a JSON object, each a word
+ * and what it gives; "stats" is said already. False: it asks something else. */
+bool an_out_help(struct an_outbox *out, struct an_msg *request, const char *words);
 
 #endif

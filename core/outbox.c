@@ -1,4 +1,5 @@
 #include "core/actor.h"
+#include "proto/bus.pb-c.h"
 #include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -133,6 +134,25 @@ an_out_answer(struct an_outbox *out, struct an_msg *request, enum an_err err,
     effect->reply_to_len = request->reply_to_len;
     memcpy(effect->reply_to, request->reply_to, request->reply_to_len);
     add_packed(out, effect, body);
+}
+
+bool
+an_out_help(struct an_outbox *out, struct an_msg *request, const char *words)
+{
+    const Anser__Bus__Inspect *asked = (const Anser__Bus__Inspect *)request->body;
+    Anser__Bus__Inspected help = ANSER__BUS__INSPECTED__INIT;
+    char json[512];
+    int len;
+
+    if (asked->words.len != 4 || memcmp(asked->words.data, "help", 4) != 0) {
+        return false;
+    }
+    len = snprintf(json, sizeof(json),
+                   "{\"words\":{\"stats\":\"this actor's counters\",%s}}", words);
+    assert(len > 0 && (size_t)len < sizeof(json));
+    help.json = (ProtobufCBinaryData){(size_t)len, (uint8_t *)json};
+    an_out_answer(out, request, AN_OK, &help.base);
+    return true;
 }
 
 void

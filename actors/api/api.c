@@ -371,18 +371,6 @@ user_add(struct api *api, struct an_msg *msg, const char *name, const char *app,
 }
 
 static void
-help(struct an_msg *msg, struct an_outbox *out)
-{
-    static const char json[] = "{\"words\":{\"stats\":\"this actor's counters\","
-                               "\"user-add NAME [APP]\":\"make an account\"}}";
-    Anser__Bus__Inspected done = ANSER__BUS__INSPECTED__INIT;
-
-    done.json.data = (uint8_t *)(uintptr_t)json;
-    done.json.len = sizeof(json) - 1;
-    an_out_answer(out, msg, AN_OK, &done.base);
-}
-
-static void
 inspect(struct api *api, struct an_msg *msg, struct an_now now, struct an_outbox *out)
 {
     const Anser__Bus__Inspect *body = (const Anser__Bus__Inspect *)msg->body;
@@ -390,6 +378,9 @@ inspect(struct api *api, struct an_msg *msg, struct an_now now, struct an_outbox
     char *word, *name, *app, *more, *at = NULL;
 
     api->count.requests++;
+    if (an_out_help(out, msg, "\"user-add NAME [APP]\":\"make an account\"")) {
+        return;
+    }
     if (body->words.len == 0 || body->words.len >= sizeof(text) ||
         memchr(body->words.data, '\0', body->words.len) != NULL) {
         refuse(api, msg, AN_ERR_ARGUMENT, out);
@@ -401,10 +392,7 @@ inspect(struct api *api, struct an_msg *msg, struct an_now now, struct an_outbox
     name = strtok_r(NULL, " ", &at);
     app = strtok_r(NULL, " ", &at);
     more = strtok_r(NULL, " ", &at);
-    if (word != NULL && strcmp(word, "help") == 0 && name == NULL) {
-        help(msg, out);
-    } else if (word != NULL && strcmp(word, "user-add") == 0 && name != NULL &&
-               more == NULL) {
+    if (word != NULL && strcmp(word, "user-add") == 0 && name != NULL && more == NULL) {
         user_add(api, msg, name, app == NULL ? "default" : app, now, out);
     } else {
         refuse(api, msg, AN_ERR_ARGUMENT, out);

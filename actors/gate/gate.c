@@ -393,6 +393,9 @@ on_inspect(struct gate *g, struct an_msg *msg)
     size_t at, shown = 0;
     char *json;
 
+    if (an_out_help(g->out, msg, "\"conns\":\"connections with user, device, state\"")) {
+        return;
+    }
     if (inspect->words.len != 5 || memcmp(inspect->words.data, "conns", 5) != 0) {
         an_out_answer(g->out, msg, AN_ERR_ARGUMENT, NULL);
         return;

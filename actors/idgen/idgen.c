@@ -343,6 +343,9 @@ on_inspect(struct idgen *g, struct an_msg *msg, struct an_now now, struct an_out
     char json[256];
     int len;
 
+    if (an_out_help(out, msg, "\"state\":\"the reserved interval, leased segments\"")) {
+        return;
+    }
     if (inspect->words.len != 5 || memcmp(inspect->words.data, "state", 5) != 0) {
         an_out_answer(out, msg, AN_ERR_ARGUMENT, NULL);
         return;

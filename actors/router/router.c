@@ -458,6 +458,10 @@ on_inspect(struct router *r, struct an_msg *msg, struct an_now now, struct an_ou
     char *json;
 
     (void)now;
+    if (an_out_help(out, msg,
+                    "\"sessions [KEY]\":\"who is online, with which device, where\"")) {
+        return;
+    }
     if (len < verb_len || memcmp(words, verb, verb_len) != 0 ||
         (len > verb_len && words[verb_len] != ' ')) {
         an_out_answer(out, msg, AN_ERR_ARGUMENT, NULL);

@@ -161,6 +161,9 @@ on_inspect(struct seq *s, struct an_msg *msg, struct an_now now, struct an_outbo
     int len;
 
     (void)now;
+    if (an_out_help(out, msg, "\"slots\":\"claimed slots and epochs\"")) {
+        return;
+    }
     if (in->words.len != 5 || memcmp(in->words.data, "slots", 5) != 0) {
         an_out_answer(out, msg, AN_ERR_ARGUMENT, NULL);
         return;

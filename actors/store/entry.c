@@ -400,14 +400,14 @@ tell_message(struct store *store, const Anser__Bus__Entry *entry,
     store->counts.inbox_entries += own->inbox[0] != NULL;
     store->counts.inbox_entries += own->inbox[1] != NULL;
     if (store->out->watched) {
-        an_out_event(store->out, "message.commit",
-                     "{\"trace\":\"%016" PRIx64 "\",\"message_id\":\"%" PRIu64
-                     "\",\"client_msg_id\":\"%016" PRIx64 "%016" PRIx64
-                     "\",\"slot\":%u,\"seq\":%" PRIu64 ",\"inbox_seq\":%" PRIu64 "}",
-                     entry->trace, message->message_id,
-                     an_get_u64(message->client_msg_id.data),
-                     an_get_u64(message->client_msg_id.data + 8), own->conv->slot,
-                     message->seq, own->inbox_seq[0]);
+        an_out_event(
+            store->out, "message.commit",
+            "{\"trace\":\"%016" PRIx64 "\",\"message_id\":\"%" PRIu64
+            "\",\"client_msg_id\":\"%016" PRIx64 "%016" PRIx64
+            "\",\"slot\":%u,\"seq\":\"%" PRIu64 "\",\"inbox_seq\":\"%" PRIu64 "\"}",
+            entry->trace, message->message_id, an_get_u64(message->client_msg_id.data),
+            an_get_u64(message->client_msg_id.data + 8), own->conv->slot, message->seq,
+            own->inbox_seq[0]);
     }
     store_push_message(store, message, entry->trace, own->inbox, own->inbox_seq);
 }

@@ -115,6 +115,12 @@ store_inspect(struct store *store, struct an_msg *msg)
     char json[256];
     int len = -1;
 
+    if (an_out_help(store->out, msg,
+                    "\"slot N\":\"whose slot N is\","
+                    "\"conversation KEY KEY\":\"its head, if in memory\","
+                    "\"timeline KEY\":\"the same of a user's inbox\"")) {
+        return;
+    }
     if (body->words.len < sizeof(words)) {
         memcpy(words, body->words.data, body->words.len);
         words[body->words.len] = '\0';

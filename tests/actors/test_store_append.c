@@ -491,7 +491,7 @@ test_store_append_commit_event_names_the_message(void **state)
     event = harness_take_event(rig->h, "message.commit");
     assert_non_null(event);
     assert_non_null(strstr(event->text, "\"trace\":\"0000000000abc001\""));
-    assert_non_null(strstr(event->text, "\"seq\":1,"));
+    assert_non_null(strstr(event->text, "\"seq\":\"1\","));
     assert_null(strstr(event->text, "message 1")); /* never a body */
     assert_non_null(harness_take_event(rig->h, "message.push"));
 }

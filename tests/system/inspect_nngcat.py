@@ -72,6 +72,16 @@ def case_every_question_of_the_page_is_answered(case):
     online.close()
 
 
+def case_help_of_an_actor_names_every_word_of_the_page(case):
+    node = case.node()
+    with open(PAGE, encoding="utf-8") as f:
+        rows = re.findall(r"^\| `([a-z]+/0) ([^ `]+)[^`]*` \|", f.read(), re.M)
+    assert len(rows) >= 6, rows
+    for actor, word in rows + [("gate/0", "stats")]:
+        words = ask(node, actor + " help")["words"]
+        assert any(known.split()[0] == word for known in words), (actor, word, words)
+
+
 class Watcher:
     """A line of the page that listens for events, collecting what it prints."""
 
