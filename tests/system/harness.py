@@ -39,6 +39,13 @@ EXIT = {"ok": 0, "usage": 2, "auth": 3, "permission": 4, "not found": 5, "confli
 pb = None  # proto/client.proto, compiled by load_proto()
 
 
+def readable(fd, timeout):
+    """Waits for input; unlike select(), of descriptors beyond 1,023 too."""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(max(0, timeout) * 1000))
+
+
 class Skip(Exception):
     """This machine cannot run the case; the text says why."""
 
@@ -159,7 +166,7 @@ class Node:
         while not line.endswith(b"\n"):
             left = end - time.monotonic()
             assert left > 0, f"no line from `up` within {timeout:g} s\n{self.stderr()}"
-            if select.select([fd], [], [], left)[0]:
+            if readable(fd, left):
                 byte = os.read(fd, 1)
                 assert byte, f"`up` ended: exit {self.process.wait(10)}\n{self.stderr()}"
                 line += byte
@@ -289,7 +296,7 @@ class Client:
 
     def fill(self, timeout):
         """Reads what there is into the buffer; False when nothing came in time."""
-        if not select.select([self.socket], [], [], max(0, timeout))[0]:
+        if not readable(self.socket, timeout):
             return False
         try:
             data = self.socket.recv(262144)
