@@ -215,9 +215,18 @@ mailbox_close(struct mailbox *mailbox)
         struct held *held = mailbox->all[i];
         nng_msg_free(held->msg);
         nng_aio_free(held->aio);
-        free(held);
     }
-    free(mailbox->all);
     pthread_mutex_destroy(&mailbox->lock);
     mailbox->open = false;
+}
+
+void
+mailbox_free(struct mailbox *mailbox)
+{
+    for (size_t i = 0; i < mailbox->count; i++) {
+        free(mailbox->all[i]);
+    }
+    free(mailbox->all);
+    mailbox->all = NULL;
+    mailbox->count = 0;
 }

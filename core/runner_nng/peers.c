@@ -208,7 +208,14 @@ peers_close(struct instance *inst)
                 nng_aio_free(call->aio);
             }
         }
-        free(peer);
+    }
+}
+
+void
+peers_free(struct instance *inst)
+{
+    for (size_t i = 0; i < inst->peer_count; i++) {
+        free(inst->peers[i]);
     }
     free(inst->peers);
     inst->peers = NULL;

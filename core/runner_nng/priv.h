@@ -116,6 +116,8 @@ struct mailbox {
 enum an_err mailbox_open(struct mailbox *mailbox, struct instance *inst, const char *url);
 /* Closes the socket; no callback runs after it. A zeroed one is fine. */
 void mailbox_close(struct mailbox *mailbox);
+/* After mailbox_close, when no parcel of its is looked at any more. */
+void mailbox_free(struct mailbox *mailbox);
 /* Takes msg. */
 void mailbox_answer(struct held *held, nng_msg *msg);
 
@@ -152,6 +154,8 @@ struct peer {
 enum an_err peers_open(struct instance *inst);
 /* No callback runs after it. */
 void peers_close(struct instance *inst);
+/* After peers_close, when no parcel of theirs is looked at any more. */
+void peers_free(struct instance *inst);
 /* AN_OK: a parcel will come. Otherwise nothing was sent: AN_ERR_BUSY, _UNAVAILABLE,
  * _NO_MEMORY, _ENVELOPE (too large). */
 enum an_err peers_ask(struct instance *inst, const struct an_effect *effect,

@@ -384,6 +384,9 @@ static void
 instance_destroy(struct instance *inst)
 {
     instance_drop(inst);
+    /* Not before: what their closing ended lies in the inbox as parcels of theirs. */
+    mailbox_free(&inst->mailbox);
+    peers_free(inst);
     if (inst->door != NULL) {
         inst->door->ops->destroy(inst->door);
     }
