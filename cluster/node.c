@@ -32,11 +32,13 @@ struct node {
     struct an_token_keys keys;
     struct node_file file;
     struct an_runner *runner;
+    struct an_door *new_door;   /* made, not yet given to the runner */
     const struct an_door *door; /* the runner's */
     char data[PATH_MAX];
     char run_dir[RUN_DIR_MAX];
     char address[NODE_URL_MAX];
-    bool fresh; /* no node.json was there */
+    bool fresh;    /* no node.json was there */
+    bool no_store; /* nor was a store made before */
     int lock_fd;
     char *why;
     size_t why_len;
@@ -65,6 +67,18 @@ static void
 log_line(void *who, int level, const char *line)
 {
     an_log((enum an_log_level)level, who, "%s", line);
+}
+
+static void
+note_phase(const char *what, struct timespec *since)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    an_log(AN_LOG_DEBUG, "node", "start: %s us=%lld", what,
+           (long long)(now.tv_sec - since->tv_sec) * 1000000 +
+               (now.tv_nsec - since->tv_nsec) / 1000);
+    *since = now;
 }
 
 /* Nothing may be acknowledged any more, nor tidied up. */
@@ -99,6 +113,7 @@ load_file(struct node *node)
 static enum an_err
 prepare_dirs(struct node *node, const struct config *config)
 {
+    char path[PATH_MAX + 16];
     enum an_err err =
         data_dir_hold(config->top_data, &node->lock_fd, node->why, node->why_len);
 
@@ -110,6 +125,8 @@ prepare_dirs(struct node *node, const struct config *config)
         return AN_ERR_IO;
     }
     err = load_file(node);
+    snprintf(path, sizeof(path), "%s/store/identity", node->data);
+    node->no_store = access(path, F_OK) != 0;
     if (err == AN_OK) {
         err = run_dir_make(node->run_dir, node->why, node->why_len);
     }
@@ -238,8 +255,9 @@ make_actor(struct node *node, const struct config *config, unsigned role,
     }
 }
 
+/* Judges the listen address: before anything is made on the disk. */
 static enum an_err
-make_door(struct node *node, const struct config *config, struct an_door **out)
+make_door(struct node *node, const struct config *config)
 {
     static char who[] = "gate/0";
     const struct gate_door_cfg cfg = {.listen = {config->top_listen},
@@ -250,35 +268,46 @@ make_door(struct node *node, const struct config *config, struct an_door **out)
     snprintf(node->why, node->why_len,
              "listen: '%s' is no tcp://HOST:PORT (HOST a number, or localhost)",
              config->top_listen);
-    return gate_door_create(out, &cfg);
+    return gate_door_create(&node->new_door, &cfg);
 }
 
 static enum an_err
 add_actor(struct node *node, const struct config *config, struct an_addr addr)
 {
+    struct an_door *door = addr.role == AN_ROLE_GATE ? node->new_door : NULL;
     struct an_actor *actor;
-    struct an_door *door = NULL;
-    enum an_err err = AN_OK;
+    enum an_err err;
 
-    if (addr.role == AN_ROLE_GATE) {
-        err = make_door(node, config, &door);
+    snprintf(node->why, node->why_len, "%s could not be made", an_role_name(addr.role));
+    err = make_actor(node, config, addr.role, &actor);
+    if (err != AN_OK) {
+        return err;
     }
-    if (err == AN_OK) {
-        snprintf(node->why, node->why_len, "%s could not be made",
-                 an_role_name(addr.role));
-        err = make_actor(node, config, addr.role, &actor);
-        if (err != AN_OK && door != NULL) {
-            door->ops->destroy(door);
-        }
+    if (door != NULL) {
+        node->new_door = NULL; /* the runner's from here on, also when it fails */
     }
-    if (err == AN_OK) {
-        err = an_runner_add(node->runner, actor, addr.index, door, node->why,
-                            node->why_len);
-    }
+    err = an_runner_add(node->runner, actor, addr.index, door, node->why, node->why_len);
     if (err == AN_OK && door != NULL) {
         node->door = door;
-    } else if (err == AN_ERR_CONNECTION && addr.role == AN_ROLE_GATE) {
+    } else if (err == AN_ERR_CONNECTION && door != NULL) {
         snprintf(node->why, node->why_len, "cannot listen on %s", config->top_listen);
+    }
+    return err;
+}
+
+/* As they start. Before the first store is made the gate comes first: an address that
+ * cannot be had then leaves none behind. A store that is there may take its time to open,
+ * and clients had better be refused meanwhile than wait. */
+static enum an_err
+add_actors(struct node *node, const struct config *config, struct timespec *since)
+{
+    const size_t first = node->no_store ? ACTORS - 1 : 0;
+    enum an_err err = AN_OK;
+
+    for (size_t i = 0; err == AN_OK && i < ACTORS; i++) {
+        struct an_addr addr = start_order[(first + i) % ACTORS];
+        err = add_actor(node, config, addr);
+        note_phase(an_role_name(addr.role), since);
     }
     return err;
 }
@@ -331,18 +360,6 @@ start_runner(struct node *node, const struct config *config)
 
 /* ------------------------------------------------------------------ start, stop */
 
-static void
-note_phase(const char *what, struct timespec *since)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    an_log(AN_LOG_DEBUG, "node", "start: %s us=%lld", what,
-           (long long)(now.tv_sec - since->tv_sec) * 1000000 +
-               (now.tv_nsec - since->tv_nsec) / 1000);
-    *since = now;
-}
-
 static enum an_err
 start_all(struct node *node, const struct config *config)
 {
@@ -350,7 +367,10 @@ start_all(struct node *node, const struct config *config)
     enum an_err err;
 
     clock_gettime(CLOCK_MONOTONIC, &since);
-    err = prepare_dirs(node, config);
+    err = make_door(node, config);
+    if (err == AN_OK) {
+        err = prepare_dirs(node, config);
+    }
     note_phase("directories", &since);
     if (err == AN_OK) {
         err = start_runner(node, config);
@@ -361,9 +381,8 @@ start_all(struct node *node, const struct config *config)
          * leave a directory that no later one can own. */
         err = write_file(node, config->top_listen);
     }
-    for (size_t i = 0; err == AN_OK && i < ACTORS; i++) {
-        err = add_actor(node, config, start_order[i]);
-        note_phase(an_role_name(start_order[i].role), &since);
+    if (err == AN_OK) {
+        err = add_actors(node, config, &since);
     }
     if (err == AN_OK) {
         err = write_file(node, node->door->ops->address(node->door, 0));
@@ -379,6 +398,9 @@ start_all(struct node *node, const struct config *config)
 static void
 node_free(struct node *node)
 {
+    if (node->new_door != NULL) {
+        node->new_door->ops->destroy(node->new_door);
+    }
     an_runner_destroy(node->runner);
     if (node->run_dir[0] != '\0') {
         run_dir_remove(node->run_dir);

@@ -173,6 +173,8 @@ test_node_address_taken_is_named(void **state)
     assert_int_equal(config_set_text(&config.top_listen, node_address(node)), AN_OK);
     assert_int_equal(node_start(&second, &config, why, sizeof(why)), AN_ERR_CONNECTION);
     assert_non_null(strstr(why, node_address(node)));
+    snprintf(other, sizeof(other), "%s/other/store", top);
+    assert_int_equal(access(other, F_OK), -1); /* nothing of size is left behind */
     node_stop(node);
 }
 
@@ -194,7 +196,7 @@ test_node_start_that_failed_can_be_repeated(void **state)
 }
 
 static void
-test_node_bad_listen_is_named(void **state)
+test_node_bad_listen_is_named_and_leaves_nothing(void **state)
 {
     struct node *node;
 
@@ -202,6 +204,7 @@ test_node_bad_listen_is_named(void **state)
     assert_int_equal(config_set_text(&config.top_listen, "udp://here"), AN_OK);
     assert_int_equal(node_start(&node, &config, why, sizeof(why)), AN_ERR_CONFIG);
     assert_non_null(strstr(why, "udp://here"));
+    assert_int_equal(access(data, F_OK), -1);
 }
 
 static void
@@ -272,7 +275,7 @@ main(void)
         TEST(test_node_second_on_the_same_data_locked),
         TEST(test_node_address_taken_is_named),
         TEST(test_node_start_that_failed_can_be_repeated),
-        TEST(test_node_bad_listen_is_named),
+        TEST(test_node_bad_listen_is_named_and_leaves_nothing),
         TEST(test_node_data_that_cannot_be_made_is_named),
         TEST(test_node_damaged_node_json_is_named_not_replaced),
         TEST(test_node_start_removes_a_dead_ones_sockets),
