@@ -12,6 +12,7 @@
 #include "core/runner_nng.h"
 #include "core/topology.h"
 #include "store/files.h"
+#include "store/identity.h"
 #include <limits.h>
 #include <sodium.h>
 #include <stdbool.h>
@@ -92,12 +93,33 @@ disk_failed(void *ctx, const char *why)
 
 /* ------------------------------------------------------------------ directories */
 
+/* A store without node.json: neither its cluster's name nor its key may be made anew. */
+static enum an_err
+refuse_lost_file(struct node *node, const char *store_dir)
+{
+    struct identity found = {0};
+    enum an_err err = identity_load(&found, store_files_posix(), store_dir);
+
+    snprintf(node->why, node->why_len,
+             "%s/node.json is missing, but %s holds the messages of cluster %s: put "
+             "node.json back from a backup, or choose another --data for a new server",
+             node->data, store_dir, err == AN_OK ? found.cluster_id : "(not readable)");
+    return AN_ERR_CONFIG;
+}
+
 /* The key and the cluster's name of an earlier start, or fresh ones. */
 static enum an_err
 load_file(struct node *node)
 {
+    char store_dir[PATH_MAX + 8], path[PATH_MAX + 24];
     enum an_err err = node_file_read(&node->file, node->data, node->why, node->why_len);
 
+    snprintf(store_dir, sizeof(store_dir), "%s/store", node->data);
+    snprintf(path, sizeof(path), "%s/identity", store_dir);
+    node->no_store = access(path, F_OK) != 0;
+    if (err == AN_ERR_NOT_FOUND && !node->no_store) {
+        return refuse_lost_file(node, store_dir);
+    }
     if (err == AN_ERR_NOT_FOUND) {
         node_file_make(&node->file);
         node->fresh = true;
@@ -113,7 +135,6 @@ load_file(struct node *node)
 static enum an_err
 prepare_dirs(struct node *node, const struct config *config)
 {
-    char path[PATH_MAX + 16];
     enum an_err err =
         data_dir_hold(config->top_data, &node->lock_fd, node->why, node->why_len);
 
@@ -125,8 +146,6 @@ prepare_dirs(struct node *node, const struct config *config)
         return AN_ERR_IO;
     }
     err = load_file(node);
-    snprintf(path, sizeof(path), "%s/store/identity", node->data);
-    node->no_store = access(path, F_OK) != 0;
     if (err == AN_OK) {
         err = run_dir_make(node->run_dir, node->why, node->why_len);
     }

@@ -236,6 +236,28 @@ test_node_damaged_node_json_is_named_not_replaced(void **state)
     assert_non_null(strstr(why, "node.json"));
 }
 
+static void
+test_node_lost_node_json_says_what_to_put_back(void **state)
+{
+    struct node *node = start();
+    struct node_file file = read_file();
+    char path[192], kept[192];
+
+    (void)state;
+    node_stop(node);
+    snprintf(path, sizeof(path), "%s/node.json", data);
+    snprintf(kept, sizeof(kept), "%s/kept.json", top);
+    assert_int_equal(rename(path, kept), 0);
+    assert_int_equal(node_start(&node, &config, why, sizeof(why)), AN_ERR_CONFIG);
+    assert_non_null(strstr(why, path));
+    assert_non_null(strstr(why, file.cluster));
+    assert_non_null(strstr(why, "backup"));
+    assert_int_equal(access(path, F_OK), -1); /* no other one took its place */
+    assert_int_equal(rename(kept, path), 0);
+    node_stop(start());
+    node_file_fini(&file);
+}
+
 /* What a killed node leaves is cleaned by the next start; a stranger's is not. */
 static void
 test_node_start_removes_a_dead_ones_sockets(void **state)
@@ -278,6 +300,7 @@ main(void)
         TEST(test_node_bad_listen_is_named_and_leaves_nothing),
         TEST(test_node_data_that_cannot_be_made_is_named),
         TEST(test_node_damaged_node_json_is_named_not_replaced),
+        TEST(test_node_lost_node_json_says_what_to_put_back),
         TEST(test_node_start_removes_a_dead_ones_sockets),
     };
 
