@@ -242,8 +242,10 @@ test_runner_events_reach_a_listener(void **unused)
                         "message.commit {\"trace\":\"0000000000000007\"}\n",
                         nng_msg_len(msg));
     nng_msg_free(msg);
-    nng_close(socket);
+    /* The publisher first: NNG 1.5.2 never ends the close of an ipc connection on which
+     * a message's length was just read and its body was not. */
     an_runner_destroy(runner);
+    nng_close(socket);
 }
 
 static void

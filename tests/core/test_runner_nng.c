@@ -14,6 +14,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -351,6 +354,29 @@ test_runner_strangers_and_garbage_reach_no_actor(void **unused)
     an_runner_destroy(runner);
 }
 
+/* A length above the bound ends the connection before any of the body comes. Spoken by
+ * hand: NNG 1.5.2 as the asker never ends its own close when the connection breaks
+ * between two parts of a long send. */
+static void
+expect_length_refused(size_t len)
+{
+    uint8_t bytes[17] = {0, 'S', 'P', 0, 0, 0x30, 0, 0, 1}, in[8]; /* REQ; a message */
+    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+    struct timeval wait = {.tv_sec = TOY_WAIT_S};
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+    for (size_t i = 0; i < 8; i++) {
+        bytes[16 - i] = (uint8_t)((uint64_t)len >> (8 * i));
+    }
+    snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/idgen-0", toys_dir);
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait)), 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+    assert_int_equal(send(fd, bytes, sizeof(bytes), MSG_NOSIGNAL), sizeof(bytes));
+    assert_int_equal(recv(fd, in, sizeof(in), MSG_WAITALL), sizeof(in));
+    assert_int_equal(recv(fd, in, sizeof(in), 0), 0);
+    close(fd);
+}
+
 static void
 test_runner_request_too_large_refused(void **unused)
 {
@@ -363,14 +389,8 @@ test_runner_request_too_large_refused(void **unused)
     make_ask(bytes, AN_ROLE_SEQUENCER, 0, AN_KIND_TAKE_IDS, "", 0);
     if (toys_bus == AN_BUS_INPROC) {
         expect_err(bytes, len, AN_ERR_ENVELOPE);
-    } else { /* NNG closes the connection: resend off ends the request at once */
-        nng_socket socket = dial_idgen();
-        nng_msg *msg;
-        assert_int_equal(
-            nng_socket_set_ms(socket, NNG_OPT_REQ_RESENDTIME, NNG_DURATION_INFINITE), 0);
-        assert_int_equal(nng_send(socket, bytes, len, 0), 0);
-        assert_int_equal(nng_recvmsg(socket, &msg, 0), NNG_ECONNRESET);
-        nng_close(socket);
+    } else {
+        expect_length_refused(len);
     }
     assert_int_equal(toy_states[AN_ROLE_IDGEN].held, 0);
     free(bytes);
