@@ -2,6 +2,7 @@
 #include "proto/bus.pb-c.h"
 #include <assert.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -136,10 +137,20 @@ on_failed(void *ctx, struct an_addr addr, enum an_err err, const char *why)
     toy_note(&toy_states[addr.role], &toy_states[addr.role].jobs);
 }
 
+/* A test that hangs leaves a core with every thread's stack. */
+static void
+on_hang(int sig)
+{
+    (void)sig;
+    abort();
+}
+
 int
 toys_setup(void **state)
 {
     (void)state;
+    signal(SIGALRM, on_hang);
+    alarm(TOY_HANG_S);
     snprintf(toys_dir, sizeof(toys_dir), "/tmp/anser-test-XXXXXX");
     assert_non_null(mkdtemp(toys_dir));
     toys_round++;

@@ -6,7 +6,10 @@
 #include "core/runner_nng.h"
 #include <pthread.h>
 
-enum { TOY_WAIT_S = 20 };
+enum {
+    TOY_WAIT_S = 20,
+    TOY_HANG_S = 60, /* one test, and the end of NNG after the last: then abort */
+};
 
 struct toy;
 typedef void toy_step_f(struct toy *toy, struct an_msg *msg, struct an_now now,
