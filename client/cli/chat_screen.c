@@ -32,9 +32,17 @@ chat_screen_end(struct chat_screen *s)
 }
 
 void
-chat_screen_prompt(struct chat_screen *s, const char *name)
+chat_screen_prompt(struct chat_screen *s, const char *name, const char *peer)
 {
-    (void)snprintf(s->editor.prompt, sizeof(s->editor.prompt), "%s> ", name);
+    char *prompt = s->editor.prompt;
+    const size_t cap = sizeof(s->editor.prompt);
+
+    (void)snprintf(prompt, cap, "%s%s%s> ", name, peer == NULL ? "" : " → ",
+                   peer == NULL ? "" : peer);
+    if (peer != NULL &&
+        cli_text_width((const uint8_t *)prompt, strlen(prompt)) > s->cols / 2) {
+        (void)snprintf(prompt, cap, "→ %s> ", peer);
+    }
     if (s->terminal) {
         cli_editor_draw(&s->editor);
     }

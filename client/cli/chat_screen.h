@@ -34,7 +34,8 @@ struct chat_screen {
 /* terminal: draw on it; false when it cannot be taken. */
 bool chat_screen_begin(struct chat_screen *screen, bool terminal);
 void chat_screen_end(struct chat_screen *screen);
-void chat_screen_prompt(struct chat_screen *screen, const char *name);
+/* "NAME → PEER> ", on a narrow terminal "→ PEER> "; peer NULL: nobody yet. */
+void chat_screen_prompt(struct chat_screen *screen, const char *name, const char *peer);
 /* A message: who says what and when (Unix ms). ticket: of ours, to find it again; 0. */
 void chat_screen_message(struct chat_screen *screen, const struct anser_message *message,
                          const char *who, enum chat_mark mark, uint64_t ticket);

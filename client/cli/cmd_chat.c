@@ -48,6 +48,7 @@ open_conversation(struct chat *c, const char *peer)
     }
     c->ready = false;
     (void)snprintf(c->peer, sizeof(c->peer), "%s", peer);
+    chat_screen_prompt(&c->screen, c->target.user, c->peer);
 }
 
 /* ------------------------------------------------------------------ showing */
@@ -373,7 +374,7 @@ run(struct chat *c, const char *to)
     if (!chat_screen_begin(&c->screen, terminal)) {
         return cli_fail(AN_ERR_IO, "the terminal", NULL);
     }
-    chat_screen_prompt(&c->screen, c->target.user);
+    chat_screen_prompt(&c->screen, c->target.user, NULL);
     if (to != NULL) {
         open_conversation(c, to);
     }

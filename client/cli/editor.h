@@ -6,6 +6,7 @@
 #ifndef AN_CLIENT_CLI_EDITOR_H
 #define AN_CLIENT_CLI_EDITOR_H
 
+#include "core/limits.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -16,7 +17,7 @@ enum { CLI_LINE_MAX = 65536, CLI_RECALL_MAX = 32 };
 struct cli_editor {
     struct termios saved;
     bool raw;
-    char prompt[80];
+    char prompt[2 * AN_NAME_LEN_MAX + 8];
     uint8_t line[CLI_LINE_MAX];
     size_t len, cursor; /* bytes; the cursor stands on a character's first */
     uint8_t pending[8]; /* a character or key sequence that is not whole */

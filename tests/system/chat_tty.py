@@ -61,7 +61,7 @@ def case_two_people_talk(case):
     terminal = Terminal(case)
     chat = (case.anser, "chat", "--data", node.data)
     terminal.open("alice", *chat, "alice", "--to", "bob")
-    terminal.await_screen("alice", "an older message")  # history on entry
+    terminal.await_screen("alice", "an older message", "alice → bob>")  # history on entry
     terminal.type("alice", "are you there?")
     before = terminal.await_screen("alice", "are you there?")
     terminal.open("bob", *chat, "bob", "--to", "alice")
@@ -77,6 +77,8 @@ def case_two_people_talk(case):
     node.client("bob", device="evil").send("alice", "red\x1b[2Jgone")
     screen = terminal.await_screen("alice", "gone")
     assert "good to see you" in screen, screen
+    terminal.type("alice", "/to alice")  # the prompt says to whom
+    terminal.await_screen("alice", "alice → alice>")
     # The end of input ends it cleanly.
     terminal.tmux("send-keys", "-t", "alice", "C-d")
     terminal.await_screen("alice", "ended with 0")
