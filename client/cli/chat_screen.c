@@ -96,11 +96,7 @@ put_body(FILE *out, const struct anser_message *m)
     const uint8_t *at = m->body, *end = m->body + m->body_len;
 
     if (m->type != ANSER_TEXT) {
-        fprintf(out, "[%s, %zu bytes]",
-                m->type == ANSER_PICTURE ? "picture"
-                : m->type == ANSER_FILE  ? "file"
-                                         : "message of another type",
-                m->body_len);
+        cli_put_other(out, m);
         return;
     }
     while (at < end) {

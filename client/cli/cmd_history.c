@@ -138,6 +138,8 @@ cmd_history(int argc, char **argv)
         .name = "history",
         .usage = "--user NAME --with OTHER [--before SEQ] [--limit N] [--json]",
         .summary = "Prints a conversation, oldest first: SEQ FROM TEXT",
+        .details = "Of anything but text type and size are printed: [file, 3000 bytes]; "
+                   "--json has\nthe bytes.",
         .options = options,
         .option_count = sizeof(options) / sizeof(options[0]),
     };

@@ -139,10 +139,13 @@ cmd_recv(int argc, char **argv)
         .name = "recv",
         .usage = "--user NAME [--device D] [--follow | --count N] [--json]",
         .summary = "Prints messages as they come: SEQ FROM TEXT",
-        .details = "Each device (default: cli) has its own place in the inbox; one never "
-                   "seen before\nstarts at the oldest entry. What was printed is "
-                   "confirmed: the next recv of this\ndevice goes on behind it. Exit "
-                   "code 7 when too few messages came in time.",
+        .details =
+            "Each device (default: cli) has its own place in the inbox; one never "
+            "seen before\nstarts at the oldest entry. What was printed is "
+            "confirmed: the next recv of this\ndevice goes on behind it. Exit "
+            "code 7 when too few messages came in time.\nOf anything but text, type and "
+            "size are printed: [file, 3000 bytes]; --json has "
+            "the bytes.",
         .options = options,
         .option_count = sizeof(options) / sizeof(options[0]),
     };

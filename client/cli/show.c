@@ -65,10 +65,36 @@ cli_put_plain(FILE *out, const uint8_t *data, size_t len)
 }
 
 void
+cli_put_other(FILE *out, const struct anser_message *message)
+{
+    switch (message->type) {
+    case ANSER_TEXT:
+        fputs("[text", out);
+        break;
+    case ANSER_PICTURE:
+        fputs("[picture", out);
+        break;
+    case ANSER_FILE:
+        fputs("[file", out);
+        break;
+    case ANSER_RED_PACKET:
+        fputs("[red packet", out);
+        break;
+    default:
+        fprintf(out, "[type %" PRIu32, message->type);
+    }
+    fprintf(out, ", %zu bytes]", message->body_len);
+}
+
+void
 cli_put_line(FILE *out, const struct anser_message *message)
 {
     fprintf(out, "%" PRIu64 " %s ", message->seq, message->from);
-    cli_put_escaped(out, message->body, message->body_len);
+    if (message->type == ANSER_TEXT) {
+        cli_put_escaped(out, message->body, message->body_len);
+    } else {
+        cli_put_other(out, message);
+    }
     putc('\n', out);
 }
 

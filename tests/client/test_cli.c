@@ -44,6 +44,38 @@ test_show_line_can_neither_break_nor_steer(void **state)
     assert_escaped("\xc2\x9b", 2, "\\xC2\\x9B"); /* a C1 control introduces sequences */
 }
 
+static void
+assert_shown(uint32_t type, const char *body, size_t len, const char *expected)
+{
+    const struct anser_message message = {.seq = 7,
+                                          .from = "alice",
+                                          .type = type,
+                                          .body = (const uint8_t *)body,
+                                          .body_len = len};
+    char *text = NULL;
+    size_t text_len;
+    FILE *out = open_memstream(&text, &text_len);
+
+    assert_non_null(out);
+    cli_put_line(out, &message);
+    assert_int_equal(fclose(out), 0);
+    assert_string_equal(text, expected);
+    free(text);
+}
+
+static void
+test_show_line_tells_text_whole_and_other_types_by_name(void **state)
+{
+    static const char body[3000] = "\x89PNG";
+
+    (void)state;
+    assert_shown(ANSER_TEXT, "a\nb", 3, "7 alice a\\nb\n");
+    assert_shown(ANSER_PICTURE, body, 3000, "7 alice [picture, 3000 bytes]\n");
+    assert_shown(ANSER_FILE, body, 3000, "7 alice [file, 3000 bytes]\n");
+    assert_shown(ANSER_RED_PACKET, body, 12, "7 alice [red packet, 12 bytes]\n");
+    assert_shown(99, body, 12, "7 alice [type 99, 12 bytes]\n");
+}
+
 static json_t *
 as_json(const struct anser_message *message)
 {
@@ -290,6 +322,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_show_line_can_neither_break_nor_steer),
+        cmocka_unit_test(test_show_line_tells_text_whole_and_other_types_by_name),
         cmocka_unit_test(test_show_json_has_strings_for_large_numbers_and_the_body),
         cmocka_unit_test(test_lines_come_whole_and_the_last_needs_no_newline),
         cmocka_unit_test(test_lines_too_long_one_is_cut_and_its_rest_skipped),

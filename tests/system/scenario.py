@@ -163,6 +163,8 @@ def case_C1_binary_file_is_byte_equal(case):
     assert event.message.body == data and event.message.type == 3
     line, = node.recv("bob", 1)
     assert line["seq"] == "1" and line["from"] == "alice", line
+    shown = node.run("history", "--user", "bob", "--with", "alice").out
+    assert shown == f"1 alice [file, {len(data)} bytes]\n", shown[:200]
     finish(case, node)
 
 
