@@ -6,8 +6,8 @@ import struct
 import threading
 import time
 
-from harness import (HEADER, HEARTBEAT, LOGIN, SEND, Client, Closed, ServerError, await_that,
-                     pb, send_body, uuid7)
+from harness import (CONFIRM, HEADER, HEARTBEAT, LOGIN, SEND, Client, Closed, ServerError,
+                     await_that, pb, send_body, uuid7)
 
 
 class Chat:
@@ -30,6 +30,8 @@ class Chat:
                     event, = self.bob.await_events(1)
                     body = event.message.body
                 assert event.message.seq == sent.seq, (event, sent)
+                # As every client does; who only listens is closed as idle.
+                self.bob.call(CONFIRM, pb.Confirm(inbox_seq=event.inbox_seq))
                 self.slowest = max(self.slowest, time.monotonic() - started)
                 self.count += 1
         except Exception as error:  # reported by __exit__
