@@ -32,7 +32,7 @@ PLANTED = (
     ("banned-call", "tests/a.c", "void f(void) { usleep(10); }\n"),
     ("debt", "core/a.c", "/* TODO: later */\n"),
     ("debt", "core/a.c", "/* FIXME */\n"),
-    ("host-name", "docs/a.md", "from deb.debian.org\n"),
+    ("host-name", "docs/a.md", "from deb." + "debian.org\n"),
     ("link", "docs/a.md", "see [b](b.md)\n"),
     ("format", "core/a.c", "int   a  ;\n"),
 )
