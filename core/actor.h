@@ -110,6 +110,28 @@ struct an_effect {
     size_t offset, len; /* of its bytes in the outbox: a packed body, a frame, a line */
 };
 
+/* Where a message was seen: X(HOP, topic of its event). The numbers travel to `anser
+ * trace`: append only. */
+#define AN_HOPS(X)                                                                       \
+    X(GATE_IN, "message.gate_in") /* a gate took the Send */                             \
+    X(ORDER, "message.order")     /* the sequencer gave the number */                    \
+    X(COMMIT, "message.commit")   /* on disk */                                          \
+    X(FORWARD, "message.forward") /* on disk in an inbox of another store */             \
+    X(PUSH, "message.push")       /* a router got the hint */                            \
+    X(DELIVER, "message.deliver") /* a gate gave it to a connection */                   \
+    X(ACK, "message.ack")         /* a gate answered the sender */
+#define AN_HOP_ENUM(hop, topic) AN_HOP_##hop,
+enum an_hop { AN_HOPS(AN_HOP_ENUM) AN_HOP_COUNT };
+#undef AN_HOP_ENUM
+
+struct an_hop_note {
+    uint64_t trace;
+    uint64_t message_id; /* 0: not given yet */
+    uint64_t detail;     /* seq of ORDER and COMMIT, user key of FORWARD and PUSH,
+                            connection of the others */
+    uint8_t hop;         /* enum an_hop */
+};
+
 /* Effects in the order they were emitted. Filled during a step, emptied by the runner
  * after it. Fields are the runner's; actors use the functions. */
 struct an_outbox {
@@ -117,7 +139,10 @@ struct an_outbox {
     size_t count, cap;
     uint8_t *bytes;
     size_t bytes_len, bytes_cap;
+    struct an_hop_note *hops;
+    size_t hop_count, hop_cap;
     bool watched; /* somebody listens to inspection events */
+    bool traced;  /* hops are kept */
 };
 
 /* Memory for effects is taken as needed; without memory the process stops (an actor
@@ -158,6 +183,9 @@ void an_out_conn_close(struct an_outbox *out, uint64_t conn);
  * nobody listens. fmt makes the JSON object's text. */
 void an_out_event(struct an_outbox *out, const char *topic, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+/* Notes a hop in the process's ring, for `anser trace`; costs a few stores. */
+void an_out_hop(struct an_outbox *out, enum an_hop hop, uint64_t trace,
+                uint64_t message_id, uint64_t detail);
 /* A structured log line; level as in core/log.h; fmt makes "key=value ..." text after the
  * message. Never a body, a token or a key. */
 void an_out_log(struct an_outbox *out, int level, uint64_t trace, const char *fmt, ...)

@@ -67,6 +67,7 @@ enum an_handling {
     X(508, TIMEOUT, BUSY, RETRY, "no answer came in time; the outcome is not known")     \
     X(509, TOO_MANY_CONNECTIONS, BUSY, RETRY,                                            \
       "the gate holds as many connections as it may")                                    \
+    X(510, DRAINING, BUSY, RETRY, "the gate asks its clients to connect elsewhere")      \
     X(600, FRAME_MAGIC, INVALID, GIVE_UP,                                                \
       "the frame does not begin with the protocol's magic")                              \
     X(601, FRAME_VERSION, INVALID, GIVE_UP,                                              \
@@ -95,7 +96,10 @@ enum an_handling {
       "a bus message is malformed or from the wrong role")                               \
     X(709, NOT_SUPPORTED, INTERNAL, GIVE_UP, "this is not supported")                    \
     X(710, CONNECTION, BUSY, RETRY, "the connection could not be made or was lost")      \
-    X(711, FULL, INTERNAL, RETRY, "a bounded queue or buffer is full")
+    X(711, FULL, INTERNAL, RETRY, "a bounded queue or buffer is full")                   \
+    X(712, REWIND, INTERNAL, RETRY, "the forwarded entry is not the next one")           \
+    X(713, CLUSTER, INTERNAL, FIX,                                                       \
+      "the peer is of another cluster, or knows other stores for the slots")
 
 #define AN_ERR_ENUM(number, name, category, handling, sentence) AN_ERR_##name = (number),
 enum an_err { AN_ERRORS(AN_ERR_ENUM) };

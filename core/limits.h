@@ -56,6 +56,24 @@
 #define AN_SUBMITS_FLYING_MAX                                                            \
     2u /* of sends, gate to (sequencer, store): one is decided, one is on its way */
 
+/* Slots changing hands. */
+#define AN_PROBE_MS       1000u /* a candidate waits this long for the owner's answer */
+#define AN_PROBE_FRESH_MS 500u  /* and believes what it said this long */
+#define AN_CLAIM_PATIENCE_MS                                                             \
+    3000u                    /* a sequencer that cannot claim for longer counts as gone */
+#define AN_HANDOVER_MS 3000u /* a stopping sequencer waits for the one that takes over   \
+                              */
+
+/* Forwarding between stores. */
+#define AN_OUTGOING_ROWS_MAX                                                             \
+    65536u /* waiting for one store; beyond: what has a member there is refused */
+#define AN_OUTGOING_BYTES_MAX                                                            \
+    (32u * 1024u * 1024u)   /* of them in memory; the rest is read back from the disk */
+#define AN_BLOCKED_MS 1000u /* a sequencer refuses for a blocked store this long */
+
+/* Traces. */
+#define AN_TRACE_HOPS 32768u /* kept of each actor; 40 bytes each, as they come */
+
 /* The sequencer. */
 #define AN_SEQ_PENDING_BYTES_MAX                                                         \
     (16u * 1024u * 1024u)       /* commands waiting; beyond: BUSY */

@@ -85,6 +85,7 @@ an_outbox_fini(struct an_outbox *out)
 {
     free(out->effects);
     free(out->bytes);
+    free(out->hops);
     *out = (struct an_outbox){0};
 }
 
@@ -93,6 +94,26 @@ an_outbox_clear(struct an_outbox *out)
 {
     out->count = 0;
     out->bytes_len = 0;
+    out->hop_count = 0;
+}
+
+void
+an_out_hop(struct an_outbox *out, enum an_hop hop, uint64_t trace, uint64_t message_id,
+           uint64_t detail)
+{
+    if (!out->traced) {
+        return;
+    }
+    if (out->hop_count == out->hop_cap) {
+        size_t cap = out->hop_cap == 0 ? 64 : out->hop_cap * 2;
+        out->hops = realloc(out->hops, cap * sizeof(*out->hops));
+        if (out->hops == NULL) {
+            no_memory();
+        }
+        out->hop_cap = cap;
+    }
+    out->hops[out->hop_count++] =
+        (struct an_hop_note){trace, message_id, detail, (uint8_t)hop};
 }
 
 void

@@ -11,6 +11,7 @@
 
 #include "core/actor.h"
 #include "core/door.h"
+#include "core/places.h"
 #include "core/topology.h"
 #include <stddef.h>
 #include <stdint.h>
@@ -24,8 +25,10 @@ struct an_runner_cfg {
     const char *run_dir; /* 0700; holds the ipc sockets */
     enum an_bus bus;
     const struct an_topology *topology; /* borrowed until destroy */
-    const char *control;                /* URL of the text endpoint; NULL: none */
-    const char *events;                 /* URL of the event endpoint; NULL: none */
+    const struct an_places *places; /* borrowed; NULL: all in this process, over bus */
+    uint16_t process;               /* which of places this one is */
+    const char *control;            /* URL of the text endpoint; NULL: none */
+    const char *events;             /* URL of the event endpoint; NULL: none */
     /* An actor cannot go on (AN_EFFECT_FAILED). Called on its thread. NULL: the process
      * logs why and exits with the error's exit code. */
     void (*failed)(void *ctx, struct an_addr addr, enum an_err err, const char *why);

@@ -1,5 +1,37 @@
 #include "core/topology.h"
+#include "proto/bytes.h"
 #include <assert.h>
+#include <sodium.h>
+#include <string.h>
+
+enum { DIGEST_LEN = 16 }; /* the shortest that libsodium makes */
+
+static uint64_t
+digest(const void *data, size_t len)
+{
+    uint8_t out[DIGEST_LEN];
+    int rv = crypto_generichash(out, sizeof(out), data, len, NULL, 0);
+
+    assert(rv == 0);
+    return an_get_u64(out);
+}
+
+uint64_t
+an_cluster_digest(const char *cluster)
+{
+    return digest(cluster, strlen(cluster));
+}
+
+uint64_t
+an_topology_digest(const struct an_topology *topology)
+{
+    uint8_t text[AN_SLOTS * 2];
+
+    for (unsigned slot = 0; slot < AN_SLOTS; slot++) {
+        an_put_u16(text + 2 * (size_t)slot, topology->slot_store[slot]);
+    }
+    return digest(text, sizeof(text));
+}
 
 void
 an_topology_single(struct an_topology *topology)

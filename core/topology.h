@@ -16,6 +16,11 @@ struct an_topology {
     uint16_t slot_router[AN_SLOTS]; /* of the user's slot */
 };
 
+/* What peers compare before they talk: the digest of a cluster's name, and of which store
+ * has which slot. First 8 bytes of BLAKE2b, big-endian. */
+uint64_t an_cluster_digest(const char *cluster);
+uint64_t an_topology_digest(const struct an_topology *topology);
+
 /* One of each actor, every slot on index 0. */
 void an_topology_single(struct an_topology *topology);
 struct an_addr an_topology_sequencer(const struct an_topology *topology, uint16_t slot);

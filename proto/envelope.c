@@ -19,6 +19,8 @@ an_envelope_put(uint8_t out[AN_ENVELOPE_LEN], const struct an_envelope *env)
     out[21] = 0;
     an_put_u16(out + 22, env->from.index);
     an_put_u32(out + 24, env->body_len);
+    an_put_u64(out + 28, env->cluster);
+    an_put_u64(out + 36, env->stores);
 }
 
 static const char *
@@ -61,5 +63,7 @@ an_envelope_get(struct an_envelope *env, const uint8_t *data, size_t len,
     env->from.role = data[20];
     env->from.index = an_get_u16(data + 22);
     env->body_len = an_get_u32(data + 24);
+    env->cluster = an_get_u64(data + 28);
+    env->stores = an_get_u64(data + 36);
     return true;
 }

@@ -1,4 +1,4 @@
-/* The fixed header before every bus message's protobuf body. 28 bytes, big-endian:
+/* The fixed header before every bus message's protobuf body. 44 bytes, big-endian:
  *
  *   0  2  magic "AB"
  *   2  1  version, AN_BUS_VERSION
@@ -11,6 +11,8 @@
  *  21  1  reserved, 0
  *  22  2  index of the sender
  *  24  4  body length; must be what follows, to the byte
+ *  28  8  which cluster the sender is of (core/topology.h)
+ *  36  8  which stores have which slots, as the sender knows it
  */
 #ifndef AN_PROTO_ENVELOPE_H
 #define AN_PROTO_ENVELOPE_H
@@ -20,7 +22,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define AN_ENVELOPE_LEN 28u
+#define AN_ENVELOPE_LEN 44u
 
 struct an_envelope {
     bool answer;
@@ -30,6 +32,7 @@ struct an_envelope {
     uint32_t budget_ms;
     struct an_addr from;
     uint32_t body_len;
+    uint64_t cluster, stores; /* digests: a peer with others is refused */
 };
 
 /* Writes the header alone; the body follows it. */

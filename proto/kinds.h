@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define AN_BUS_VERSION 1
+#define AN_BUS_VERSION 2
 
 #define AN_BY(role) (1u << AN_ROLE_##role)
 
@@ -32,13 +32,21 @@
     X(13, TAKE_SEGMENT, take_segment, AN_BY(SEQUENCER) | AN_BY(API), IDGEN,              \
       TAKEN_SEGMENT)                                                                     \
     X(14, TAKEN_SEGMENT, taken_segment, AN_BY(IDGEN), NONE, NONE)                        \
-    X(15, PUSH, push, AN_BY(STORE), ROUTER, PUSHED)                                      \
+    X(15, PUSH, push, AN_BY(STORE) | AN_BY(ROUTER), ROUTER, PUSHED)                      \
     X(16, PUSHED, pushed, AN_BY(ROUTER), NONE, NONE)                                     \
     X(17, SESSIONS, sessions, AN_BY(GATE), ROUTER, SESSIONS_DONE)                        \
     X(18, SESSIONS_DONE, sessions_done, AN_BY(ROUTER), NONE, NONE)                       \
     X(19, DELIVER, deliver, AN_BY(ROUTER), GATE, NONE)                                   \
     X(20, INSPECT, inspect, AN_BY(RUNNER), NONE, INSPECTED)                              \
-    X(21, INSPECTED, inspected, 0xffu, NONE, NONE)
+    X(21, INSPECTED, inspected, 0xffu, NONE, NONE)                                       \
+    X(22, PROBE, probe, AN_BY(SEQUENCER), SEQUENCER, PROBED)                             \
+    X(23, PROBED, probed, AN_BY(SEQUENCER), NONE, NONE)                                  \
+    X(24, HANDOVER, handover, AN_BY(SEQUENCER), SEQUENCER, HANDED_OVER)                  \
+    X(25, HANDED_OVER, handed_over, AN_BY(SEQUENCER), NONE, NONE)                        \
+    X(26, FORWARD, forward, AN_BY(STORE), STORE, FORWARDED)                              \
+    X(27, FORWARDED, forwarded, AN_BY(STORE), NONE, NONE)                                \
+    X(28, MARKS, marks, AN_BY(STORE), STORE, MARKS_DONE)                                 \
+    X(29, MARKS_DONE, marks_done, AN_BY(STORE), NONE, NONE)
 
 #define AN_KIND_ENUM(number, kind, body, senders, receiver, answer)                      \
     AN_KIND_##kind = (number),

@@ -133,6 +133,24 @@ an_row_slot(uint8_t *out, uint16_t slot)
 }
 
 size_t
+an_row_outgoing(uint8_t *out, uint16_t home, uint16_t slot, uint64_t number)
+{
+    uint8_t *at = head(out, home, 'o');
+
+    an_put_u16(at, slot);
+    return (size_t)(put_number(at + 2, number) - out);
+}
+
+size_t
+an_row_mark(uint8_t *out, uint16_t slot, uint16_t source)
+{
+    uint8_t *at = head(out, slot, 'w');
+
+    an_put_u16(at, source);
+    return (size_t)(at + 2 - out);
+}
+
+size_t
 an_row_register(uint8_t *out, uint16_t slot, const uint8_t *name, size_t name_len)
 {
     return (size_t)(put_bytes(head(out, slot, 'z'), name, name_len) - out);

@@ -13,7 +13,12 @@
  *   'n' directory            slot n app 0 name                             Directory
  *   's' slot                 slot s                                        Slot
  *   'z' register             slot z name                                   Register
- *   'o', 'w'                 reserved: outbox rows and their marks
+ *   'o' outgoing entry       home o slot2 number8                          Outgoing
+ *   'w' mark                 slot w source2                                Mark
+ *
+ * An outgoing entry waits for the store that owns its user's slot (slot2); home is the
+ * first slot of the store that keeps it. A mark says up to which number the entries of a
+ * source store (source2) were taken.
  *
  * CONV is a conversation key: 'D' and the two user keys in ascending order (17 bytes).
  * 'G' and the group key (9 bytes) is reserved for groups.
@@ -60,6 +65,8 @@ size_t an_row_device(uint8_t *out, uint16_t slot, uint64_t user, const uint8_t *
 size_t an_row_directory(uint8_t *out, uint16_t slot, const uint8_t *app, size_t app_len,
                         const uint8_t *name, size_t name_len);
 size_t an_row_slot(uint8_t *out, uint16_t slot);
+size_t an_row_outgoing(uint8_t *out, uint16_t home, uint16_t slot, uint64_t number);
+size_t an_row_mark(uint8_t *out, uint16_t slot, uint16_t source);
 size_t an_row_register(uint8_t *out, uint16_t slot, const uint8_t *name, size_t name_len);
 
 #endif

@@ -341,6 +341,7 @@ ops_of(const Anser__Bus__Query *query)
         return &DEDUPE;
     case ANSER__BUS__QUERY__WHAT_DEVICE:
         return &DEVICE;
+    case ANSER__BUS__QUERY__WHAT_MESSAGE:
     case ANSER__BUS__QUERY__WHAT__NOT_SET:
     case _ANSER__BUS__QUERY__WHAT__CASE_IS_INT_SIZE:
         break;

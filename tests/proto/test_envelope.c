@@ -20,7 +20,9 @@ make(uint8_t out[AN_ENVELOPE_LEN + BODY])
                               .trace = 0x0102030405060708,
                               .budget_ms = 5000,
                               .from = {AN_ROLE_STORE, 258},
-                              .body_len = BODY};
+                              .body_len = BODY,
+                              .cluster = 0x1112131415161718,
+                              .stores = 0x2122232425262728};
 
     an_envelope_put(out, &env);
     memset(out + AN_ENVELOPE_LEN, 7, BODY);
@@ -30,8 +32,13 @@ static void
 test_envelope_put_then_get_gives_the_same(void **state)
 {
     static const uint8_t expected[AN_ENVELOPE_LEN] = {
-        'A',  'B',           1, 1, 0, 6, 2, 0xBD, 1,   2, 3, 4, 5, 6, 7, 8, 0, 0, 0x13,
-        0x88, AN_ROLE_STORE, 0, 1, 2, 0, 0, 0,    BODY};
+        'A',  'B',  2,    1,    0,    6,    2,
+        0xBD, 1,    2,    3,    4,    5,    6,
+        7,    8,    0,    0,    0x13, 0x88, AN_ROLE_STORE,
+        0,    1,    2,    0,    0,    0,    BODY,
+        0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17,
+        0x18, 0x21, 0x22, 0x23, 0x24, 0x25, 0x26,
+        0x27, 0x28};
     uint8_t bytes[AN_ENVELOPE_LEN + BODY];
     struct an_envelope env;
     const char *why = NULL;
@@ -49,6 +56,8 @@ test_envelope_put_then_get_gives_the_same(void **state)
     assert_int_equal(env.from.role, AN_ROLE_STORE);
     assert_int_equal(env.from.index, 258);
     assert_int_equal(env.body_len, BODY);
+    assert_int_equal(env.cluster, 0x1112131415161718);
+    assert_int_equal(env.stores, 0x2122232425262728);
 }
 
 static void
