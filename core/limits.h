@@ -60,9 +60,10 @@
 #define AN_PROBE_MS       1000u /* a candidate waits this long for the owner's answer */
 #define AN_PROBE_FRESH_MS 500u  /* and believes what it said this long */
 #define AN_CLAIM_PATIENCE_MS                                                             \
-    3000u                    /* a sequencer that cannot claim for longer counts as gone */
-#define AN_HANDOVER_MS 3000u /* a stopping sequencer waits for the one that takes over   \
-                              */
+    3000u /* a sequencer that cannot claim for longer counts as gone */
+#define AN_HANDOVER_MS                                                                   \
+    3000u /* a stopping sequencer waits for the one that takes over                      \
+           */
 
 /* Forwarding between stores. */
 #define AN_OUTGOING_ROWS_MAX                                                             \
