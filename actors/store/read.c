@@ -342,6 +342,7 @@ ops_of(const Anser__Bus__Query *query)
     case ANSER__BUS__QUERY__WHAT_DEVICE:
         return &DEVICE;
     case ANSER__BUS__QUERY__WHAT_MESSAGE:
+        return &STORE_QUERY_MESSAGE;
     case ANSER__BUS__QUERY__WHAT__NOT_SET:
     case _ANSER__BUS__QUERY__WHAT__CASE_IS_INT_SIZE:
         break;
@@ -458,18 +459,23 @@ create(struct store *store, struct an_msg *msg, const Anser__Bus__Read *body)
     return read;
 }
 
-/* Pages share what one answer may carry, each at least the largest message. */
+/* Pages share what one answer may carry beside its single messages, each at least the
+ * largest message. */
 static size_t
 page_bytes_max(const struct store *store, const Anser__Bus__Read *body)
 {
     size_t pages = 0;
+    size_t singles = 0;
     size_t share;
 
     for (size_t i = 0; i < body->n_queries; i++) {
         pages += body->queries[i]->what_case == ANSER__BUS__QUERY__WHAT_SYNC ||
                  body->queries[i]->what_case == ANSER__BUS__QUERY__WHAT_HISTORY;
+        singles += body->queries[i]->what_case == ANSER__BUS__QUERY__WHAT_MESSAGE;
     }
-    share = pages == 0 ? store->page_bytes_max : READ_BYTES_MAX / pages;
+    singles *= AN_FRAME_LEN_MAX;
+    share = singles < READ_BYTES_MAX ? READ_BYTES_MAX - singles : 0;
+    share = pages == 0 ? store->page_bytes_max : share / pages;
     if (share < AN_FRAME_LEN_MAX) {
         share = AN_FRAME_LEN_MAX;
     }

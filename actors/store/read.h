@@ -12,8 +12,9 @@ struct store_ref {
     uint64_t inbox_seq;
     uint64_t seq;
     struct an_conv conv;
-    size_t query; /* among the second read's queries of this one */
-    size_t item;  /* in that query's answer */
+    bool elsewhere; /* on another store: whoever asked fetches it there */
+    size_t query;   /* among the second read's queries of this one */
+    size_t item;    /* in that query's answer */
 };
 
 /* One query on its way to its answer. */
@@ -56,6 +57,7 @@ struct store_query_ops {
 extern const struct store_query_ops STORE_QUERY_SYNC;
 extern const struct store_query_ops STORE_QUERY_HISTORY;
 extern const struct store_query_ops STORE_QUERY_HEAD;
+extern const struct store_query_ops STORE_QUERY_MESSAGE;
 
 /* Adds an engine query; keys are copied. NO_MEMORY. */
 AN_MUST_USE enum an_err store_read_range(struct store_read *read, struct store_ask *ask,

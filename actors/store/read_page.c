@@ -1,4 +1,4 @@
-/* The queries whose answer is a page of messages: Sync, History, and the newest event. */
+/* The queries whose answer is messages: Sync, History, the newest event, and one. */
 #include "actors/store/read.h"
 #include "core/log.h"
 #include "core/slot.h"
@@ -105,7 +105,7 @@ plan_messages(struct store_read *read, struct store_ask *ask)
     enum an_err err = AN_OK;
     size_t queries = 0;
 
-    for (size_t i = 0; err == AN_OK && i < ask->ref_count; queries++) {
+    for (size_t i = 0; err == AN_OK && i < ask->ref_count;) {
         struct store_ref *ref = &ask->refs[i];
         size_t run = run_length(ref, ask->ref_count - i);
         uint16_t slot = an_slot_conv(&ref->conv);
@@ -114,7 +114,9 @@ plan_messages(struct store_read *read, struct store_ask *ask)
         struct engine_query query = {.items_max = run, .bytes_max = read->page_bytes_max};
 
         if (!store_owns(read->store, slot)) {
-            return AN_ERR_NOT_SUPPORTED; /* a message on another store */
+            ref->elsewhere = true;
+            i++;
+            continue;
         }
         query.first = (struct engine_blob){
             first, an_row_message(first, slot, &ref->conv, ref->seq)};
@@ -125,6 +127,7 @@ plan_messages(struct store_read *read, struct store_ask *ask)
             ask->refs[i].query = queries;
             ask->refs[i].item = k;
         }
+        queries++;
     }
     return err;
 }
@@ -171,13 +174,11 @@ take_inbox_head(struct store_read *read, struct store_ask *ask,
 
 /* AN_OK and *out NULL: the read was cut short before this message. */
 static enum an_err
-event_of(struct store_read *read, const struct store_ask *ask,
-         const struct store_ref *ref, const struct engine_answer *answers,
-         Anser__Client__Event **out)
+item_of(struct store_read *read, const struct store_ref *ref,
+        const struct engine_answer *answers, const struct engine_item **out)
 {
     const struct engine_answer *answer = &answers[ref->query];
     const struct engine_item *item = &answer->items[ref->item];
-    Anser__Client__Event *event;
 
     *out = NULL;
     if (ref->item >= answer->item_count) {
@@ -193,6 +194,27 @@ event_of(struct store_read *read, const struct store_ask *ask,
     if (item->key.len < 8 || an_get_u64(item->key.data + item->key.len - 8) != ref->seq) {
         return AN_ERR_CORRUPT;
     }
+    *out = item;
+    return AN_OK;
+}
+
+/* Without its message where that is elsewhere. AN_OK and *out NULL: as item_of. */
+static enum an_err
+event_of(struct store_read *read, const struct store_ask *ask,
+         const struct store_ref *ref, const struct engine_answer *answers,
+         Anser__Client__Event **out)
+{
+    const struct engine_item *item = NULL;
+    Anser__Client__Event *event;
+    enum an_err err = AN_OK;
+
+    *out = NULL;
+    if (!ref->elsewhere) {
+        err = item_of(read, ref, answers, &item);
+        if (err != AN_OK || item == NULL) {
+            return err;
+        }
+    }
     event = an_arena_alloc(&read->arena, sizeof(*event));
     if (event == NULL) {
         return AN_ERR_NO_MEMORY;
@@ -201,7 +223,7 @@ event_of(struct store_read *read, const struct store_ask *ask,
     event->inbox_seq = ref->inbox_seq;
     event->inbox_generation = ask->generation;
     *out = event;
-    return client_message(read, item, ref->seq, &event->message);
+    return item == NULL ? AN_OK : client_message(read, item, ref->seq, &event->message);
 }
 
 /* ------------------------------------------------------------------ sync */
@@ -232,28 +254,27 @@ sync_answer(struct store_read *read, struct store_ask *ask, Anser__Client__Event
     return store_read_page(read, &body.base, &ask->answer.client_body);
 }
 
+/* Tells the asker where the message of this event is. */
 static enum an_err
-sync_take(struct store_read *read, struct store_ask *ask,
-          const struct engine_answer *answers)
+add_elsewhere(struct store_read *read, struct store_ask *ask, size_t event)
 {
-    const Anser__Bus__SyncQuery *query = ask->query->sync;
-    enum an_err err = take_inbox_head(read, ask, &answers[0]);
+    Anser__Bus__Answer *answer = &ask->answer;
+    const struct store_ref *ref = &ask->refs[event];
+    Anser__Bus__Elsewhere *own = an_arena_alloc(&read->arena, sizeof(*own));
 
-    if (err != AN_OK) {
-        return err;
+    if (answer->elsewhere == NULL) {
+        answer->elsewhere = an_arena_alloc(&read->arena, ask->ref_count * sizeof(void *));
     }
-    ask->answer.inbox_generation = ask->generation;
-    ask->answer.inbox_first = ask->oldest;
-    ask->answer.inbox_head = ask->head;
-    if (query->after > ask->head ||
-        (query->inbox_generation != 0 && query->inbox_generation != ask->generation)) {
-        return AN_ERR_RESET;
+    if (own == NULL || answer->elsewhere == NULL) {
+        return AN_ERR_NO_MEMORY;
     }
-    if (answers[1].item_count == 0) {
-        return query->after == ask->head ? sync_answer(read, ask, NULL, 0)
-                                         : AN_ERR_CORRUPT;
-    }
-    return take_entries(read, ask, &answers[1]);
+    anser__bus__elsewhere__init(own);
+    own->event = (uint32_t)event;
+    own->conversation.data = an_arena_dup(&read->arena, ref->conv.bytes, AN_CONV_LEN);
+    own->conversation.len = AN_CONV_LEN;
+    own->seq = ref->seq;
+    answer->elsewhere[answer->n_elsewhere++] = own;
+    return own->conversation.data != NULL ? AN_OK : AN_ERR_NO_MEMORY;
 }
 
 static enum an_err
@@ -278,13 +299,45 @@ sync_take_messages(struct store_read *read, struct store_ask *ask,
         if (event == NULL) {
             break;
         }
-        bytes += event->message->body.len + MESSAGE_EXTRA;
+        bytes += (event->message == NULL ? 0 : event->message->body.len) + MESSAGE_EXTRA;
         if (count > 0 && bytes > read->page_bytes_max) {
             break;
+        }
+        if (ask->refs[count].elsewhere) {
+            err = add_elsewhere(read, ask, count);
+            if (err != AN_OK) {
+                return err;
+            }
         }
         events[count++] = event;
     }
     return sync_answer(read, ask, events, count);
+}
+
+static enum an_err
+sync_take(struct store_read *read, struct store_ask *ask,
+          const struct engine_answer *answers)
+{
+    const Anser__Bus__SyncQuery *query = ask->query->sync;
+    enum an_err err = take_inbox_head(read, ask, &answers[0]);
+
+    if (err != AN_OK) {
+        return err;
+    }
+    ask->answer.inbox_generation = ask->generation;
+    ask->answer.inbox_first = ask->oldest;
+    ask->answer.inbox_head = ask->head;
+    if (query->after > ask->head ||
+        (query->inbox_generation != 0 && query->inbox_generation != ask->generation)) {
+        return AN_ERR_RESET;
+    }
+    if (answers[1].item_count == 0) {
+        return query->after == ask->head ? sync_answer(read, ask, NULL, 0)
+                                         : AN_ERR_CORRUPT;
+    }
+    err = take_entries(read, ask, &answers[1]);
+    /* All of them elsewhere: there is no second read. */
+    return err != AN_OK || ask->count > 0 ? err : sync_take_messages(read, ask, NULL);
 }
 
 const struct store_query_ops STORE_QUERY_SYNC = {sync_plan, sync_take,
@@ -454,3 +507,46 @@ history_take(struct store_read *read, struct store_ask *ask,
 }
 
 const struct store_query_ops STORE_QUERY_HISTORY = {history_plan, history_take, NULL};
+
+/* ------------------------------------------------------------------ one message */
+
+/* For gates that complete a Sync whose message is here. */
+static enum an_err
+message_plan(struct store_read *read, struct store_ask *ask)
+{
+    const Anser__Bus__MessageQuery *query = ask->query->message;
+    uint16_t slot = (uint16_t)ask->query->slot;
+    uint8_t key[AN_ROW_KEY_MAX];
+    struct an_conv conv;
+    uint64_t low, high;
+
+    if (!an_conv_get(&conv, query->conversation.data, query->conversation.len) ||
+        an_slot_conv(&conv) != slot) {
+        return AN_ERR_ARGUMENT;
+    }
+    an_conv_users(&conv, &low, &high);
+    if (query->viewer != low && query->viewer != high) {
+        return AN_ERR_NOT_FOUND; /* whoever is not of it does not learn that it is there
+                                  */
+    }
+    return store_read_key(read, ask, key, an_row_message(key, slot, &conv, query->seq));
+}
+
+static enum an_err
+message_take(struct store_read *read, struct store_ask *ask,
+             const struct engine_answer *answers)
+{
+    Anser__Client__Message *message;
+    enum an_err err;
+
+    if (answers[0].item_count == 0) {
+        return AN_ERR_NOT_FOUND;
+    }
+    err = client_message(read, &answers[0].items[0], ask->query->message->seq, &message);
+    if (err != AN_OK) {
+        return err;
+    }
+    return store_read_page(read, &message->base, &ask->answer.client_body);
+}
+
+const struct store_query_ops STORE_QUERY_MESSAGE = {message_plan, message_take, NULL};

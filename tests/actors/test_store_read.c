@@ -578,6 +578,50 @@ test_store_read_after_restart_gives_the_same_answers(void **state)
     }
 }
 
+/* One message, for a member of its conversation alone. */
+static void
+test_store_message_query_is_answered_to_members_alone(void **state)
+{
+    struct store_rig *rig = *state;
+    struct an_conv conv = an_conv_direct(1, 2);
+    const struct {
+        uint64_t viewer, seq;
+        enum an_err err;
+    } cases[] = {{1, 2, AN_OK},
+                 {2, 1, AN_OK},
+                 {3, 1, AN_ERR_NOT_FOUND},
+                 {1, 3, AN_ERR_NOT_FOUND},
+                 {1, 0, AN_ERR_NOT_FOUND}};
+
+    store_rig_claim_pair(rig, 1, 2);
+    store_rig_talk(rig, 1, 2, 1, 2);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        Anser__Bus__Query query = ANSER__BUS__QUERY__INIT;
+        Anser__Bus__MessageQuery message = ANSER__BUS__MESSAGE_QUERY__INIT;
+        const Anser__Bus__Answer *answer;
+
+        message.conversation = (ProtobufCBinaryData){AN_CONV_LEN, conv.bytes};
+        message.seq = cases[i].seq;
+        message.viewer = cases[i].viewer;
+        query.slot = an_slot_conv(&conv);
+        query.what_case = ANSER__BUS__QUERY__WHAT_MESSAGE;
+        query.message = &message;
+        answer = store_rig_query(rig, &query);
+        assert_int_equal(answer->err, cases[i].err);
+        if (cases[i].err == AN_OK) {
+            Anser__Client__Message *one = anser__client__message__unpack(
+                NULL, answer->client_body.len, answer->client_body.data);
+
+            assert_non_null(one);
+            assert_int_equal(one->seq, cases[i].seq);
+            assert_true(is_text(one->body, one->seq == 1 ? "message 1" : "message 2"));
+            anser__client__message__free_unpacked(one, NULL);
+        }
+        message.conversation.len = 3;
+        assert_int_equal(store_rig_query(rig, &query)->err, AN_ERR_ARGUMENT);
+    }
+}
+
 int
 main(void)
 {
@@ -598,6 +642,7 @@ main(void)
         TEST(test_store_dedupe_query_finds_what_was_stored),
         TEST(test_store_head_brings_the_newest_event),
         TEST(test_store_read_judges_each_query_alone),
+        TEST(test_store_message_query_is_answered_to_members_alone),
         TEST(test_store_read_after_restart_gives_the_same_answers),
     };
 
