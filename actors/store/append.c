@@ -48,7 +48,7 @@ check_slot(const Anser__Bus__AppendSlot *slot, struct store_entry *entries,
 }
 
 static void
-build_slot(struct store *store, const Anser__Bus__AppendSlot *slot,
+build_slot(struct store *store, const Anser__Bus__AppendSlot *slot, uint64_t incarnation,
            struct store_entry *entries, Anser__Bus__AppendedSlot *result)
 {
     const struct store_slot *own = &store->slots[slot->slot];
@@ -56,7 +56,11 @@ build_slot(struct store *store, const Anser__Bus__AppendSlot *slot,
     enum an_err err;
 
     assert(own->state == STORE_HEAD_LOADED);
-    if (own->next_epoch == 0 || slot->epoch != own->next_epoch) {
+    /* The epoch alone would do, were it not for a store put back in time: epochs given
+     * since then are given again, to others. */
+    if (own->next_epoch == 0 || slot->epoch != own->next_epoch ||
+        (incarnation != 0 && own->next_incarnation != 0 &&
+         incarnation != own->next_incarnation)) {
         result->err = AN_ERR_FENCED;
         result->epoch = own->next_epoch;
         result->owner = own->next_owner;
@@ -93,7 +97,8 @@ append_build(struct store *store, struct store_write *write)
 
     for (size_t i = 0; i < append->slot_count; i++) {
         if (append->slots[i].err == AN_OK) {
-            build_slot(store, body->slots[i], entries, &append->slots[i]);
+            build_slot(store, body->slots[i], body->incarnation, entries,
+                       &append->slots[i]);
         }
         entries += body->slots[i]->n_entries;
     }

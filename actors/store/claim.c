@@ -11,7 +11,7 @@
 struct claim {
     struct store_write write;
     struct store *store;
-    size_t slot_count;
+    size_t slot_count;            /* those taken over, then those held */
     Anser__Bus__SlotClaim *slots; /* the answer */
     Anser__Bus__SlotClaim **slot_list;
 };
@@ -44,7 +44,8 @@ static void
 claim_build(struct store *store, struct store_write *write)
 {
     struct claim *claim = (struct claim *)write;
-    uint16_t owner = (uint16_t)body_of(claim)->sequencer;
+    const Anser__Bus__Claim *body = body_of(claim);
+    uint16_t owner = (uint16_t)body->sequencer;
     Anser__Stored__Slot value = ANSER__STORED__SLOT__INIT;
 
     if (!store_reserve(store, claim->slot_count, 0, claim->slot_count * SLOT_ROW_BYTES)) {
@@ -61,11 +62,19 @@ claim_build(struct store *store, struct store_write *write)
         }
         slot = &store->slots[number];
         assert(slot->state == STORE_HEAD_LOADED);
+        if (i >= body->n_slots && slot->next_incarnation != body->incarnation) {
+            result->err = AN_ERR_FENCED;
+            result->epoch = slot->next_epoch;
+            result->owner = slot->next_owner;
+            continue;
+        }
         slot->next_epoch++;
         slot->next_owner = owner;
+        slot->next_incarnation = body->incarnation;
         result->epoch = slot->next_epoch;
         value.epoch = slot->next_epoch;
         value.owner = owner;
+        value.incarnation = body->incarnation;
         store_batch_put(&store->batch, number,
                         an_row_slot(store_batch_key(&store->batch), number), &value.base);
     }
@@ -157,9 +166,11 @@ claim_finish(struct store *store, struct store_write *write, enum an_err err)
             store->counts.claims++;
             slot->epoch = slot->next_epoch;
             slot->owner = slot->next_owner;
+            slot->incarnation = slot->next_incarnation;
         } else if (write->failed == AN_OK) {
             slot->next_epoch = slot->epoch;
             slot->next_owner = slot->owner;
+            slot->next_incarnation = slot->incarnation;
         }
     }
     if (err != AN_OK) {
@@ -210,23 +221,24 @@ store_claim(struct store *store, struct an_msg *msg)
         store_refuse(store, msg, AN_ERR_BUSY);
         return;
     }
-    if (body->n_slots > AN_SLOTS || body->sequencer > UINT16_MAX) {
+    if (body->n_slots > AN_SLOTS || body->n_held > AN_SLOTS ||
+        body->sequencer > UINT16_MAX || (body->n_held > 0 && body->incarnation == 0)) {
         store_refuse(store, msg, AN_ERR_ARGUMENT);
         return;
     }
-    claim = claim_create(body->n_slots);
+    claim = claim_create(body->n_slots + body->n_held);
     if (claim == NULL) {
         store_refuse(store, msg, AN_ERR_NO_MEMORY);
         return;
     }
     claim->store = store;
     claim->write.msg = an_msg_hold(msg);
-    for (size_t i = 0; i < body->n_slots; i++) {
+    for (size_t i = 0; i < claim->slot_count; i++) {
         Anser__Bus__SlotClaim *result = &claim->slots[i];
 
         anser__bus__slot_claim__init(result);
         claim->slot_list[i] = result;
-        result->slot = body->slots[i];
+        result->slot = i < body->n_slots ? body->slots[i] : body->held[i - body->n_slots];
         result->err = !store_owns(store, result->slot)
                           ? AN_ERR_NOT_MINE
                           : store_want_slot(store, &claim->write, (uint16_t)result->slot);

@@ -130,6 +130,7 @@ take_slot(struct store *store, struct store_slot *slot, const struct engine_item
         }
         slot->epoch = slot->next_epoch = row->epoch;
         slot->owner = slot->next_owner = (uint16_t)row->owner;
+        slot->incarnation = slot->next_incarnation = row->incarnation;
     }
     return true;
 }

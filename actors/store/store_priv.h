@@ -69,9 +69,10 @@ enum store_tag {
 /* ------------------------------------------------------------------ slots */
 
 struct store_slot {
-    uint64_t fence;             /* of the engine; 0: not of this store */
-    uint64_t epoch, next_epoch; /* as synced, and with the batch */
-    uint16_t owner, next_owner; /* the sequencer that claimed it */
+    uint64_t fence;                         /* of the engine; 0: not of this store */
+    uint64_t epoch, next_epoch;             /* as synced, and with the batch */
+    uint16_t owner, next_owner;             /* the sequencer that claimed it */
+    uint64_t incarnation, next_incarnation; /* of it, when it claimed */
     bool mine;
     uint8_t state; /* enum store_head_state */
     uint64_t load;

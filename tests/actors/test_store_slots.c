@@ -191,6 +191,97 @@ test_store_claim_that_comes_again_or_late_changes_nothing(void **state)
     assert_int_equal(harness_metric(rig->h, "strays_total"), 2);
 }
 
+/* As claim(), of slots the incarnation says it has. */
+static const Anser__Bus__Claimed *
+claim_held(struct store_rig *rig, uint32_t sequencer, uint64_t incarnation,
+           uint64_t number, uint32_t taken, uint32_t held)
+{
+    Anser__Bus__Claim body = ANSER__BUS__CLAIM__INIT;
+    enum an_err err;
+    const Anser__Bus__Claimed *claimed;
+
+    body.sequencer = sequencer;
+    body.incarnation = incarnation;
+    body.number = number;
+    body.slots = &taken;
+    body.n_slots = taken < AN_SLOTS;
+    body.held = &held;
+    body.n_held = held < AN_SLOTS;
+    claimed = store_rig_ask(rig, AN_ROLE_SEQUENCER, AN_KIND_CLAIM, &body.base, &err);
+    assert_int_equal(err, AN_OK);
+    assert_int_equal(claimed->n_slots, body.n_slots + body.n_held);
+    return claimed;
+}
+
+static void
+test_store_claim_held_is_granted_to_the_newest_claimer_alone(void **state)
+{
+    struct store_rig *rig = *state;
+    const Anser__Bus__Claimed *claimed;
+
+    assert_int_equal(claim_held(rig, 0, 77, 1, 5, AN_SLOTS)->slots[0]->epoch, 1);
+    claimed = claim_held(rig, 0, 77, 2, AN_SLOTS, 5);
+    assert_int_equal(claimed->slots[0]->err, AN_OK);
+    assert_int_equal(claimed->slots[0]->epoch, 2);
+    assert_int_equal(claim_held(rig, 3, 88, 1, 5, AN_SLOTS)->slots[0]->epoch, 3);
+    store_rig_close(rig);
+    store_rig_open(rig);
+    claimed = claim_held(rig, 0, 77, 3, 6, 5);
+    assert_int_equal(claimed->slots[0]->slot, 6); /* beside it, taken over */
+    assert_int_equal(claimed->slots[0]->err, AN_OK);
+    assert_int_equal(claimed->slots[1]->slot, 5);
+    assert_int_equal(claimed->slots[1]->err, AN_ERR_FENCED);
+    assert_int_equal(claimed->slots[1]->owner, 3);
+    assert_int_equal(claimed->slots[1]->epoch, 3);
+    assert_int_equal(claim_held(rig, 3, 88, 2, AN_SLOTS, 5)->slots[0]->epoch, 4);
+    assert_int_equal(claim_held(rig, 3, 89, 1, AN_SLOTS, 5)->slots[0]->err,
+                     AN_ERR_FENCED); /* another life of it */
+}
+
+static void
+test_store_claim_held_without_an_incarnation_is_refused(void **state)
+{
+    struct store_rig *rig = *state;
+    Anser__Bus__Claim body = ANSER__BUS__CLAIM__INIT;
+    uint32_t slot = 5;
+    enum an_err err;
+
+    body.held = &slot;
+    body.n_held = 1;
+    store_rig_ask(rig, AN_ROLE_SEQUENCER, AN_KIND_CLAIM, &body.base, &err);
+    assert_int_equal(err, AN_ERR_ARGUMENT);
+}
+
+/* A store put back in time gives an epoch a second time, to another. */
+static void
+test_store_append_of_the_epoch_of_another_claimer_is_fenced(void **state)
+{
+    struct store_rig *rig = *state;
+    struct an_addr addr = {AN_ROLE_SEQUENCER, 0};
+    Anser__Bus__Append body = ANSER__BUS__APPEND__INIT;
+    Anser__Bus__AppendSlot part = ANSER__BUS__APPEND_SLOT__INIT;
+    Anser__Bus__AppendSlot *parts = &part;
+    struct store_rig_message m;
+    Anser__Bus__Entry *entry = &m.entry;
+    const Anser__Bus__Appended *done;
+    uint64_t id;
+
+    part.slot = slot_of(1, 2);
+    part.epoch = claim_held(rig, 3, 88, 1, part.slot, AN_SLOTS)->slots[0]->epoch;
+    store_rig_message(&m, 1, 2, 1);
+    part.entries = &entry;
+    part.n_entries = 1;
+    body.slots = &parts;
+    body.n_slots = 1;
+    body.incarnation = 77;
+    body.number = 9;
+    id = harness_request(rig->h, addr, AN_KIND_APPEND, &body.base);
+    store_rig_settle(rig);
+    done = harness_body(harness_reply(rig->h, id));
+    assert_int_equal(done->slots[0]->err, AN_ERR_FENCED);
+    assert_int_equal(done->slots[0]->owner, 3);
+}
+
 /* ------------------------------------------------------------------ registers */
 
 static uint64_t
@@ -422,6 +513,9 @@ main(void)
         TEST(test_store_claim_of_a_foreign_slot_is_not_mine),
         TEST(test_store_claim_fences_what_comes_after_it),
         TEST(test_store_claim_that_comes_again_or_late_changes_nothing),
+        TEST(test_store_claim_held_is_granted_to_the_newest_claimer_alone),
+        TEST(test_store_claim_held_without_an_incarnation_is_refused),
+        TEST(test_store_append_of_the_epoch_of_another_claimer_is_fenced),
         TEST(test_store_cas_swaps_only_the_expected_version),
         TEST(test_store_cas_of_many_at_once_lets_one_win),
         TEST(test_store_cas_refused_by_the_disk_changes_nothing),
