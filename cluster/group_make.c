@@ -1,0 +1,188 @@
+/* An actor, made from the plan's settings and its own lines in the plan. */
+#include "actors/api/api.h"
+#include "actors/gate/gate.h"
+#include "actors/gate/gate_door.h"
+#include "actors/idgen/idgen.h"
+#include "actors/router/router.h"
+#include "actors/sequencer/sequencer.h"
+#include "actors/store/store.h"
+#include "cluster/data_dir.h"
+#include "cluster/group_priv.h"
+#include "core/log.h"
+#include "store/files.h"
+#include <sodium.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { WORKER_MAX = 1023 };
+
+static uint64_t
+seed(void)
+{
+    uint64_t value;
+
+    do {
+        randombytes_buf(&value, sizeof(value));
+    } while (value == 0); /* some are incarnations, which 0 is not */
+    return value;
+}
+
+/* Nothing may be acknowledged any more, nor tidied up. */
+static void
+disk_failed(void *who, const char *why)
+{
+    an_log(AN_LOG_ERROR, who, "the disk broke its word, stopping: %s", why);
+    _exit(an_err_exit_code(AN_ERR_IO));
+}
+
+static void
+log_line(void *who, int level, const char *line)
+{
+    an_log((enum an_log_level)level, who, "%s", line);
+}
+
+static enum an_err
+make_store(const struct group *group, struct member *member, struct an_actor **out,
+           char *why, size_t why_len)
+{
+    const struct config *config = &group->cfg.plan->settings;
+    const struct store_cfg cfg = {
+        .index = member->placed->addr.index,
+        .topology = &group->cfg.plan->topology,
+        .seed = seed(),
+        .engine = {.kind = strcmp(config->store_engine, "lmdb") == 0 ? ENGINE_LMDB
+                                                                     : ENGINE_MEMORY,
+                   .dir = member->placed->data,
+                   .files = store_files_posix(),
+                   .host = {.ctx = member->who, .fatal = disk_failed},
+                   .cluster_id = group->cfg.plan->cluster,
+                   .overlay_rows_max = config->store_overlay_rows_max,
+                   .overlay_bytes_max = config->store_overlay_bytes_max,
+                   .log_segment_bytes = config->store_log_segment_bytes,
+                   .lmdb_map_bytes = config->store_lmdb_map_bytes},
+        .dedupe_window_ms = config->sequencer_dedupe_window_ms,
+        .page_items_max = (uint32_t)config->store_page_items_max};
+    enum an_err err = data_dir_make(member->placed->data, why, why_len);
+
+    return err == AN_OK ? store_create(out, &cfg, why, why_len) : err;
+}
+
+static enum an_err
+make_sequencer(const struct group *group, const struct member *member,
+               struct an_actor **out)
+{
+    const struct config *config = &group->cfg.plan->settings;
+    const struct sequencer_cfg cfg = {
+        .index = member->placed->addr.index,
+        .topology = &group->cfg.plan->topology,
+        .seed = seed(),
+        .dedupe_window_ms = config->sequencer_dedupe_window_ms,
+        .dedupe_rows_max = (uint32_t)config->sequencer_dedupe_rows_max,
+        .convs_max = (uint32_t)config->sequencer_convs_max,
+        .pending_bytes_max = (uint32_t)config->sequencer_pending_bytes_max,
+        .confirm_delay_ms = (uint32_t)config->sequencer_confirm_delay_ms};
+
+    return sequencer_create(out, &cfg);
+}
+
+static enum an_err
+make_gate(const struct group *group, const struct member *member, struct an_actor **out)
+{
+    const struct config *config = &group->cfg.plan->settings;
+    const struct gate_cfg cfg = {
+        .index = member->placed->addr.index,
+        .topology = &group->cfg.plan->topology,
+        .seed = seed(),
+        .keys = group->cfg.keys,
+        .conns_max = (uint32_t)config->gate_conns_max,
+        .heartbeat_ms = (uint32_t)config->gate_heartbeat_ms,
+        .idle_ms = (uint32_t)config->gate_idle_ms,
+        .login_timeout_ms = (uint32_t)config->gate_login_timeout_ms,
+        .output_bytes_max = (uint32_t)config->gate_output_bytes_max,
+        .sends_max = (uint32_t)config->gate_sends_max};
+
+    return gate_create(out, &cfg);
+}
+
+static enum an_err
+make_idgen(const struct group *group, const struct member *member, struct an_actor **out,
+           char *why, size_t why_len)
+{
+    const struct config *config = &group->cfg.plan->settings;
+    const uint64_t worker = config->idgen_worker + member->placed->addr.index;
+    const struct idgen_cfg cfg = {.index = member->placed->addr.index,
+                                  .topology = &group->cfg.plan->topology,
+                                  .seed = seed(),
+                                  .worker = (uint16_t)worker,
+                                  .reserve_ms = (uint32_t)config->idgen_reserve_ms,
+                                  .segment = (uint32_t)config->idgen_segment};
+
+    if (worker > WORKER_MAX) {
+        snprintf(why, why_len, "%s: its worker number would be %llu, beyond %d",
+                 member->who, (unsigned long long)worker, WORKER_MAX);
+        return AN_ERR_CONFIG;
+    }
+    return idgen_create(out, &cfg);
+}
+
+static enum an_err
+make_router(const struct group *group, const struct member *member, struct an_actor **out)
+{
+    const struct router_cfg cfg = {
+        .index = member->placed->addr.index,
+        .topology = &group->cfg.plan->topology,
+        .seed = seed(),
+        .heartbeat_ms = (uint32_t)group->cfg.plan->settings.gate_heartbeat_ms};
+
+    return router_create(out, &cfg);
+}
+
+enum an_err
+member_make(const struct group *group, struct member *member, struct an_actor **out,
+            char *why, size_t why_len)
+{
+    const struct api_cfg api = {.index = member->placed->addr.index,
+                                .topology = &group->cfg.plan->topology,
+                                .seed = seed()};
+
+    snprintf(why, why_len, "%s could not be made", member->who);
+    switch (member->placed->addr.role) {
+    case AN_ROLE_STORE:
+        return make_store(group, member, out, why, why_len);
+    case AN_ROLE_IDGEN:
+        return make_idgen(group, member, out, why, why_len);
+    case AN_ROLE_SEQUENCER:
+        return make_sequencer(group, member, out);
+    case AN_ROLE_ROUTER:
+        return make_router(group, member, out);
+    case AN_ROLE_API:
+        return api_create(out, &api);
+    case AN_ROLE_GATE:
+        return make_gate(group, member, out);
+    default:
+        return AN_ERR_INTERNAL;
+    }
+}
+
+enum an_err
+member_make_door(struct member *member, char *why, size_t why_len)
+{
+    const struct plan_actor *placed = member->placed;
+    struct gate_door_cfg cfg = {
+        .listen_count = placed->listen_count, .log = log_line, .log_ctx = member->who};
+    char all[256] = "";
+    size_t len = 0;
+
+    _Static_assert(PLAN_LISTEN_MAX <= GATE_DOOR_LISTEN_MAX, "a door takes them all");
+    for (unsigned i = 0; i < placed->listen_count; i++) {
+        cfg.listen[i] = placed->listen[i];
+        if (len < sizeof(all)) {
+            len += (size_t)snprintf(all + len, sizeof(all) - len, "%s%s",
+                                    i == 0 ? "" : ", ", placed->listen[i]);
+        }
+    }
+    snprintf(why, why_len,
+             "listen: '%s' is no tcp://HOST:PORT (HOST a number, or localhost)", all);
+    return gate_door_create(&member->new_door, &cfg);
+}
