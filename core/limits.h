@@ -27,6 +27,9 @@
 #define AN_GATE_PENDING_BYTES_MAX                                                        \
     (32u * 1024u * 1024u)        /* requests under way at a gate; beyond: BUSY */
 #define AN_GATE_NAMES_MAX 65536u /* user names whose keys a gate remembers */
+#define AN_GATE_FOLLOW_MS                                                                \
+    5000u /* a command older than this is not sent on to another sequencer: with         \
+           * AN_ASK_MS it ends before its client's patience (15 s) does */
 
 /* Reading. */
 #define AN_PAGE_ITEMS_MAX 100u           /* entries of one Sync or History answer */

@@ -62,3 +62,11 @@ an_topology_router(const struct an_topology *topology, uint16_t slot)
     assert(slot < AN_SLOTS);
     return (struct an_addr){AN_ROLE_ROUTER, topology->slot_router[slot]};
 }
+
+uint16_t
+an_topology_other(const struct an_topology *topology, uint16_t slot, uint16_t sequencer)
+{
+    assert(slot < AN_SLOTS);
+    return sequencer == topology->slot_sequencer[slot] ? topology->slot_standby[slot]
+                                                       : topology->slot_sequencer[slot];
+}

@@ -26,5 +26,9 @@ void an_topology_single(struct an_topology *topology);
 struct an_addr an_topology_sequencer(const struct an_topology *topology, uint16_t slot);
 struct an_addr an_topology_store(const struct an_topology *topology, uint16_t slot);
 struct an_addr an_topology_router(const struct an_topology *topology, uint16_t slot);
+/* Whom else to ask about a slot when this sequencer is away: the owner's standby, and the
+ * owner instead of anybody else. The same one: there is nobody else. */
+uint16_t an_topology_other(const struct an_topology *topology, uint16_t slot,
+                           uint16_t sequencer);
 
 #endif

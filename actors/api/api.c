@@ -32,9 +32,10 @@ struct account {
     uint8_t app[AN_NAME_LEN_MAX], name[AN_NAME_LEN_MAX];
     size_t app_len, name_len;
     uint64_t key;
-    bool existed; /* the name had a key before we came */
-    bool moved;   /* ask owner instead of the topology's sequencer */
-    uint16_t owner;
+    bool existed;   /* the name had a key before we came */
+    uint16_t slot;  /* of the step's command */
+    uint16_t owner; /* the sequencer to ask about it */
+    uint16_t idgen; /* to ask for the key */
     uint32_t round; /* in tags: answers and timers of an earlier step are stale */
 };
 
@@ -126,11 +127,9 @@ submit(struct api *api, struct account *account, Anser__Bus__Command *command,
        struct an_now now, struct an_outbox *out)
 {
     Anser__Bus__Submit body = ANSER__BUS__SUBMIT__INIT;
-    struct an_addr to = an_topology_sequencer(api->topology, (uint16_t)command->slot);
+    struct an_addr to = {AN_ROLE_SEQUENCER, account->owner};
 
-    if (account->moved) {
-        to.index = account->owner;
-    }
+    command->slot = account->slot;
     command->trace = account->request->trace;
     body.commands = &command;
     body.n_commands = 1;
@@ -143,7 +142,7 @@ take_key(struct api *api, struct account *account, struct an_now now,
          struct an_outbox *out)
 {
     Anser__Bus__TakeSegment take = ANSER__BUS__TAKE_SEGMENT__INIT;
-    struct an_addr to = {AN_ROLE_IDGEN, 0};
+    struct an_addr to = {AN_ROLE_IDGEN, account->idgen};
 
     take.name.data = (uint8_t *)(uintptr_t) "user";
     take.name.len = 4;
@@ -164,8 +163,6 @@ put_directory(struct api *api, struct account *account, struct an_now now,
     put.name.data = account->name;
     put.name.len = account->name_len;
     put.user = account->key;
-    command.slot =
-        an_slot_name(account->app, account->app_len, account->name, account->name_len);
     command.what_case = ANSER__BUS__COMMAND__WHAT_PUT_DIRECTORY;
     command.put_directory = &put;
     submit(api, account, &command, now, out);
@@ -183,7 +180,6 @@ create_user(struct api *api, struct account *account, struct an_now now,
     create.app.len = account->app_len;
     create.name.data = account->name;
     create.name.len = account->name_len;
-    command.slot = an_slot_user(account->key);
     command.what_case = ANSER__BUS__COMMAND__WHAT_CREATE_USER;
     command.create_user = &create;
     submit(api, account, &command, now, out);
@@ -218,8 +214,27 @@ enter(struct api *api, struct account *account, enum stage stage, struct an_now 
       struct an_outbox *out)
 {
     account->stage = stage;
-    account->moved = false;
+    if (stage == PUT_DIRECTORY) {
+        account->slot = an_slot_name(account->app, account->app_len, account->name,
+                                     account->name_len);
+    } else if (stage == CREATE_USER) {
+        account->slot = an_slot_user(account->key);
+    }
+    account->owner = api->topology->slot_sequencer[account->slot];
     advance(api, account, now, out);
+}
+
+/* The one asked is away, stops or cannot serve: the next try asks another. Every step may
+ * be taken twice, so this needs no certainty. */
+static void
+ask_another(const struct api *api, struct account *account)
+{
+    if (account->stage == TAKE_KEY) {
+        account->idgen =
+            (uint16_t)((account->idgen + 1) % api->topology->count[AN_ROLE_IDGEN]);
+    } else {
+        account->owner = an_topology_other(api->topology, account->slot, account->owner);
+    }
 }
 
 /* The same step again, a little later. */
@@ -289,9 +304,10 @@ submitted(struct api *api, struct account *account, const struct an_msg *msg,
     }
     result = body->results[0];
     err = (enum an_err)result->err;
-    if (err == AN_ERR_MOVED) {
-        account->moved = true;
+    if (err == AN_ERR_MOVED && result->owner < api->topology->count[AN_ROLE_SEQUENCER]) {
         account->owner = (uint16_t)result->owner;
+    } else if (err == AN_ERR_UNAVAILABLE || err == AN_ERR_SHUTTING_DOWN) {
+        ask_another(api, account);
     }
     if (an_err_handling(err) == AN_HANDLE_RETRY) {
         retry(api, account, now, out);
@@ -312,7 +328,9 @@ answered(struct api *api, const struct an_msg *msg, struct an_now now,
         return; /* of a step that was given up */
     }
     if (an_err_handling(msg->err) == AN_HANDLE_RETRY) {
-        account->moved = false;
+        if (msg->err != AN_ERR_BUSY) {
+            ask_another(api, account);
+        }
         retry(api, account, now, out);
     } else if (msg->err != AN_OK || msg->body == NULL) {
         end(api, account, msg->err == AN_OK ? AN_ERR_INTERNAL : msg->err, out);
@@ -365,6 +383,8 @@ user_add(struct api *api, struct an_msg *msg, const char *name, const char *app,
     account->app_len = strlen(app);
     memcpy(account->app, app, account->app_len);
     account->existed = false;
+    account->idgen = 0;
+    account->slot = 0;
     account->request = an_msg_hold(msg);
     api->in_progress++;
     enter(api, account, TAKE_KEY, now, out);

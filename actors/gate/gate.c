@@ -109,6 +109,7 @@ gate_op_create(struct gate *g, struct gate_conn *c, enum gate_what what, uint32_
     op->conn = c;
     op->request = request;
     op->bytes = (uint32_t)bytes;
+    op->since_ms = (uint32_t)g->now.mono_ms;
     op->trace = an_rng_next(&g->rng);
     op->peer_len = (uint8_t)peer_len;
     if (peer_len > 0) {

@@ -29,7 +29,7 @@ enum {
     GATE_ASKS_MAX = 32,   /* unanswered requests of a connection other than Sends */
     GATE_ORDERS_MAX = 64, /* conversations of a connection that wait for a resend */
     GATE_REFUSED_MAX = 4 * AN_CONN_SENDS_MAX, /* messages of them; beyond: closed */
-    GATE_HOPS_MAX = 4,                        /* how often a command follows MOVED */
+    GATE_HOPS_MAX = 4,                        /* how often a command is sent on */
     GATE_HELD_MAX = 255,   /* frames of a connection that wait for its login to end */
     GATE_REREADS_MAX = 3,  /* of a login's head, when pushes come in between */
     GATE_DOWNS_MAX = 4096, /* sessions' ends waiting for a router; beyond: announce all */
@@ -70,6 +70,7 @@ _Static_assert(GATE_PAGES_PER_READ *(AN_PAGE_BYTES_MAX + AN_FRAME_LEN_MAX) <
     X(submits, "batches to sequencers")                                                  \
     X(submit_commands, "commands in them")                                               \
     X(moved, "commands sent on to another sequencer")                                    \
+    X(away, "times that a sequencer was found away")                                     \
     X(reads, "batches to stores")                                                        \
     X(read_queries, "queries in them")                                                   \
     X(names_asked, "user names asked of stores")                                         \
@@ -150,10 +151,11 @@ struct gate_op {
     uint64_t trace;
     uint64_t peer; /* key of the other user; OP_LOGIN: of the user */
     uint32_t request;
-    uint32_t bytes; /* counted in gate.op_bytes */
+    uint32_t bytes;    /* counted in gate.op_bytes */
+    uint32_t since_ms; /* low bits of the monotonic clock */
     uint16_t slot;
     uint8_t what; /* enum gate_what */
-    uint8_t hops;
+    uint8_t hops; /* to another sequencer */
     uint8_t peer_len;
     union {
         struct {

@@ -88,6 +88,27 @@ lane_free(struct gate_lane *lane)
     free(lane);
 }
 
+/* Batches under way end in any order: a Send that was sent on goes before the later ones
+ * of its connection. */
+static void
+lane_push(struct gate_lane *lane, struct gate_op *op)
+{
+    struct gate_op **link = &lane->ops.first;
+
+    if (op->what != OP_SEND || op->hops == 0) {
+        gate_ops_push(&lane->ops, op);
+        return;
+    }
+    while (*link != NULL && (*link)->u.send.order < op->u.send.order) {
+        link = &(*link)->next;
+    }
+    op->next = *link;
+    *link = op;
+    if (op->next == NULL) {
+        lane->ops.last = op;
+    }
+}
+
 void
 gate_submit(struct gate *g, struct gate_op *op)
 {
@@ -99,7 +120,7 @@ gate_submit(struct gate *g, struct gate_op *op)
         gate_op_fail(g, op, AN_ERR_BUSY, 0);
         return;
     }
-    gate_ops_push(&lane->ops, op);
+    lane_push(lane, op);
 }
 
 /* The next command in the round. */
@@ -342,6 +363,8 @@ result_ok(struct gate *g, struct gate_op *op, const Anser__Bus__Result *result)
     gate_confirm_part(g, op);
 }
 
+/* ------------------------------------------------------------------ following */
+
 /* Takes the queue apart and queues each command where its slot belongs now. */
 static void
 pipe_resort(struct gate *g, struct gate_pipe *pipe)
@@ -357,20 +380,110 @@ pipe_resort(struct gate *g, struct gate_pipe *pipe)
     }
 }
 
-static bool
-result_moved(struct gate *g, struct gate_op *op, const Anser__Bus__Result *result)
+/* After what was under way was sent on: what waits behind it must not overtake it, nor
+ * wait for one that is away. */
+static void
+resort_like(struct gate *g, const struct gate_pipe *pipe)
 {
-    if (result->err != AN_ERR_MOVED ||
-        result->owner >= g->topology->count[AN_ROLE_SEQUENCER] ||
-        op->hops >= GATE_HOPS_MAX) {
+    for (struct gate_pipe *at = g->pipes; at != NULL; at = at->next) {
+        if (at->sequencer == pipe->sequencer && at->store == pipe->store) {
+            pipe_resort(g, at);
+        }
+    }
+}
+
+/* The one asked is not to be asked again about the slot, if there is another. */
+static bool
+owner_flip(struct gate *g, uint16_t slot, uint16_t asked)
+{
+    uint16_t other = an_topology_other(g->topology, slot, asked);
+
+    if (g->owner[slot] != asked || other == asked) {
+        return false;
+    }
+    g->owner[slot] = other;
+    return true;
+}
+
+/* The sequencer is away: all its slots at that store are asked of their other candidate,
+ * who finds out whether it really is, and sends us back if not. */
+static bool
+owners_away(struct gate *g, const struct gate_pipe *pipe)
+{
+    bool flipped = false;
+
+    g->counted.away++;
+    for (uint16_t slot = 0; slot < AN_SLOTS; slot++) {
+        if (g->topology->slot_store[slot] == pipe->store) {
+            flipped |= owner_flip(g, slot, pipe->sequencer);
+        }
+    }
+    return flipped;
+}
+
+/* Surely not handled by the one asked: queues it for the one who has its slot now. */
+static bool
+follow(struct gate *g, struct gate_op *op, uint16_t asked)
+{
+    uint32_t age_ms = (uint32_t)g->now.mono_ms - op->since_ms;
+
+    if (g->owner[op->slot] == asked || op->hops >= GATE_HOPS_MAX ||
+        age_ms >= AN_GATE_FOLLOW_MS) {
         return false;
     }
     op->hops++;
     g->counted.moved++;
-    g->owner[op->slot] = (uint16_t)result->owner;
     gate_submit(g, op);
     return true;
 }
+
+/* No results: the sequencer could not be asked, would not hear, or went meanwhile. Those
+ * of unknown outcome are the client's to send again; the retry goes to the standby, which
+ * looks up whether they were stored. */
+static void
+unanswered(struct gate *g, struct gate_batch *batch, enum an_err err)
+{
+    bool unhandled = err == AN_ERR_UNAVAILABLE || err == AN_ERR_SHUTTING_DOWN;
+    bool flipped = false;
+
+    if (unhandled || err == AN_ERR_TIMEOUT) {
+        flipped = owners_away(g, batch->pipe);
+    }
+    for (size_t i = 0; i < batch->count; i++) {
+        if (!unhandled || !follow(g, batch->ops[i], batch->pipe->sequencer)) {
+            gate_op_fail(g, batch->ops[i], gate_client_err(err), 0);
+        }
+    }
+    if (flipped) {
+        resort_like(g, batch->pipe);
+    }
+}
+
+/* Refused, and another may take it: now when it was told whom to ask or the one asked is
+ * stopping, with the client's next try when it only cannot serve. True: who is to be
+ * asked has changed. */
+static bool
+refused(struct gate *g, struct gate_op *op, const Anser__Bus__Result *result,
+        uint16_t asked)
+{
+    bool changed = false, unhandled = false;
+
+    if (result->err == AN_ERR_MOVED &&
+        result->owner < g->topology->count[AN_ROLE_SEQUENCER]) {
+        changed = g->owner[op->slot] != result->owner;
+        g->owner[op->slot] = (uint16_t)result->owner;
+        unhandled = true;
+    } else if (result->err == AN_ERR_SHUTTING_DOWN || result->err == AN_ERR_UNAVAILABLE) {
+        changed = owner_flip(g, op->slot, asked);
+        unhandled = result->err == AN_ERR_SHUTTING_DOWN;
+    }
+    if (!unhandled || !follow(g, op, asked)) {
+        gate_op_fail(g, op, gate_client_err(result->err), result->retry_after_ms);
+    }
+    return changed;
+}
+
+/* ------------------------------------------------------------------ answers */
 
 void
 gate_submit_done(struct gate *g, const struct an_msg *msg)
@@ -378,7 +491,7 @@ gate_submit_done(struct gate *g, const struct an_msg *msg)
     const Anser__Bus__Submitted *submitted = (const Anser__Bus__Submitted *)msg->body;
     struct gate_batch *batch = gate_batch_take(g, msg->tag);
     enum an_err err = msg->err;
-    bool moved = false;
+    bool changed = false;
 
     if (batch == NULL) {
         return;
@@ -388,24 +501,21 @@ gate_submit_done(struct gate *g, const struct an_msg *msg)
         err = AN_ERR_TIMEOUT; /* who knows what it did */
     }
     if (err != AN_OK) {
-        fail_all(g, batch, gate_client_err(err));
+        unanswered(g, batch, err);
         free(batch);
         return;
     }
     for (size_t i = 0; i < batch->count; i++) {
         const Anser__Bus__Result *result = submitted->results[i];
-        struct gate_op *op = batch->ops[i];
 
         if (result->err == AN_OK) {
-            result_ok(g, op, result);
-        } else if (result_moved(g, op, result)) {
-            moved = true;
+            result_ok(g, batch->ops[i], result);
         } else {
-            gate_op_fail(g, op, gate_client_err(result->err), result->retry_after_ms);
+            changed |= refused(g, batch->ops[i], result, batch->pipe->sequencer);
         }
     }
-    if (moved) { /* what waits behind them must not overtake them */
-        pipe_resort(g, batch->pipe);
+    if (changed) {
+        resort_like(g, batch->pipe);
     }
     free(batch);
 }

@@ -197,6 +197,7 @@ test_api_moved_slot_is_followed(void **state)
     uint64_t request = say("user-add alice");
 
     (void)state;
+    topology.count[AN_ROLE_SEQUENCER] = 4;
     give_key(42);
     ask = harness_take_ask(h, AN_ROLE_SEQUENCER, AN_KIND_SUBMIT);
     assert_int_equal(ask->e.to.index, 0);
@@ -209,6 +210,37 @@ test_api_moved_slot_is_followed(void **state)
     ask = harness_take_ask(h, AN_ROLE_SEQUENCER, AN_KIND_SUBMIT);
     assert_non_null(ask);
     assert_int_equal(ask->e.to.index, 3);
+    assert_null(harness_reply(h, request));
+}
+
+/* Whoever is away, his place is taken: the other id generator, the slot's standby. */
+static void
+test_api_one_away_another_is_asked(void **state)
+{
+    const struct harness_effect *ask;
+    uint64_t request;
+
+    (void)state;
+    topology.count[AN_ROLE_IDGEN] = topology.count[AN_ROLE_SEQUENCER] = 2;
+    for (unsigned slot = 0; slot < AN_SLOTS; slot++) {
+        topology.slot_standby[slot] = 1;
+    }
+    request = say("user-add alice");
+    ask = harness_take_ask(h, AN_ROLE_IDGEN, AN_KIND_TAKE_SEGMENT);
+    assert_int_equal(ask->e.to.index, 0);
+    harness_answer(h, ask, AN_ERR_TIMEOUT, NULL);
+    harness_advance(h, 200);
+    give_key(42);
+    ask = harness_take_ask(h, AN_ROLE_SEQUENCER, AN_KIND_SUBMIT);
+    assert_int_equal(ask->e.to.index, 0);
+    harness_answer(h, ask, AN_ERR_UNAVAILABLE, NULL);
+    harness_advance(h, 200);
+    ask = harness_take_ask(h, AN_ROLE_SEQUENCER, AN_KIND_SUBMIT);
+    assert_int_equal(ask->e.to.index, 1);
+    harness_answer(h, ask, AN_ERR_TIMEOUT, NULL);
+    harness_advance(h, 200);
+    ask = harness_take_ask(h, AN_ROLE_SEQUENCER, AN_KIND_SUBMIT);
+    assert_int_equal(ask->e.to.index, 0);
     assert_null(harness_reply(h, request));
 }
 
@@ -288,6 +320,7 @@ main(void)
         TEST(test_api_half_made_account_is_completed),
         TEST(test_api_lost_outcomes_are_taken_again_and_recognised),
         TEST(test_api_moved_slot_is_followed),
+        TEST(test_api_one_away_another_is_asked),
         TEST(test_api_never_reachable_ends_with_timeout),
         TEST(test_api_definite_error_is_passed_on),
         TEST(test_api_bad_words_and_names_are_refused),

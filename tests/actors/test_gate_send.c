@@ -522,77 +522,6 @@ test_gate_batches_by_sequencer_and_store(void **state)
 }
 
 static void
-test_gate_moved_is_followed_in_order(void **state)
-{
-    struct gate_cfg cfg = {.topology = &kit_topology};
-    Anser__Bus__Submitted submitted = ANSER__BUS__SUBMITTED__INIT;
-    Anser__Bus__Result moved = ANSER__BUS__RESULT__INIT, *rows[1] = {&moved};
-    const struct harness_effect *ask;
-    struct harness *h;
-
-    (void)state;
-    an_topology_single(&kit_topology);
-    kit_topology.count[AN_ROLE_SEQUENCER] = 2;
-    h = kit_gate(&cfg);
-    kit_login(h, 10, "alice", "phone");
-    kit_send(h, 10, 1, "bob", 1, "a");
-    kit_serve(h);
-    ask = kit_submit(h);
-    assert_int_equal(ask->e.to.index, 0);
-    kit_send(h, 10, 2, "bob", 2, "b");
-    kit_send(h, 10, 3, "bob", 3, "c");
-    harness_drain(h);
-    moved.err = AN_ERR_MOVED;
-    moved.owner = 1;
-    submitted.results = rows;
-    submitted.n_results = 1;
-    harness_answer(h, ask, AN_OK, &submitted.base);
-    harness_drain(h);
-    ask = kit_submit(h);
-    assert_non_null(ask);
-    assert_int_equal(ask->e.to.index, 1);
-    assert_int_equal(submit_of(ask)->n_commands, 3);
-    for (size_t i = 0; i < 3; i++) {
-        assert_int_equal(number_of(submit_of(ask)->commands[i]), i + 1);
-    }
-    kit_no_frame(h, 10); /* the client noticed nothing */
-    assert_int_equal(harness_metric(h, "moved_total"), 1);
-    harness_destroy(h);
-}
-
-static void
-test_gate_moved_for_ever_is_unavailable(void **state)
-{
-    struct gate_cfg cfg = {.topology = &kit_topology};
-    Anser__Bus__Submitted submitted = ANSER__BUS__SUBMITTED__INIT;
-    Anser__Bus__Result moved = ANSER__BUS__RESULT__INIT, *rows[1] = {&moved};
-    const struct harness_effect *ask;
-    struct harness *h;
-    uint32_t owner = 1;
-    unsigned hops = 0;
-
-    (void)state;
-    an_topology_single(&kit_topology);
-    kit_topology.count[AN_ROLE_SEQUENCER] = 2;
-    h = kit_gate(&cfg);
-    kit_login(h, 10, "alice", "phone");
-    kit_send(h, 10, 1, "bob", 1, "a");
-    kit_serve(h);
-    submitted.results = rows;
-    submitted.n_results = 1;
-    moved.err = AN_ERR_MOVED;
-    while ((ask = kit_submit(h)) != NULL && hops++ < 20) {
-        moved.owner = owner;
-        owner = 1 - owner;
-        harness_answer(h, ask, AN_OK, &submitted.base);
-        harness_drain(h);
-    }
-    assert_in_range(hops, 2, 8);
-    kit_error(h, 10, AN_COMMAND_SEND, 1, AN_ERR_UNAVAILABLE);
-    harness_destroy(h);
-}
-
-static void
 test_gate_sequencer_away_may_be_tried_again(void **state)
 {
     static const enum an_err errs[] = {AN_ERR_UNAVAILABLE, AN_ERR_TIMEOUT, AN_ERR_BUSY};
@@ -714,8 +643,6 @@ main(void)
         cmocka_unit_test(test_gate_next_batch_fills_while_one_is_under_way),
         cmocka_unit_test(test_gate_two_batches_under_way_at_most),
         cmocka_unit_test(test_gate_batches_by_sequencer_and_store),
-        cmocka_unit_test(test_gate_moved_is_followed_in_order),
-        cmocka_unit_test(test_gate_moved_for_ever_is_unavailable),
         cmocka_unit_test(test_gate_sequencer_away_may_be_tried_again),
         cmocka_unit_test(test_gate_short_answer_is_not_an_outcome),
         cmocka_unit_test(test_gate_client_gone_message_goes_on),
