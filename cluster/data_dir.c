@@ -41,6 +41,28 @@ data_dir_make(const char *path, char *why, size_t why_len)
 }
 
 enum an_err
+lock_hold(const char *path, int *fd, char *why, size_t why_len)
+{
+    enum an_err err = AN_ERR_LOCKED;
+
+    *fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (*fd < 0) {
+        return complain(path, why, why_len);
+    }
+    if (flock(*fd, LOCK_EX | LOCK_NB) == 0) {
+        return AN_OK;
+    }
+    if (errno == EWOULDBLOCK) {
+        snprintf(why, why_len, "another process holds %s", path);
+    } else {
+        err = complain(path, why, why_len);
+    }
+    close(*fd);
+    *fd = -1;
+    return err;
+}
+
+enum an_err
 data_dir_hold(const char *dir, int *fd, char *why, size_t why_len)
 {
     char path[PATH_MAX_LEN];
@@ -50,22 +72,32 @@ data_dir_hold(const char *dir, int *fd, char *why, size_t why_len)
         return err;
     }
     snprintf(path, sizeof(path), "%s/lock", dir);
-    *fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (*fd < 0) {
+    err = lock_hold(path, fd, why, why_len);
+    if (err == AN_ERR_LOCKED) {
+        snprintf(why, why_len, "another process runs on %s", dir);
+    }
+    return err;
+}
+
+enum an_err
+run_dir_take(const char *path, char *why, size_t why_len)
+{
+    enum an_err err = data_dir_make(path, why, why_len);
+    struct stat st;
+
+    if (err != AN_OK) {
+        return err;
+    }
+    if (lstat(path, &st) != 0) {
         return complain(path, why, why_len);
     }
-    if (flock(*fd, LOCK_EX | LOCK_NB) == 0) {
-        return AN_OK;
+    if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & 077) != 0) {
+        snprintf(why, why_len,
+                 "%s: sockets need a directory of this user alone: its own, mode 0700",
+                 path);
+        return AN_ERR_CONFIG;
     }
-    if (errno == EWOULDBLOCK) {
-        snprintf(why, why_len, "another process runs on %s", dir);
-        err = AN_ERR_LOCKED;
-    } else {
-        err = complain(path, why, why_len);
-    }
-    close(*fd);
-    *fd = -1;
-    return err;
+    return AN_OK;
 }
 
 enum an_err

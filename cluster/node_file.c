@@ -58,24 +58,39 @@ take_key(const json_t *root, struct an_token_key *key)
            len == sizeof(key->secret);
 }
 
-enum an_err
-node_file_read(struct node_file *file, const char *dir, char *why, size_t why_len)
+/* The file's JSON; NULL: *err and *why say what is wrong. */
+static json_t *
+load(const char *path, enum an_err *err, char *why, size_t why_len)
 {
-    char path[PATH_MAX_LEN];
     json_error_t where;
     json_t *root;
-    bool whole;
 
-    snprintf(path, sizeof(path), "%s/node.json", dir);
     if (access(path, F_OK) != 0 && errno == ENOENT) {
         snprintf(why, why_len, "%s: there is none", path);
-        return AN_ERR_NOT_FOUND;
+        *err = AN_ERR_NOT_FOUND;
+        return NULL;
     }
     root = json_load_file(path, JSON_REJECT_DUPLICATES, &where);
     if (root == NULL) {
         snprintf(why, why_len, "%s:%d: %s", path, where.line, where.text);
-        return json_error_code(&where) == json_error_cannot_open_file ? AN_ERR_IO
+        *err = json_error_code(&where) == json_error_cannot_open_file ? AN_ERR_IO
                                                                       : AN_ERR_CORRUPT;
+    }
+    return root;
+}
+
+enum an_err
+node_file_read(struct node_file *file, const char *dir, char *why, size_t why_len)
+{
+    char path[PATH_MAX_LEN];
+    enum an_err err;
+    json_t *root;
+    bool whole;
+
+    snprintf(path, sizeof(path), "%s/node.json", dir);
+    root = load(path, &err, why, why_len);
+    if (root == NULL) {
+        return err;
     }
     *file = (struct node_file){0};
     file->pid = (long)json_integer_value(json_object_get(root, "pid"));
@@ -88,6 +103,26 @@ node_file_read(struct node_file *file, const char *dir, char *why, size_t why_le
     json_decref(root);
     if (!whole) {
         snprintf(why, why_len, "%s: not what version %d of it holds", path, VERSION);
+        return AN_ERR_CORRUPT;
+    }
+    return AN_OK;
+}
+
+enum an_err
+node_key_read(struct an_token_key *key, const char *path, char *why, size_t why_len)
+{
+    enum an_err err;
+    json_t *root = load(path, &err, why, why_len);
+    bool whole;
+
+    if (root == NULL) {
+        return err;
+    }
+    whole = take_key(root, key);
+    json_decref(root);
+    if (!whole) {
+        snprintf(why, why_len, "%s: has no key with an id and a secret of 32 bytes",
+                 path);
         return AN_ERR_CORRUPT;
     }
     return AN_OK;

@@ -1,27 +1,15 @@
 /* Runs a node until SIGINT or SIGTERM. */
 #include "client/cli/args.h"
 #include "client/cli/commands.h"
+#include "client/cli/serve.h"
 #include "cluster/config.h"
 #include "cluster/node.h"
 #include "core/log.h"
-#include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { WHY_MAX = 1024 };
-
-/* Before any thread: the others then never take these. */
-static void
-block_signals(sigset_t *set)
-{
-    sigemptyset(set);
-    sigaddset(set, SIGINT);
-    sigaddset(set, SIGTERM);
-    pthread_sigmask(SIG_BLOCK, set, NULL);
-    signal(SIGPIPE, SIG_IGN);
-}
 
 static enum an_err
 make_config(struct config *config, const char *file, const char *data, const char *listen,
@@ -45,19 +33,6 @@ make_config(struct config *config, const char *file, const char *data, const cha
     return err;
 }
 
-static void
-setup_log(const struct config *config)
-{
-    static const char *const names[] = {"error", "warn", "info", "debug"};
-
-    for (unsigned level = 0; level < sizeof(names) / sizeof(names[0]); level++) {
-        if (strcmp(config->log_level, names[level]) == 0) {
-            an_log_setup((enum an_log_level)level,
-                         strcmp(config->log_format, "json") == 0);
-        }
-    }
-}
-
 static int
 run(const struct config *config, const sigset_t *signals)
 {
@@ -71,8 +46,8 @@ run(const struct config *config, const sigset_t *signals)
     }
     printf("anser ready %s data=%s\n", node_address(node), node_data(node));
     fflush(stdout);
-    sigwait(signals, &got);
-    an_log(AN_LOG_INFO, "node", "stopping signal=%s", got == SIGINT ? "INT" : "TERM");
+    got = cli_serve_wait(signals, UINT32_MAX);
+    an_log(AN_LOG_INFO, "node", "stopping signal=%s", cli_serve_signal_name(got));
     node_stop(node);
     return 0;
 }
@@ -106,10 +81,10 @@ cmd_up(int argc, char **argv)
     if (code >= 0) {
         return code;
     }
-    block_signals(&signals);
+    cli_serve_signals(&signals);
     err = make_config(&config, file, data, listen, why);
     if (err == AN_OK) {
-        setup_log(&config);
+        cli_serve_log(&config);
         code = run(&config, &signals);
     } else {
         code = cli_fail(err, "up", why[0] != '\0' ? why : NULL);

@@ -1,0 +1,19 @@
+/* What the commands that serve share: signals, the log, waiting. */
+#ifndef AN_CLIENT_CLI_SERVE_H
+#define AN_CLIENT_CLI_SERVE_H
+
+#include "cluster/config.h"
+#include <signal.h>
+#include <stdint.h>
+
+/* SIGINT and SIGTERM wait to be asked for. Before any thread: the others then never take
+ * them. */
+void cli_serve_signals(sigset_t *set);
+/* By the configuration's log section. Before any thread. */
+void cli_serve_log(const struct config *config);
+/* The signal that came, 0: none within timeout_ms; UINT32_MAX: waits for ever. */
+int cli_serve_wait(const sigset_t *set, uint32_t timeout_ms);
+/* "INT", "TERM". */
+const char *cli_serve_signal_name(int number);
+
+#endif
