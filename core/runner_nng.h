@@ -2,8 +2,10 @@
  *
  * Each actor instance has one thread (a gate: its door's event loop), one mailbox (a REP
  * socket), one REQ socket for each instance it may ask, and for hints one PUB socket for
- * each (router, gate). Addresses follow from the topology:
- * `inproc://anser-CLUSTER-store-0` or `ipc://RUN_DIR/store-0`.
+ * each (router, gate). Addresses follow from topology and places (core/places.h):
+ * `inproc://anser-CLUSTER-store-0`, `ipc://RUN_DIR/store-0`, `tls+tcp://ADDRESS:PORT`.
+ * Every message carries digests of the cluster's name and of the stores' slots; who has
+ * others is refused, both sides say so, and the asking actor sees AN_ERR_UNAVAILABLE.
  *
  * Context: create, add, start, stop and destroy belong to one thread, the node's. */
 #ifndef AN_CORE_RUNNER_NNG_H
@@ -21,7 +23,7 @@ struct an_runner;
 enum an_bus { AN_BUS_INPROC, AN_BUS_IPC };
 
 struct an_runner_cfg {
-    const char *cluster; /* part of inproc addresses */
+    const char *cluster; /* its name: of inproc addresses, and in every digest */
     const char *run_dir; /* 0700; holds the ipc sockets */
     enum an_bus bus;
     const struct an_topology *topology; /* borrowed until destroy */
@@ -38,8 +40,9 @@ struct an_runner_cfg {
     uint32_t readers; /* threads of the READ lane */
 };
 
-/* Binds the inspection endpoints. AN_ERR_NO_MEMORY, AN_ERR_CONNECTION (*why names the
- * address). Strings of cfg are copied. */
+/* Reads the certificates, when hosts are several, and binds the inspection endpoints.
+ * AN_ERR_NO_MEMORY, AN_ERR_CONNECTION (*why names the address), AN_ERR_CONFIG (*why names
+ * the file). Strings of cfg are copied. */
 AN_MUST_USE enum an_err an_runner_create(struct an_runner **out,
                                          const struct an_runner_cfg *cfg, char *why,
                                          size_t why_len);

@@ -43,7 +43,7 @@ refuse_busy(struct held *held)
     }
     nng_msg_free(held->msg);
     held->msg = NULL;
-    msg = bus_msg(&env, NULL);
+    msg = bus_msg(held->mailbox->inst->runner, &env, NULL);
     if (msg == NULL) {
         held_free(held); /* the asker's timeout tells it */
         return;
@@ -176,7 +176,7 @@ mailbox_answer(struct held *held, nng_msg *msg)
 }
 
 enum an_err
-mailbox_open(struct mailbox *mailbox, struct instance *inst, const char *url)
+mailbox_open(struct mailbox *mailbox, struct instance *inst, char *why, size_t why_len)
 {
     int rv;
 
@@ -189,7 +189,7 @@ mailbox_open(struct mailbox *mailbox, struct instance *inst, const char *url)
     mailbox->open = true;
     rv = nng_socket_set_size(mailbox->socket, NNG_OPT_RECVMAXSZ, AN_BUS_MSG_LEN_MAX);
     if (rv == 0) {
-        rv = nng_listen(mailbox->socket, url, NULL, 0);
+        rv = links_listen(inst, mailbox->socket, NULL, mailbox->ears, why, why_len);
     }
     if (rv != 0) {
         return nng_to_err(rv);

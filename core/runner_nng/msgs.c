@@ -102,21 +102,60 @@ set_reply_to(struct an_msg *msg, enum reply_type type, void *waiter)
 
 /* ------------------------------------------------------------------ bad messages */
 
-/* Counted; one line a second, naming how many went unsaid. */
+/* May it be said now? At most one line a second; the others are counted. */
+static bool
+say(struct instance *inst, struct quiet *quiet)
+{
+    if (quiet->said_ms != 0 && inst->now.mono_ms - quiet->said_ms < LOG_GAP_MS) {
+        quiet->unsaid++;
+        return false;
+    }
+    quiet->said_ms = inst->now.mono_ms;
+    return true;
+}
+
 static void
 complain(struct instance *inst, const struct an_envelope *env, const char *why)
 {
     atomic_fetch_add(&inst->counters.refused_malformed, 1);
-    if (inst->logged_ms != 0 && inst->now.mono_ms - inst->logged_ms < LOG_GAP_MS) {
-        inst->unlogged++;
+    if (!say(inst, &inst->malformed)) {
         return;
     }
     an_log(AN_LOG_WARN, inst->who,
            "bus message refused: %s kind=%s from=%s/%u more_like_it=%llu", why,
            an_kind_name(env->kind), an_role_name(env->from.role),
-           (unsigned)env->from.index, (unsigned long long)inst->unlogged);
-    inst->logged_ms = inst->now.mono_ms;
-    inst->unlogged = 0;
+           (unsigned)env->from.index, (unsigned long long)inst->malformed.unsaid);
+    inst->malformed.unsaid = 0;
+}
+
+/* Is it one of ours, with the same idea of who has what? */
+static bool
+same_cluster(const struct instance *inst, const struct an_envelope *env)
+{
+    return env->cluster == inst->runner->cluster && env->stores == inst->runner->stores;
+}
+
+/* A peer of another cluster, or with another map: what: what became of its message. */
+static void
+complain_stranger(struct instance *inst, const struct an_envelope *env, const char *what)
+{
+    const struct an_runner *runner = inst->runner;
+    bool other_cluster = env->cluster != runner->cluster;
+
+    atomic_fetch_add(&inst->counters.refused_cluster, 1);
+    if (!say(inst, &inst->strangers)) {
+        return;
+    }
+    an_log(AN_LOG_ERROR, inst->who,
+           "%s: %s/%u %s kind=%s theirs=%016llx ours=%016llx more_like_it=%llu", what,
+           an_role_name(env->from.role), (unsigned)env->from.index,
+           other_cluster ? "is of another cluster (`cluster:` of its file)"
+                         : "has other stores for the slots (`slots:` of stores)",
+           an_kind_name(env->kind),
+           (unsigned long long)(other_cluster ? env->cluster : env->stores),
+           (unsigned long long)(other_cluster ? runner->cluster : runner->stores),
+           (unsigned long long)inst->strangers.unsaid);
+    inst->strangers.unsaid = 0;
 }
 
 static const char *
@@ -137,57 +176,63 @@ not_allowed(const struct instance *inst, const struct an_envelope *env, bool req
     if ((row->senders & 1u << env->from.role) == 0) {
         return "the sender's role may not send this";
     }
-    if (env->from.index >= topology->count[env->from.role]) {
+    if (env->from.role != AN_ROLE_RUNNER &&
+        env->from.index >= topology->count[env->from.role]) {
         return "the topology has no such sender";
     }
     return NULL;
 }
 
-/* Envelope, rights and body of a request or a hint. Returns what is wrong; *out is a
- * message to be released only when nothing is. */
-static const char *
+/* Envelope, rights and body of a request or a hint. AN_ERR_ENVELOPE, AN_ERR_CLUSTER: why
+ * was said; *out is a message to be released only when nothing is wrong. */
+static enum an_err
 open_msg(struct instance *inst, nng_msg *raw, bool request, struct an_envelope *env,
          struct an_msg **out)
 {
     const uint8_t *data = nng_msg_body(raw);
     size_t len = nng_msg_len(raw);
-    const char *why;
+    const char *why = NULL;
     struct an_msg *msg;
 
     if (len > AN_BUS_MSG_LEN_MAX) {
-        return "larger than the limit"; /* inproc does not look at RECVMAXSZ */
+        why = "larger than the limit"; /* inproc does not look at RECVMAXSZ */
+    } else if (an_envelope_get(env, data, len, &why)) {
+        if (!same_cluster(inst, env)) {
+            complain_stranger(inst, env, request ? "request refused" : "hint dropped");
+            return AN_ERR_CLUSTER;
+        }
+        why = not_allowed(inst, env, request);
     }
-    if (!an_envelope_get(env, data, len, &why)) {
-        return why;
-    }
-    why = not_allowed(inst, env, request);
     if (why != NULL) {
-        return why;
+        complain(inst, env, why);
+        return AN_ERR_ENVELOPE;
     }
     msg = msg_take(inst, env->kind);
     msg->from = env->from;
     msg->trace = env->trace;
     if (an_msg_unpack(msg, data + AN_ENVELOPE_LEN, env->body_len) != AN_OK) {
         an_msg_release(msg);
-        return "the body is not a valid message of its kind";
+        complain(inst, env, "the body is not a valid message of its kind");
+        return AN_ERR_ENVELOPE;
     }
     *out = msg;
-    return NULL;
+    return AN_OK;
 }
 
 /* ------------------------------------------------------------------ parcels to messages
  */
 
 static void
-refuse(struct instance *inst, struct held *held, const struct an_envelope *ask)
+refuse(struct instance *inst, struct held *held, const struct an_envelope *ask,
+       enum an_err err)
 {
     const struct an_kind_row *row = an_kind_row(ask->kind);
     struct an_envelope env = {.answer = true,
                               .kind = row == NULL ? 0 : row->answer,
-                              .err = AN_ERR_ENVELOPE,
+                              .err = (uint16_t)err,
                               .trace = ask->trace,
                               .from = inst->addr};
-    nng_msg *msg = bus_msg(&env, NULL);
+    nng_msg *msg = bus_msg(inst->runner, &env, NULL);
 
     if (msg != NULL) {
         mailbox_answer(held, msg);
@@ -201,7 +246,7 @@ from_request(struct instance *inst, struct held *held)
 {
     struct an_envelope env = {0};
     struct an_msg *msg = NULL;
-    const char *why = open_msg(inst, held->msg, true, &env, &msg);
+    enum an_err err = open_msg(inst, held->msg, true, &env, &msg);
 
     nng_msg_free(held->msg);
     held->msg = NULL;
@@ -209,9 +254,8 @@ from_request(struct instance *inst, struct held *held)
     pthread_mutex_lock(&inst->inbox.lock);
     inst->inbox.requests--;
     pthread_mutex_unlock(&inst->inbox.lock);
-    if (why != NULL) {
-        complain(inst, &env, why);
-        refuse(inst, held, &env);
+    if (err != AN_OK) {
+        refuse(inst, held, &env, err);
         return NULL;
     }
     msg->request = true;
@@ -233,9 +277,12 @@ open_answer(struct call *call, struct an_envelope *env, struct an_msg *msg)
     if (!an_envelope_get(env, data, len, &why)) {
         return why;
     }
-    if (!env->answer || env->from.role != call->peer->addr.role ||
-        env->from.index != call->peer->addr.index) {
+    if (!env->answer || env->from.role != call->peer->link.to.role ||
+        env->from.index != call->peer->link.to.index) {
         return "not an answer of the one asked";
+    }
+    if (!same_cluster(call->peer->inst, env)) {
+        return env->err == AN_ERR_CLUSTER ? NULL : "a stranger's answer";
     }
     if (env->err == AN_OK && env->kind != msg->kind) {
         return "an answer to another kind";
@@ -251,17 +298,21 @@ static struct an_msg *
 from_answer(struct instance *inst, struct call *call)
 {
     struct an_msg *msg = msg_take(inst, an_kind_row(call->kind)->answer);
-    struct an_envelope env = {.kind = call->kind, .from = call->peer->addr};
+    struct an_envelope env = {.kind = call->kind, .from = call->peer->link.to};
     const char *why = NULL;
 
     msg->answer = true;
-    msg->from = call->peer->addr;
+    msg->from = call->peer->link.to;
     msg->tag = call->tag;
     msg->trace = call->trace;
     msg->err = call->err;
     if (call->err == AN_OK) {
         why = open_answer(call, &env, msg);
         msg->err = an_err_known(env.err) ? (enum an_err)env.err : AN_ERR_INTERNAL;
+    }
+    if (why == NULL && msg->err == AN_ERR_CLUSTER) {
+        complain_stranger(inst, &env, "refused by the one asked");
+        msg->err = AN_ERR_UNAVAILABLE; /* it was not handled */
     }
     if (why != NULL) {
         complain(inst, &env, why);
@@ -282,15 +333,15 @@ from_hint(struct instance *inst, struct hint *hint)
 {
     struct an_envelope env = {0};
     struct an_msg *msg = NULL;
-    const char *why = open_msg(inst, hint->msg, false, &env, &msg);
 
+    /* What is wrong was said there; a hint is not answered. */
+    if (open_msg(inst, hint->msg, false, &env, &msg) != AN_OK) {
+        msg = NULL;
+    }
     atomic_fetch_add(&inst->counters.hints_received, 1);
     pthread_mutex_lock(&inst->inbox.lock);
     inst->inbox.hint_bytes -= nng_msg_len(hint->msg);
     pthread_mutex_unlock(&inst->inbox.lock);
-    if (why != NULL) {
-        complain(inst, &env, why);
-    }
     nng_msg_free(hint->msg);
     free(hint);
     return msg;

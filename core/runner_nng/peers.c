@@ -70,16 +70,6 @@ call_callback(void *arg)
     call_ended(call, rv == 0 ? AN_OK : AN_ERR_TIMEOUT);
 }
 
-/* ADD_PRE and REM_POST come in pairs; ADD_POST does not come for a refused pipe. */
-static void
-pipe_changed(nng_pipe pipe, nng_pipe_ev event, void *arg)
-{
-    struct peer *peer = arg;
-
-    (void)pipe;
-    atomic_fetch_add(&peer->pipes, event == NNG_PIPE_EV_ADD_PRE ? 1 : -1);
-}
-
 static int
 peer_options(struct peer *peer)
 {
@@ -88,18 +78,6 @@ peer_options(struct peer *peer)
 
     if (rv == 0) {
         rv = nng_socket_set_size(peer->socket, NNG_OPT_RECVMAXSZ, AN_BUS_MSG_LEN_MAX);
-    }
-    if (rv == 0) {
-        rv = nng_socket_set_ms(peer->socket, NNG_OPT_RECONNMINT, RECONNECT_MIN_MS);
-    }
-    if (rv == 0) {
-        rv = nng_socket_set_ms(peer->socket, NNG_OPT_RECONNMAXT, RECONNECT_MAX_MS);
-    }
-    if (rv == 0) {
-        rv = nng_pipe_notify(peer->socket, NNG_PIPE_EV_ADD_PRE, pipe_changed, peer);
-    }
-    if (rv == 0) {
-        rv = nng_pipe_notify(peer->socket, NNG_PIPE_EV_REM_POST, pipe_changed, peer);
     }
     return rv;
 }
@@ -127,14 +105,13 @@ static enum an_err
 peer_open(struct instance *inst, struct an_addr addr)
 {
     struct peer *peer = calloc(1, sizeof(*peer));
-    char url[URL_LEN];
     int rv;
 
     if (peer == NULL) {
         return AN_ERR_NO_MEMORY;
     }
     peer->inst = inst;
-    peer->addr = addr;
+    peer->link.to = addr;
     peer->grace_until_ms = clock_mono_ms() + CONNECT_GRACE_MS;
     inst->peers[inst->peer_count++] = peer;
     rv = nng_req0_open(&peer->socket);
@@ -147,24 +124,9 @@ peer_open(struct instance *inst, struct an_addr addr)
         rv = peer_calls(peer);
     }
     if (rv == 0) {
-        instance_url(inst->runner, addr, NULL, url);
-        rv = nng_dial(peer->socket, url, NULL, NNG_FLAG_NONBLOCK);
+        rv = link_dial(&peer->link, inst, peer->socket, addr, NULL, &peer->link);
     }
     return nng_to_err(rv);
-}
-
-/* The table says who may send what to whom. */
-static bool
-may_ask(unsigned from, unsigned to)
-{
-    for (unsigned kind = 1; kind < AN_KIND_BUS_COUNT; kind++) {
-        const struct an_kind_row *row = an_kind_row(kind);
-        if (row->answer != AN_KIND_NONE && row->receiver == to &&
-            (row->senders & 1u << from) != 0) {
-            return true;
-        }
-    }
-    return false;
 }
 
 enum an_err
@@ -226,8 +188,8 @@ static struct peer *
 peer_find(struct instance *inst, struct an_addr addr)
 {
     for (size_t i = 0; i < inst->peer_count; i++) {
-        if (inst->peers[i]->addr.role == addr.role &&
-            inst->peers[i]->addr.index == addr.index) {
+        const struct an_addr *to = &inst->peers[i]->link.to;
+        if (to->role == addr.role && to->index == addr.index) {
             return inst->peers[i];
         }
     }
@@ -246,7 +208,7 @@ call_start(struct call *call, const struct an_effect *effect, nng_msg *msg,
     call->tag = effect->tag;
     call->trace = effect->trace;
     call->kind = effect->kind;
-    if (atomic_load(&peer->pipes) == 0 && until > peer->grace_until_ms) {
+    if (atomic_load(&peer->link.pipes) == 0 && until > peer->grace_until_ms) {
         until = peer->grace_until_ms;
     }
     nng_aio_set_timeout(call->aio, left_ms(until, mono_ms));
@@ -273,14 +235,14 @@ peers_ask(struct instance *inst, const struct an_effect *effect, const uint8_t *
     if (effect->len > AN_BUS_MSG_LEN_MAX - AN_ENVELOPE_LEN) {
         return AN_ERR_ENVELOPE;
     }
-    if (atomic_load(&peer->pipes) == 0 && mono_ms >= peer->grace_until_ms) {
+    if (atomic_load(&peer->link.pipes) == 0 && mono_ms >= peer->grace_until_ms) {
         return AN_ERR_UNAVAILABLE;
     }
     call = peer->free;
     if (call == NULL) {
         return AN_ERR_BUSY;
     }
-    msg = bus_msg(&env, body);
+    msg = bus_msg(inst->runner, &env, body);
     if (msg == NULL) {
         return AN_ERR_NO_MEMORY;
     }

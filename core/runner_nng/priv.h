@@ -4,6 +4,7 @@
  *   turn.c        one turn of an actor: messages in, steps, effects out
  *   msgs.c        the messages' pool, and what is checked before an actor sees one
  *   inbox.c       what other threads leave for an instance
+ *   links.c       who is reached how: addresses, certificates, listening and dialing
  *   mailbox.c     requests in, answers out (REP)
  *   peers.c       asks out, answers in (REQ)
  *   pubsub.c      hints (PUB, SUB)
@@ -28,6 +29,7 @@
 
 struct an_metrics;
 struct instance;
+struct tls;
 struct peer;
 struct pooled;
 
@@ -83,6 +85,50 @@ bool inbox_put_request(struct instance *inst, struct parcel *parcel);
 bool inbox_put_hint(struct instance *inst, struct parcel *parcel, size_t bytes);
 void inbox_flag(struct instance *inst, bool *flag);
 
+/* ------------------------------------------------------------------ links */
+
+enum { HOST_NONE = 0xffff, EARS_MAX = 3 };
+
+/* How an instance is reached. */
+enum reach { REACH_INPROC, REACH_IPC, REACH_TLS, REACH_COUNT };
+
+/* One connection that we dial: of a peer, or of a gate's SUB socket to one router. */
+struct link {
+    struct an_runner *runner;
+    struct instance *inst; /* who dials */
+    struct an_addr to;
+    enum reach reach;
+    uint16_t host; /* of `to`; HOST_NONE without places */
+    char url[URL_LEN];
+    nng_socket socket;
+    atomic_uint dialer; /* NNG's number */
+    atomic_int pipes;   /* connections that are up */
+    struct link *next;  /* of the same socket */
+};
+
+/* One address that others dial. */
+struct ear {
+    char url[URL_LEN];
+    nng_listener listener;
+    enum reach reach;
+};
+
+/* Where this process is, and its certificates when hosts are several. AN_ERR_CONFIG with
+ * *why, AN_ERR_NO_MEMORY; to be closed also then. */
+enum an_err links_open(struct an_runner *runner, char *why, size_t why_len);
+void links_close(struct an_runner *runner);
+/* May `from` ask `to` anything? The table says. */
+bool may_ask(unsigned from, unsigned to);
+/* Makes the link and dials it, without waiting. gate: the hints for that gate; NULL: the
+ * mailbox. first: of this socket's links, with their order in next. An NNG error number.
+ */
+int link_dial(struct link *link, struct instance *inst, nng_socket socket,
+              struct an_addr to, const uint16_t *gate, struct link *first);
+/* Listens wherever somebody looks for this mailbox, or for these hints. *why names the
+ * address. An NNG error number. */
+int links_listen(struct instance *inst, nng_socket socket, const uint16_t *gate,
+                 struct ear ears[EARS_MAX], char *why, size_t why_len);
+
 /* ------------------------------------------------------------------ mailbox */
 
 enum held_phase { HELD_FREE, HELD_RECEIVING, HELD_QUEUED, HELD_SENDING };
@@ -109,11 +155,13 @@ struct mailbox {
     bool receiving; /* exactly one context receives at a time: that keeps the order */
     bool closing;
     bool open;
+    struct ear ears[EARS_MAX];
 };
 
-/* Binds the REP socket and receives from now on. AN_ERR_CONNECTION, _NO_MEMORY; to be
- * closed also then. */
-enum an_err mailbox_open(struct mailbox *mailbox, struct instance *inst, const char *url);
+/* Binds the REP socket and receives from now on. AN_ERR_CONNECTION with *why, _NO_MEMORY;
+ * to be closed also then. */
+enum an_err mailbox_open(struct mailbox *mailbox, struct instance *inst, char *why,
+                         size_t why_len);
 /* Closes the socket; no callback runs after it. A zeroed one is fine. */
 void mailbox_close(struct mailbox *mailbox);
 /* After mailbox_close, when no parcel of its is looked at any more. */
@@ -140,9 +188,8 @@ struct call {
 
 struct peer {
     struct instance *inst;
-    struct an_addr addr;
     nng_socket socket;
-    atomic_int pipes; /* connections that are up */
+    struct link link;
     struct call calls[AN_BUS_OUTSTANDING_MAX];
     struct call *free;
     uint64_t grace_until_ms;
@@ -176,10 +223,14 @@ struct pubsub {
     nng_socket socket;
     nng_aio *aio;
     bool open;
+    struct ear ears[EARS_MAX]; /* PUB */
+    struct link *links;        /* SUB: by router index */
+    size_t link_count;
 };
 
-/* A router: one bound PUB socket for each gate. AN_ERR_CONNECTION, _NO_MEMORY. */
-enum an_err pubs_open(struct instance *inst);
+/* A router: one bound PUB socket for each gate. AN_ERR_CONNECTION with *why, _NO_MEMORY.
+ */
+enum an_err pubs_open(struct instance *inst, char *why, size_t why_len);
 /* A gate: dials every router, without waiting. AN_ERR_CONNECTION, _NO_MEMORY. */
 enum an_err sub_open(struct instance *inst);
 /* Closes either; no callback runs after it. */
@@ -276,11 +327,18 @@ void gather_add(struct parcel *parcel, struct instance *inst);
     X(refused_busy, "Requests refused: the mailbox was full.")                           \
     X(refused_expired, "Requests answered EXPIRED without a step.")                      \
     X(refused_malformed, "Bus messages that were malformed or not allowed.")             \
+    X(refused_cluster, "Bus messages of another cluster or with another slot map.")      \
     X(hints_published, "Hints published.")                                               \
     X(hints_received, "Hints received.")                                                 \
     X(hints_dropped, "Hints dropped: too many waited.")                                  \
     X(jobs, "Jobs done on a lane.")                                                      \
     X(timers, "Timers that fired.")
+
+/* One line a second about one kind of thing, naming how many went unsaid. */
+struct quiet {
+    uint64_t said_ms;
+    uint64_t unsaid;
+};
 
 #define RUNNER_COUNTER_FIELD(name, sentence) _Atomic uint64_t name;
 struct counters {
@@ -319,8 +377,7 @@ struct instance {
     struct pooled *free_msgs;
     size_t free_msg_count;
     nng_aio *event_aio;
-    uint64_t logged_ms;
-    uint64_t unlogged;
+    struct quiet malformed, strangers;
 
     /* Guarded by the runner's lock. */
     bool ready, stopped;
@@ -334,6 +391,9 @@ struct an_runner {
     size_t instance_count;
     struct pool pool;
     struct inspect *inspect;
+    struct tls *tls;          /* when hosts are several */
+    uint16_t host;            /* this process's */
+    uint64_t cluster, stores; /* digests: what we are, and take for granted */
 };
 
 /* What an_msg.reply_to holds: who waits for the answer. */
@@ -357,9 +417,6 @@ void msgs_fini(struct instance *inst);
 uint64_t clock_mono_ms(void);
 /* Both clocks, as an actor sees them. */
 struct an_now clock_now(void);
-/* "inproc://..." or "ipc://..."; gate NULL: the mailbox, else the hints for that gate. */
-void instance_url(const struct an_runner *runner, struct an_addr addr,
-                  const uint16_t *gate, char out[URL_LEN]);
 /* NULL when no such instance was added. Any thread. */
 struct instance *runner_find(struct an_runner *runner, struct an_addr addr);
 /* One turn; returns the ms until the next is wanted: 0 at once, UINT64_MAX never. */
@@ -372,8 +429,9 @@ void instance_drop(struct instance *inst);
 void instance_metrics(struct instance *inst, struct an_metrics *metrics);
 /* Sets ready or stopped and tells whoever waits. */
 void runner_note(struct instance *inst, bool *flag);
-/* A bus message as bytes. NULL without memory. */
-nng_msg *bus_msg(const struct an_envelope *env, const uint8_t *body);
+/* A bus message as bytes; the digests are filled in. NULL without memory. */
+nng_msg *bus_msg(const struct an_runner *runner, struct an_envelope *env,
+                 const uint8_t *body);
 /* 0 is AN_OK; anything unknown AN_ERR_CONNECTION. */
 enum an_err nng_to_err(int rv);
 

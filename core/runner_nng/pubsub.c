@@ -7,9 +7,9 @@
 #include <stdlib.h>
 
 static enum an_err
-pub_open(struct pubsub *pub, struct instance *inst, uint16_t gate)
+pub_open(struct pubsub *pub, struct instance *inst, uint16_t gate, char *why,
+         size_t why_len)
 {
-    char url[URL_LEN];
     int rv = nng_pub0_open(&pub->socket);
 
     pub->inst = inst;
@@ -23,14 +23,13 @@ pub_open(struct pubsub *pub, struct instance *inst, uint16_t gate)
         rv = nng_aio_alloc(&pub->aio, NULL, NULL);
     }
     if (rv == 0) {
-        instance_url(inst->runner, inst->addr, &gate, url);
-        rv = nng_listen(pub->socket, url, NULL, 0);
+        rv = links_listen(inst, pub->socket, &gate, pub->ears, why, why_len);
     }
     return nng_to_err(rv);
 }
 
 enum an_err
-pubs_open(struct instance *inst)
+pubs_open(struct instance *inst, char *why, size_t why_len)
 {
     uint16_t gates = inst->runner->cfg.topology->count[AN_ROLE_GATE];
     enum an_err err = AN_OK;
@@ -40,7 +39,7 @@ pubs_open(struct instance *inst)
         return AN_ERR_NO_MEMORY;
     }
     for (uint16_t gate = 0; gate < gates && err == AN_OK; gate++) {
-        err = pub_open(&inst->pubs[gate], inst, gate);
+        err = pub_open(&inst->pubs[gate], inst, gate, why, why_len);
         inst->pub_count++;
     }
     return err;
@@ -56,7 +55,7 @@ pubs_publish(struct instance *inst, const struct an_effect *effect, const uint8_
 
     if (effect->to.role == AN_ROLE_GATE && effect->to.index < inst->pub_count &&
         effect->len <= AN_BUS_MSG_LEN_MAX - AN_ENVELOPE_LEN) {
-        msg = bus_msg(&env, body);
+        msg = bus_msg(inst->runner, &env, body);
     }
     if (msg == NULL) {
         atomic_fetch_add(&inst->counters.hints_dropped, 1);
@@ -124,7 +123,6 @@ sub_open(struct instance *inst)
 {
     const struct an_topology *topology = inst->runner->cfg.topology;
     struct pubsub *sub = &inst->sub;
-    char url[URL_LEN];
     int rv = nng_sub0_open(&sub->socket);
 
     sub->inst = inst;
@@ -132,11 +130,13 @@ sub_open(struct instance *inst)
         return nng_to_err(rv);
     }
     sub->open = true;
-    rv = sub_options(sub);
+    sub->links = calloc(topology->count[AN_ROLE_ROUTER] + 1u, sizeof(*sub->links));
+    rv = sub->links == NULL ? NNG_ENOMEM : sub_options(sub);
     for (uint16_t i = 0; rv == 0 && i < topology->count[AN_ROLE_ROUTER]; i++) {
-        instance_url(inst->runner, (struct an_addr){AN_ROLE_ROUTER, i}, &inst->addr.index,
-                     url);
-        rv = nng_dial(sub->socket, url, NULL, NNG_FLAG_NONBLOCK);
+        struct link *link = &sub->links[sub->link_count++];
+        link->next = i + 1 < topology->count[AN_ROLE_ROUTER] ? link + 1 : NULL;
+        rv = link_dial(link, inst, sub->socket, (struct an_addr){AN_ROLE_ROUTER, i},
+                       &inst->addr.index, sub->links);
     }
     if (rv == 0) {
         nng_recv_aio(sub->socket, sub->aio);
@@ -166,5 +166,6 @@ pubsub_close(struct instance *inst)
     inst->pubs = NULL;
     inst->pub_count = 0;
     one_close(&inst->sub);
+    free(inst->sub.links);
     inst->sub = (struct pubsub){0};
 }

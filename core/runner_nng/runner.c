@@ -46,7 +46,7 @@ nng_to_err(int rv)
 }
 
 nng_msg *
-bus_msg(const struct an_envelope *env, const uint8_t *body)
+bus_msg(const struct an_runner *runner, struct an_envelope *env, const uint8_t *body)
 {
     nng_msg *msg;
     uint8_t *data;
@@ -54,30 +54,14 @@ bus_msg(const struct an_envelope *env, const uint8_t *body)
     if (nng_msg_alloc(&msg, AN_ENVELOPE_LEN + env->body_len) != 0) {
         return NULL;
     }
+    env->cluster = runner->cluster;
+    env->stores = runner->stores;
     data = nng_msg_body(msg);
     an_envelope_put(data, env);
     if (env->body_len > 0) {
         memcpy(data + AN_ENVELOPE_LEN, body, env->body_len);
     }
     return msg;
-}
-
-void
-instance_url(const struct an_runner *runner, struct an_addr addr, const uint16_t *gate,
-             char out[URL_LEN])
-{
-    char hints[24] = "";
-
-    if (gate != NULL) {
-        snprintf(hints, sizeof(hints), "-gate-%u", (unsigned)*gate);
-    }
-    if (runner->cfg.bus == AN_BUS_IPC) {
-        snprintf(out, URL_LEN, "ipc://%s/%s-%u%s", runner->cfg.run_dir,
-                 an_role_name(addr.role), (unsigned)addr.index, hints);
-    } else {
-        snprintf(out, URL_LEN, "inproc://anser-%s-%s-%u%s", runner->cfg.cluster,
-                 an_role_name(addr.role), (unsigned)addr.index, hints);
-    }
 }
 
 struct instance *
@@ -142,7 +126,12 @@ an_runner_create(struct an_runner **out, const struct an_runner_cfg *cfg, char *
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&runner->changed, &attr);
     pthread_condattr_destroy(&attr);
+    runner->cluster = an_cluster_digest(cfg->cluster);
+    runner->stores = an_topology_digest(cfg->topology);
     err = copy_cfg(runner, cfg);
+    if (err == AN_OK) {
+        err = links_open(runner, why, why_len);
+    }
     if (err == AN_OK) {
         err = pool_start(&runner->pool, runner->cfg.readers);
     }
@@ -185,14 +174,10 @@ static enum an_err
 bind_all(struct instance *inst, char *why, size_t why_len)
 {
     struct an_door_host host = {inst, door_deliver, door_turn};
-    char url[URL_LEN];
-    enum an_err err;
+    enum an_err err = mailbox_open(&inst->mailbox, inst, why, why_len);
 
-    instance_url(inst->runner, inst->addr, NULL, url);
-    snprintf(why, why_len, "cannot listen on %s", url);
-    err = mailbox_open(&inst->mailbox, inst, url);
     if (err == AN_OK && inst->addr.role == AN_ROLE_ROUTER) {
-        err = pubs_open(inst);
+        err = pubs_open(inst, why, why_len);
     }
     if (err == AN_OK && nng_aio_alloc(&inst->event_aio, NULL, NULL) != 0) {
         err = AN_ERR_NO_MEMORY;
@@ -412,6 +397,7 @@ an_runner_destroy(struct an_runner *runner)
         instance_destroy(runner->instances[i]);
     }
     inspect_close(runner->inspect);
+    links_close(runner);
     free(runner->instances);
     free((void *)(uintptr_t)runner->cfg.cluster);
     free((void *)(uintptr_t)runner->cfg.run_dir);

@@ -59,7 +59,7 @@ answer(struct instance *inst, const struct an_effect *effect, const uint8_t *bod
         env.err = AN_ERR_ENVELOPE;
         env.body_len = 0;
     }
-    msg = bus_msg(&env, body);
+    msg = bus_msg(inst->runner, &env, body);
     if (msg == NULL) {
         abort(); /* every ask ends exactly once */
     }

@@ -285,8 +285,7 @@ dial_idgen(void)
     if (toys_bus == AN_BUS_IPC) {
         snprintf(url, sizeof(url), "ipc://%s/idgen-0", toys_dir);
     } else {
-        snprintf(url, sizeof(url), "inproc://anser-test-%d-%u-idgen-0", (int)getpid(),
-                 toys_round);
+        snprintf(url, sizeof(url), "inproc://anser-%s-idgen-0", toys_cluster());
     }
     assert_int_equal(nng_req0_open(&socket), 0);
     assert_int_equal(nng_socket_set_ms(socket, NNG_OPT_RECVTIMEO, TOY_WAIT_S * 1000), 0);
@@ -319,7 +318,9 @@ make_ask(uint8_t *out, unsigned role, uint16_t index, unsigned kind, const void 
     struct an_envelope env = {.kind = (uint16_t)kind,
                               .budget_ms = 5000,
                               .from = {(uint8_t)role, index},
-                              .body_len = (uint32_t)len};
+                              .body_len = (uint32_t)len,
+                              .cluster = an_cluster_digest(toys_cluster()),
+                              .stores = an_topology_digest(&toys_topology)};
 
     an_envelope_put(out, &env);
     memcpy(out + AN_ENVELOPE_LEN, body, len);
@@ -344,10 +345,14 @@ test_runner_strangers_and_garbage_reach_no_actor(void **unused)
     expect_err(ask_bytes, len, AN_ERR_ENVELOPE);
     len = make_ask(ask_bytes, AN_ROLE_SEQUENCER, 0, AN_KIND_TAKEN_IDS, "", 0);
     expect_err(ask_bytes, len, AN_ERR_ENVELOPE); /* an answer is not a request */
-    len = make_ask(ask_bytes, AN_ROLE_RUNNER, 0, AN_KIND_INSPECT, "", 0);
-    expect_err(ask_bytes, len, AN_ERR_ENVELOPE); /* words come by the text endpoint */
     len = make_ask(ask_bytes, AN_ROLE_SEQUENCER, 0, AN_KIND_TAKE_IDS, "\x08", 1);
     expect_err(ask_bytes, len, AN_ERR_ENVELOPE); /* a body cut short */
+    len = make_ask(ask_bytes, AN_ROLE_SEQUENCER, 0, AN_KIND_TAKE_IDS, "\x08\x01", 2);
+    ask_bytes[AN_ENVELOPE_LEN - 16] ^= 1;
+    expect_err(ask_bytes, len, AN_ERR_CLUSTER); /* of another cluster */
+    ask_bytes[AN_ENVELOPE_LEN - 16] ^= 1;
+    ask_bytes[AN_ENVELOPE_LEN - 1] ^= 1;
+    expect_err(ask_bytes, len, AN_ERR_CLUSTER); /* with other stores */
     expect_err("hello", 5, AN_ERR_ENVELOPE);
     expect_err("", 0, AN_ERR_ENVELOPE);
     assert_int_equal(toy_states[AN_ROLE_IDGEN].held, 0);

@@ -123,7 +123,7 @@ toy_create(enum an_role role, toy_step_f *on)
 enum an_bus toys_bus;
 char toys_dir[64];
 struct an_topology toys_topology;
-unsigned toys_round;
+static unsigned toys_round;
 const struct an_addr toy_idgen = {AN_ROLE_IDGEN, 0};
 
 static void
@@ -171,17 +171,25 @@ toys_teardown(void **state)
     return 0;
 }
 
+const char *
+toys_cluster(void)
+{
+    static char name[32];
+
+    snprintf(name, sizeof(name), "test-%d-%u", (int)getpid(), toys_round);
+    return name;
+}
+
 struct an_runner *
 toys_runner_cfg(struct an_runner_cfg cfg)
 {
     struct an_runner *runner;
-    char cluster[32], why[256];
+    char why[256];
 
-    snprintf(cluster, sizeof(cluster), "test-%d-%u", (int)getpid(), toys_round);
-    cfg.cluster = cluster;
+    cfg.cluster = cfg.cluster == NULL ? toys_cluster() : cfg.cluster;
     cfg.run_dir = toys_dir;
     cfg.bus = toys_bus;
-    cfg.topology = &toys_topology;
+    cfg.topology = cfg.topology == NULL ? &toys_topology : cfg.topology;
     cfg.failed = on_failed;
     assert_int_equal(an_runner_create(&runner, &cfg, why, sizeof(why)), AN_OK);
     return runner;

@@ -42,7 +42,8 @@ extern struct toy_state toy_states[AN_ROLE_COUNT];
 extern enum an_bus toys_bus;
 extern char toys_dir[64];
 extern struct an_topology toys_topology;
-extern unsigned toys_round; /* of the cluster's name: no test meets another's sockets */
+/* The cluster's name: another one in each test, so that none meets another's sockets. */
+const char *toys_cluster(void);
 extern const struct an_addr toy_idgen;
 
 /* Counts under the state's lock and wakes whoever awaits. */
