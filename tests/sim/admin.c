@@ -1,3 +1,5 @@
+/* The simulator's own api: makes the users; later asks of every slot whether somebody
+ * serves it. */
 #include "tests/sim/admin.h"
 #include "core/slot.h"
 #include "core/token.h"
@@ -11,9 +13,19 @@ struct admin {
     unsigned user;
     bool named; /* the directory has the user's name; the account is next */
     bool ready;
+    struct an_addr sequencer; /* to ask next; index as the last MOVED said */
+    bool moved;
+    uint16_t asked[AN_SLOTS]; /* the slots of the census that is out */
+    size_t asked_count;
 };
 
-enum { RETRY_MS = 200 };
+enum {
+    RETRY_MS = 200,
+    TAG_USERS = 1,
+    TAG_CENSUS,
+    ASK_MS = 3000,
+    CENSUS_KEY = 1 << 30, /* users that do not exist, from here on */
+};
 
 static ProtobufCBinaryData
 text(const char *s)
@@ -58,18 +70,122 @@ admin_ask(struct admin *admin, struct an_outbox *out)
         command.what_case = ANSER__BUS__COMMAND__WHAT_PUT_DIRECTORY;
         command.put_directory = &put;
     }
-    an_out_ask(out, an_topology_sequencer(admin->cfg.topology, (uint16_t)command.slot),
-               AN_KIND_SUBMIT, &submit.base, AN_ASK_MS, 1, 1);
+    if (!admin->moved) {
+        admin->sequencer =
+            an_topology_sequencer(admin->cfg.topology, (uint16_t)command.slot);
+    }
+    an_out_ask(out, admin->sequencer, AN_KIND_SUBMIT, &submit.base, AN_ASK_MS, TAG_USERS,
+               1);
 }
 
-static bool
-admin_accepted(const struct an_msg *msg)
+static void
+admin_answered(struct admin *admin, const struct an_msg *msg, struct an_now now,
+               struct an_outbox *out)
 {
     const Anser__Bus__Submitted *done = (const Anser__Bus__Submitted *)msg->body;
+    const Anser__Bus__Result *result =
+        msg->err == AN_OK && done->n_results == 1 ? done->results[0] : NULL;
 
-    return msg->err == AN_OK && done != NULL && done->n_results == 1 &&
-           (done->results[0]->err == AN_OK ||
-            done->results[0]->err == AN_ERR_USER_EXISTS);
+    admin->moved = result != NULL && result->err == AN_ERR_MOVED;
+    if (admin->moved) {
+        admin->sequencer.index = (uint16_t)result->owner;
+    }
+    if (result == NULL || (result->err != AN_OK && result->err != AN_ERR_USER_EXISTS)) {
+        an_out_timer(out, now.mono_ms + RETRY_MS, TAG_USERS);
+        return;
+    }
+    admin->user += admin->named;
+    admin->named = !admin->named;
+    admin_ask(admin, out);
+}
+
+/* ------------------------------------------------------------------ the census */
+
+/* Some user of the slot. */
+static uint64_t
+user_in(struct sim_census *census, uint16_t slot)
+{
+    for (uint64_t key = CENSUS_KEY; census->user[slot] == 0; key++) {
+        uint64_t *user = &census->user[an_slot_user(key)];
+        *user = *user == 0 ? key : *user;
+    }
+    return census->user[slot];
+}
+
+/* Of the first slot that is not served yet, and of all that are to be asked of the same
+ * sequencer and have the same store. */
+static void
+census_ask(struct admin *admin, struct an_outbox *out)
+{
+    const struct an_topology *topology = admin->cfg.topology;
+    struct sim_census *census = admin->cfg.census;
+    static uint8_t device[] = "census"; /* borrowed by what is packed at once */
+    Anser__Bus__ConfirmCommand confirm[AN_SLOTS];
+    Anser__Bus__Command command[AN_SLOTS], *list[AN_SLOTS];
+    Anser__Bus__Submit submit = ANSER__BUS__SUBMIT__INIT;
+    size_t count = 0;
+
+    for (uint16_t slot = 0; slot < AN_SLOTS; slot++) {
+        uint16_t first = count == 0 ? slot : admin->asked[0];
+        if (census->served[slot] || census->of[slot] != census->of[first] ||
+            topology->slot_store[slot] != topology->slot_store[first]) {
+            continue;
+        }
+        anser__bus__confirm_command__init(&confirm[count]);
+        confirm[count].user = user_in(census, slot);
+        confirm[count].device = (ProtobufCBinaryData){sizeof(device) - 1, device};
+        confirm[count].inbox_seq = 1;
+        anser__bus__command__init(&command[count]);
+        command[count].slot = slot;
+        command[count].what_case = ANSER__BUS__COMMAND__WHAT_CONFIRM;
+        command[count].confirm = &confirm[count];
+        list[count] = &command[count];
+        admin->asked[count++] = slot;
+    }
+    admin->asked_count = count;
+    if (count == 0) {
+        census->done = true;
+        return;
+    }
+    submit.n_commands = count;
+    submit.commands = list;
+    an_out_ask(out, (struct an_addr){AN_ROLE_SEQUENCER, census->of[admin->asked[0]]},
+               AN_KIND_SUBMIT, &submit.base, ASK_MS, TAG_CENSUS, 2);
+}
+
+/* An answer of the one who has the slot; the users do not exist. */
+static bool
+is_served(uint32_t err)
+{
+    return err == AN_OK || err == AN_ERR_CURSOR_AHEAD || err == AN_ERR_NOT_FOUND ||
+           err == AN_ERR_USER_NOT_FOUND;
+}
+
+static void
+census_answered(struct admin *admin, const struct an_msg *msg, struct an_now now,
+                struct an_outbox *out)
+{
+    const Anser__Bus__Submitted *done = (const Anser__Bus__Submitted *)msg->body;
+    const struct an_topology *topology = admin->cfg.topology;
+    struct sim_census *census = admin->cfg.census;
+
+    for (size_t i = 0; i < admin->asked_count; i++) {
+        uint16_t slot = admin->asked[i];
+        uint32_t err = msg->err != AN_OK ? msg->err : done->results[i]->err;
+
+        census->err[slot] = (uint16_t)err;
+        if (is_served(err)) {
+            census->served[slot] = true;
+            census->count++;
+        } else if (err == AN_ERR_MOVED) {
+            census->of[slot] = (uint16_t)done->results[i]->owner;
+        } else {
+            census->of[slot] = census->of[slot] == topology->slot_sequencer[slot]
+                                   ? topology->slot_standby[slot]
+                                   : topology->slot_sequencer[slot];
+        }
+    }
+    an_out_timer(out, now.mono_ms + 1, TAG_CENSUS);
 }
 
 static void
@@ -82,15 +198,15 @@ admin_step(struct an_actor *actor, struct an_msg *msg, struct an_now now,
         an_out_stopped(out);
         return;
     }
-    if (msg->answer && !admin_accepted(msg)) {
-        an_out_timer(out, now.mono_ms + RETRY_MS, 0);
-        return;
+    if (msg->answer && msg->tag == TAG_USERS) {
+        admin_answered(admin, msg, now, out);
+    } else if (msg->answer) {
+        census_answered(admin, msg, now, out);
+    } else if (msg->kind == AN_KIND_TIMER && msg->tag == TAG_CENSUS) {
+        census_ask(admin, out);
+    } else {
+        admin_ask(admin, out);
     }
-    if (msg->answer) {
-        admin->user += admin->named;
-        admin->named = !admin->named;
-    }
-    admin_ask(admin, out);
 }
 
 static void
@@ -124,4 +240,16 @@ sim_admin_make(void *ctx, struct an_addr addr, uint64_t seed, char *why, size_t 
     admin->actor.ops = &ops;
     admin->cfg = *(const struct sim_admin_cfg *)ctx;
     return &admin->actor;
+}
+
+void
+sim_admin_census(struct sim *sim, unsigned actor, struct sim_census *census,
+                 const struct an_topology *topology)
+{
+    struct an_msg *msg = sim_msg_create(sim, actor, AN_KIND_TIMER);
+
+    memset(census, 0, sizeof(*census));
+    memcpy(census->of, topology->slot_sequencer, sizeof(census->of));
+    msg->tag = TAG_CENSUS;
+    sim_mail(sim, actor, msg);
 }

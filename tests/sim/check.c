@@ -1,4 +1,7 @@
 #include "tests/sim/check.h"
+#include "core/slot.h"
+#include "core/topology.h"
+#include "tests/sim/admin.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -202,6 +205,17 @@ sim_check_message(struct sim_check *check, unsigned viewer,
         return NULL;
     }
     return sent;
+}
+
+bool
+sim_check_crosses(const struct sim_check *check, const struct sim_sent *sent)
+{
+    const struct an_topology *topology = check->sim->topology;
+    uint64_t from = SIM_USER_KEY + sent->from;
+    struct an_conv conv = an_conv_direct(from, SIM_USER_KEY + sent->to);
+
+    return topology->slot_store[an_slot_user(from)] !=
+           topology->slot_store[an_slot_conv(&conv)];
 }
 
 void

@@ -72,6 +72,9 @@ void sim_check_ack(struct sim_check *check, struct sim_sent *sent, uint64_t seq,
  * when it broke a promise. */
 struct sim_sent *sim_check_message(struct sim_check *check, unsigned viewer,
                                    const Anser__Client__Message *message);
+/* Is the sender's inbox on another store than the message? Then it is pushed to its own
+ * device too, whose answer did not say its number. */
+bool sim_check_crosses(const struct sim_check *check, const struct sim_sent *sent);
 void sim_check_inbox(struct sim_check *check, unsigned user, uint64_t inbox_seq,
                      struct sim_sent *sent);
 /* Has every device that should know it seen every acked message, up to its number have

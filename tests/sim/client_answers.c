@@ -415,7 +415,8 @@ push_event(struct sim_clients *clients, struct sim_client *client,
     if (sent == NULL) {
         return;
     }
-    if (sent->client == client->index && sent->from != sent->to) {
+    if (sent->client == client->index && sent->from != sent->to &&
+        !sim_check_crosses(clients->check, sent)) {
         sim_fail(clients->sim, "client %u is pushed its own message", client->index);
         return;
     }
@@ -457,7 +458,7 @@ push_goodbye(struct sim_clients *clients, struct sim_client *client,
               an_err_name(goodbye->code));
     if (!may_always_come(goodbye->code) && goodbye->code != AN_ERR_IDLE &&
         goodbye->code != AN_ERR_LOGIN_TIMEOUT && goodbye->code != AN_ERR_SLOW_CONSUMER &&
-        goodbye->code != AN_ERR_REPLACED) {
+        goodbye->code != AN_ERR_REPLACED && goodbye->code != AN_ERR_DRAINING) {
         sim_fail(clients->sim, "client %u is sent away: %s", client->index,
                  an_err_name(goodbye->code));
     }

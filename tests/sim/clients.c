@@ -197,7 +197,8 @@ letters_flush(struct sim_clients *clients, struct sim_client *client)
 static void
 client_connect(struct sim_clients *clients, struct sim_client *client)
 {
-    unsigned gate = (unsigned)client_between(client, 0, clients->sim->plan.gates - 1);
+    const struct sim_plan *plan = &clients->sim->plan;
+    unsigned gate = (unsigned)client_between(client, 0, plan->gates - !plan->stranger);
 
     client->state = CLIENT_CONNECTING;
     client->conn = sim_door_connect(clients->sim, client->index, gate);

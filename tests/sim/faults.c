@@ -24,6 +24,53 @@ draw_gap(struct sim *sim, uint32_t low_ms, uint32_t high_ms)
     return gap == 0 ? 0 : gap * 3 / sim->plan.level;
 }
 
+/* As draw_gap, from the dice of the cluster's own: other seeds keep their meaning. */
+static uint32_t
+cluster_gap(struct sim *sim, uint32_t low_ms, uint32_t high_ms)
+{
+    unsigned level = sim->plan.level;
+
+    if (level == 0 || an_rng_below(&sim->shape_rng, 4) >= 1 + level) {
+        return 0;
+    }
+    return (uint32_t)(low_ms + an_rng_below(&sim->shape_rng, high_ms - low_ms + 1)) * 3 /
+           level;
+}
+
+static bool
+one_in(struct sim *sim, uint64_t chance)
+{
+    return an_rng_below(&sim->shape_rng, chance) == 0;
+}
+
+static void
+cluster_draw(struct sim *sim)
+{
+    struct sim_plan *plan = &sim->plan;
+
+    plan->cluster = one_in(sim, 2);
+    if (sim->options.shape != SIM_SHAPE_DRAWN) {
+        plan->cluster = sim->options.shape == SIM_SHAPE_CLUSTER;
+    }
+    if (!plan->cluster) {
+        return;
+    }
+    plan->single = false;
+    plan->gates = plan->routers = plan->sequencers = plan->idgens = 2;
+    plan->stores = one_in(sim, 4) ? 1 : 2;
+    plan->standby = !one_in(sim, 8);
+    plan->slots_dealt = (unsigned)an_rng_below(&sim->shape_rng, 3);
+    plan->owners_differ = one_in(sim, 5);
+    plan->stranger = one_in(sim, 5);
+    plan->by_host = one_in(sim, 4);
+    plan->part_gap = cluster_gap(sim, 1500, 8000);
+    plan->part_host_gap = cluster_gap(sim, 4000, 20000);
+    plan->pause_long_gap = cluster_gap(sim, 8000, 30000);
+    plan->handover_gap = cluster_gap(sim, 5000, 20000);
+    plan->host_gap = cluster_gap(sim, 8000, 30000);
+    plan->drain_gap = cluster_gap(sim, 6000, 25000);
+}
+
 void
 sim_plan_draw(struct sim *sim)
 {
@@ -60,6 +107,7 @@ sim_plan_draw(struct sim *sim)
     plan->cut_gap = draw_gap(sim, 4000, 20000);
     plan->full_gap = draw_gap(sim, 5000, 20000);
     plan->clock_gap = draw_gap(sim, 3000, 20000);
+    cluster_draw(sim);
 }
 
 /* ------------------------------------------------------------------ one of each */
@@ -129,14 +177,89 @@ hit_stop(struct sim *sim)
 }
 
 static void
+pause_process(struct sim *sim, struct sim_process *process, uint64_t ms)
+{
+    process->paused_until_us = sim->now_us + ms * SIM_MS;
+    if (sim->trouble_us < process->paused_until_us) {
+        sim->trouble_us = process->paused_until_us;
+    }
+    sim_trace(sim, "%s stands still until %llu ms", process->name,
+              (unsigned long long)(process->paused_until_us / SIM_MS));
+}
+
+static void
 hit_pause(struct sim *sim)
 {
     struct sim_process *process = &sim->process[any_process(sim)];
 
     sim->counts[SIM_PAUSE]++;
-    process->paused_until_us = sim->now_us + sim_between(sim, 10, 8000) * SIM_MS;
-    sim_trace(sim, "%s stands still until %llu ms", process->name,
-              (unsigned long long)(process->paused_until_us / SIM_MS));
+    pause_process(sim, process, sim_between(sim, 10, 8000));
+}
+
+/* Longer than any lease, probe or budget. */
+static void
+hit_pause_long(struct sim *sim)
+{
+    sim->counts[SIM_PAUSE_LONG]++;
+    pause_process(sim, &sim->process[any_process(sim)], sim_between(sim, 8000, 45000));
+}
+
+static unsigned
+any_of(struct sim *sim, enum an_role role, unsigned count)
+{
+    struct an_addr addr = {(uint8_t)role, (uint16_t)an_rng_below(&sim->rng, count)};
+
+    return (unsigned)sim_actor_find(sim, addr);
+}
+
+static void
+hit_handover(struct sim *sim)
+{
+    unsigned actor = any_of(sim, AN_ROLE_SEQUENCER, sim->plan.sequencers);
+    unsigned process = sim->actor[actor].process;
+
+    if (sim->process[process].up && !sim->process[process].stopping) {
+        sim->counts[SIM_STOP_SEQUENCER]++;
+        sim_stop(sim, process);
+    }
+}
+
+/* One host goes, often with its power. */
+static void
+hit_host(struct sim *sim)
+{
+    unsigned host = (unsigned)an_rng_below(&sim->rng, SIM_HOSTS_MAX);
+    bool power = an_rng_below(&sim->rng, 2) == 0;
+
+    sim->counts[SIM_HOST_DOWN]++;
+    for (unsigned i = 0; i < sim->process_count; i++) {
+        if (sim->process[i].host == host && sim->process[i].up) {
+            sim_kill(sim, i, power, sim_between(sim, 200, 12000));
+        }
+    }
+}
+
+static void
+undrain(struct sim *sim, void *arg, uint64_t actor)
+{
+    (void)arg;
+    if (sim_actor_up(sim, (unsigned)actor)) {
+        sim_net_inspect(sim, (unsigned)actor, "undrain");
+    }
+}
+
+static void
+hit_drain(struct sim *sim)
+{
+    unsigned actor = any_of(sim, AN_ROLE_GATE, sim->plan.gates);
+
+    if (sim_actor_up(sim, actor)) {
+        sim->counts[SIM_GATE_DRAINED]++;
+        sim_trace(sim, "gate/%u is drained", sim->actor[actor].addr.index);
+        sim_net_inspect(sim, actor, "drain");
+        sim_at(sim, sim->now_us + sim_between(sim, 100, 15000) * SIM_MS, undrain, NULL,
+               actor);
+    }
 }
 
 static void
@@ -256,8 +379,11 @@ sim_faults_start(struct sim *sim)
     const struct sim_plan *plan = &sim->plan;
 
     sim->faults = true;
+    sim->counts[SIM_OWNERS_DIFFER] += plan->owners_differ;
     sim_trace(sim, "faults begin, level %u, %s", plan->level,
-              plan->single ? "one process" : "a process for each actor");
+              plan->cluster  ? "three hosts"
+              : plan->single ? "one process"
+                             : "a process for each actor");
     fault_plan(sim, plan->reset_gap, hit_reset);
     fault_plan(sim, plan->kill_gap, hit_kill);
     fault_plan(sim, plan->kill_all_gap, hit_kill_all);
@@ -270,9 +396,16 @@ sim_faults_start(struct sim *sim)
     fault_plan(sim, plan->cut_gap, hit_cut);
     fault_plan(sim, plan->full_gap, hit_full);
     fault_plan(sim, plan->clock_gap, hit_clock);
+    fault_plan(sim, plan->part_gap, sim_cut_hit);
+    fault_plan(sim, plan->part_host_gap, sim_cut_hit_host);
+    fault_plan(sim, plan->pause_long_gap, hit_pause_long);
+    fault_plan(sim, plan->handover_gap, hit_handover);
+    fault_plan(sim, plan->host_gap, hit_host);
+    fault_plan(sim, plan->drain_gap, hit_drain);
 }
 
-/* The world is kind from now on; what is down still has to come up by itself. */
+/* The world is kind from now on; what is down still has to come up by itself, and what
+ * stands still or is cut off goes on at its time. */
 void
 sim_faults_end(struct sim *sim)
 {
@@ -282,8 +415,5 @@ sim_faults_end(struct sim *sim)
         if (sim->actor[i].disk != NULL) {
             sim_disk_heal(sim->actor[i].disk);
         }
-    }
-    for (unsigned i = 0; i < sim->process_count; i++) {
-        sim->process[i].paused_until_us = 0;
     }
 }

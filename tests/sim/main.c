@@ -22,11 +22,13 @@ static void
 usage(void)
 {
     fputs("usage: anser-sim [--seed N | --seeds A-B] [--ops N] [--verbose] [--calm]\n"
+          "                 [--shape one-store | --shape cluster]\n"
           "                 [--twice N] [--all-kinds] [--regressions FILE]\n"
           "                 [--bug NAME | --all-bugs]\n"
           "  --twice N        the first N seeds run twice and must leave the same trace\n"
           "  --all-kinds      fail when some kind of operation or fault never happened\n"
-          "  --regressions F  also the seeds listed in F\n"
+          "  --regressions F  also the seeds listed in F, each with its shape\n"
+          "  --shape S        whatever the seed says\n"
           "  --bug NAME       plant a bug\n"
           "  --all-bugs       plant each bug in turn: one of the seeds must catch it\n",
           stderr);
@@ -66,8 +68,9 @@ trial(struct run *run, uint64_t seed, bool twice)
             fprintf(stderr, "seed %" PRIu64 " FAILED: %s\n", seed, result.why);
             fprintf(stderr,
                     "replay: build/dev/bin/anser-sim --seed %" PRIu64
-                    "%s%s --ops %" PRIu32 " --verbose\n",
-                    seed, run->options.bug != SIM_BUG_NONE ? " --bug " : "",
+                    " --shape %s%s%s --ops %" PRIu32 " --verbose\n",
+                    seed, sim_shape_name(options.shape),
+                    run->options.bug != SIM_BUG_NONE ? " --bug " : "",
                     run->options.bug != SIM_BUG_NONE ? sim_bug_name(run->options.bug)
                                                      : "",
                     run->options.ops);
@@ -81,10 +84,24 @@ trial(struct run *run, uint64_t seed, bool twice)
 }
 
 static bool
+shape_find(const char *name, size_t len, enum sim_shape *out)
+{
+    for (int shape = 0; shape < SIM_SHAPE_COUNT; shape++) {
+        const char *known = sim_shape_name((enum sim_shape)shape);
+        if (strlen(known) == len && memcmp(known, name, len) == 0) {
+            *out = (enum sim_shape)shape;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool
 regressions(struct run *run)
 {
     char line[512];
     bool ok = true;
+    enum sim_shape shape = run->options.shape;
     FILE *file = fopen(run->regressions, "r");
 
     if (file == NULL) {
@@ -94,11 +111,19 @@ regressions(struct run *run)
     while (fgets(line, sizeof(line), file) != NULL) {
         char *end;
         uint64_t seed = strtoull(line, &end, 10);
-        if (end != line) {
-            ok = trial(run, seed, false) && ok;
+        if (end == line) {
+            continue;
         }
+        end += strspn(end, " ");
+        if (!shape_find(end, strcspn(end, " \n"), &run->options.shape)) {
+            fprintf(stderr, "%s: no shape in: %s", run->regressions, line);
+            ok = false;
+            continue;
+        }
+        ok = trial(run, seed, false) && ok;
     }
     fclose(file);
+    run->options.shape = shape;
     return ok;
 }
 
@@ -138,7 +163,8 @@ summary(const struct run *run)
            run->trials, run->failures, run->events, run->virtual_ms / 1000);
     for (int i = 0; i < SIM_COUNT_COUNT; i++) {
         enum sim_count count = (enum sim_count)i;
-        bool missing = run->all_kinds && sim_count_must(count) && run->counts[i] == 0;
+        bool missing = run->all_kinds && sim_count_must(count, run->options.shape) &&
+                       run->counts[i] == 0;
         printf("  %-24s %8" PRIu64 "%s\n", sim_count_name(count), run->counts[i],
                missing ? "  NEVER HAPPENED" : "");
         ok = ok && !missing;
@@ -180,6 +206,7 @@ arguments(struct run *run, int argc, char **argv)
         {"ops", required_argument, NULL, 'o'},
         {"verbose", no_argument, NULL, 'v'},
         {"calm", no_argument, NULL, 'c'},
+        {"shape", required_argument, NULL, 'h'},
         {"twice", required_argument, NULL, 't'},
         {"all-kinds", no_argument, NULL, 'a'},
         {"regressions", required_argument, NULL, 'r'},
@@ -204,6 +231,11 @@ arguments(struct run *run, int argc, char **argv)
             break;
         case 'c':
             run->options.calm = true;
+            break;
+        case 'h':
+            if (!shape_find(optarg, strlen(optarg), &run->options.shape)) {
+                return false;
+            }
             break;
         case 't':
             run->twice = (unsigned)strtoul(optarg, NULL, 10);

@@ -1,6 +1,7 @@
 /* The simulated bus. Real envelopes and bodies travel as bytes. Between one asker and one
  * mailbox order is kept, as on the real transport; a reset loses what is on its way, and
  * faults drop, double and delay. Every ask ends exactly once at its asker. */
+#include "proto/bus.pb-c.h"
 #include "proto/envelope.h"
 #include "tests/sim/sim_priv.h"
 #include <assert.h>
@@ -72,11 +73,20 @@ ask_end(struct sim *sim, unsigned asker, unsigned mailbox, struct sim_ask *ask,
     sim_mail(sim, asker, msg);
 }
 
+static bool
+stands_still(const struct sim *sim, unsigned actor)
+{
+    return sim->now_us < sim->process[sim->actor[actor].process].paused_until_us;
+}
+
 struct ask_event {
     uint32_t asker, mailbox;
     uint32_t life;
     enum an_err err;
 };
+
+static void ask_over_at(struct sim *sim, unsigned asker, unsigned mailbox, uint64_t id,
+                        enum an_err err, uint64_t at_us);
 
 /* The budget ran out, or the runner refused. */
 static void
@@ -87,6 +97,11 @@ ask_over(struct sim *sim, void *arg, uint64_t id)
 
     free(arg);
     if (sim_life(sim, event.asker) != event.life) {
+        return;
+    }
+    if (stands_still(sim, event.asker)) { /* it looks at its clock when it wakes */
+        ask_over_at(sim, event.asker, event.mailbox, id, event.err,
+                    sim->process[sim->actor[event.asker].process].paused_until_us);
         return;
     }
     ask = ask_take(&sim->link[event.asker][event.mailbox], id);
@@ -108,9 +123,10 @@ ask_over_at(struct sim *sim, unsigned asker, unsigned mailbox, uint64_t id,
 /* ------------------------------------------------------------------ packets */
 
 static struct packet *
-packet_make(struct sim *sim, uint16_t kind, const struct an_envelope *env,
+packet_make(struct sim *sim, unsigned sender, const struct an_envelope *env,
             const uint8_t *body, size_t len)
 {
+    const struct sim_process *process = &sim->process[sim->actor[sender].process];
     uint8_t *altered = NULL;
     struct packet *packet;
     struct an_envelope header = *env;
@@ -118,11 +134,14 @@ packet_make(struct sim *sim, uint16_t kind, const struct an_envelope *env,
     if (sim->options.bug != SIM_BUG_NONE && len > 0) {
         altered = sim_alloc(len);
         memcpy(altered, body, len);
-        sim_tamper_packet(sim, kind, &altered, &len);
+        sim_tamper_packet(sim, env->kind, &altered, &len);
         body = altered;
     }
     packet = sim_alloc(sizeof(*packet) + AN_ENVELOPE_LEN + len);
     header.body_len = (uint32_t)len;
+    header.from = sim->actor[sender].addr;
+    header.cluster = process->cluster;
+    header.stores = process->stores;
     an_envelope_put(packet->bytes, &header);
     if (len > 0) {
         memcpy(packet->bytes + AN_ENVELOPE_LEN, body, len);
@@ -142,10 +161,12 @@ packet_dup(const struct packet *packet)
     return copy;
 }
 
-/* When it arrives: after everything sent before it on the same way. */
+/* When it arrives: after everything sent before it on the same way. 0: never. */
 static uint64_t
-arrival(struct sim *sim, uint64_t *last_us)
+arrival(struct sim *sim, unsigned from, unsigned to, uint64_t *last_us)
 {
+    const struct sim_cut *cut =
+        sim_cut_from_to(sim, sim->actor[from].process, sim->actor[to].process);
     uint64_t at = sim->now_us + sim->plan.latency_us / 2 +
                   sim_between(sim, 0, sim->plan.latency_us);
 
@@ -153,11 +174,30 @@ arrival(struct sim *sim, uint64_t *last_us)
         sim->counts[SIM_DELAY]++;
         at += sim_between(sim, 1, an_rng_below(&sim->rng, 10) == 0 ? 8000 : 300) * SIM_MS;
     }
+    if (cut != NULL) {
+        sim->counts[cut->held ? SIM_CUT_HELD : SIM_CUT_LOST]++;
+        if (!cut->held) {
+            return 0;
+        }
+        at = cut->until_us > at ? cut->until_us : at;
+    }
     if (at <= *last_us) {
         at = *last_us + 1;
     }
     *last_us = at;
     return at;
+}
+
+/* Is the sender of another cluster, or does it know other stores for the slots? */
+static bool
+is_foreign(const struct sim *sim, const struct packet *packet, unsigned receiver)
+{
+    const struct sim_process *process = &sim->process[sim->actor[receiver].process];
+    struct an_envelope env;
+    const char *why;
+
+    return an_envelope_get(&env, packet->bytes, packet->len, &why) &&
+           (env.cluster != process->cluster || env.stores != process->stores);
 }
 
 /* Envelope and sender as the runner checks them. NULL: refused. */
@@ -195,6 +235,29 @@ packet_open(struct sim *sim, const struct packet *packet, unsigned receiver)
     return msg;
 }
 
+static void answer_send(struct sim *sim, const struct reply_to *reply,
+                        struct packet *packet);
+
+/* Each of the two may be the one that is wrong: both refuse. */
+static void
+refuse_foreign(struct sim *sim, const struct packet *request,
+               const struct reply_to *reply)
+{
+    struct an_envelope asked, env = {.answer = true, .err = AN_ERR_CLUSTER};
+    const char *why;
+
+    if (!an_envelope_get(&asked, request->bytes, request->len, &why)) {
+        return;
+    }
+    sim->counts[SIM_SAW_REFUSED_CLUSTER]++;
+    env.kind = an_kind_row(asked.kind)->answer;
+    env.trace = asked.trace;
+    sim_trace(sim, "%s/%u: the runner refuses ask %llu of another cluster",
+              an_role_name(sim->actor[reply->mailbox].addr.role),
+              sim->actor[reply->mailbox].addr.index, (unsigned long long)reply->ask);
+    answer_send(sim, reply, packet_make(sim, reply->mailbox, &env, NULL, 0));
+}
+
 static void
 request_arrives(struct sim *sim, void *arg, uint64_t number)
 {
@@ -209,15 +272,25 @@ request_arrives(struct sim *sim, void *arg, uint64_t number)
         free(packet);
         return;
     }
-    msg = packet_open(sim, packet, to);
-    if (msg == NULL) {
-        free(packet);
+    if (stands_still(sim, to)) { /* it takes it from the socket when it wakes */
+        sim_at(sim, sim->process[sim->actor[to].process].paused_until_us, request_arrives,
+               packet, 0);
         return;
     }
     reply = (struct reply_to){.ask = packet->ask,
                               .asker = packet->asker,
                               .mailbox = to,
                               .generation = packet->generation};
+    if (is_foreign(sim, packet, to)) {
+        refuse_foreign(sim, packet, &reply);
+        free(packet);
+        return;
+    }
+    msg = packet_open(sim, packet, to);
+    if (msg == NULL) {
+        free(packet);
+        return;
+    }
     memcpy(msg->reply_to, &reply, sizeof(reply));
     msg->reply_to_len = sizeof(reply);
     msg->request = true;
@@ -244,6 +317,11 @@ answer_arrives(struct sim *sim, void *arg, uint64_t number)
     const char *why;
 
     (void)number;
+    if (stands_still(sim, packet->asker)) {
+        sim_at(sim, sim->process[sim->actor[packet->asker].process].paused_until_us,
+               answer_arrives, packet, 0);
+        return;
+    }
     if (sim_actor_up(sim, packet->asker) && packet->generation == link->generation &&
         packet->life == sim_life(sim, packet->asker) &&
         an_envelope_get(&env, packet->bytes, packet->len, &why)) {
@@ -253,7 +331,8 @@ answer_arrives(struct sim *sim, void *arg, uint64_t number)
                      an_kind_name(env.kind));
         }
         if (ask != NULL) {
-            ask_end(sim, packet->asker, packet->mailbox, ask, (enum an_err)env.err,
+            ask_end(sim, packet->asker, packet->mailbox, ask,
+                    env.err == AN_ERR_CLUSTER ? AN_ERR_UNAVAILABLE : (enum an_err)env.err,
                     packet->bytes + AN_ENVELOPE_LEN, env.body_len);
         }
     }
@@ -267,8 +346,14 @@ publish_arrives(struct sim *sim, void *arg, uint64_t number)
     struct an_msg *msg;
 
     (void)number;
+    if (stands_still(sim, packet->mailbox)) {
+        sim_at(sim, sim->process[sim->actor[packet->mailbox].process].paused_until_us,
+               publish_arrives, packet, 0);
+        return;
+    }
     if (sim_actor_up(sim, packet->mailbox) &&
-        packet->life == sim_life(sim, packet->mailbox)) {
+        packet->life == sim_life(sim, packet->mailbox) &&
+        !is_foreign(sim, packet, packet->mailbox)) {
         msg = packet_open(sim, packet, packet->mailbox);
         if (msg != NULL) {
             sim_mail(sim, packet->mailbox, msg);
@@ -283,8 +368,12 @@ publish_arrives(struct sim *sim, void *arg, uint64_t number)
 static void
 request_send(struct sim *sim, struct sim_link *link, struct packet *packet)
 {
-    uint64_t at = arrival(sim, &link->request_last_us);
+    uint64_t at = arrival(sim, packet->asker, packet->mailbox, &link->request_last_us);
 
+    if (at == 0) {
+        free(packet);
+        return;
+    }
     if (sim_chance(sim, sim->plan.late_request)) { /* a stray copy, long after */
         sim->counts[SIM_LATE_REQUEST]++;
         sim_at(sim, at + sim_between(sim, 1, 9000) * SIM_MS, request_arrives,
@@ -338,12 +427,14 @@ sim_net_ask(struct sim *sim, unsigned actor, const struct an_effect *effect,
         ask_over_at(sim, actor, (unsigned)to, ask->id, AN_ERR_BUSY, sim->now_us + 1);
         return;
     }
-    if (!sim_actor_up(sim, (unsigned)to)) {
+    if (!sim_actor_up(sim, (unsigned)to) ||
+        sim_cut_noticed(sim, sim->actor[actor].process, sim->actor[to].process)) {
         ask_over_at(sim, actor, (unsigned)to, ask->id, AN_ERR_UNAVAILABLE,
                     sim->now_us + sim->plan.latency_us);
         return;
     }
-    packet = packet_make(sim, effect->kind, &env, body, effect->len);
+    sim_watch_request(sim, actor, ask->id, effect->kind, body, effect->len);
+    packet = packet_make(sim, actor, &env, body, effect->len);
     packet->asker = actor;
     packet->mailbox = (unsigned)to;
     packet->generation = link->generation;
@@ -358,6 +449,7 @@ static void
 answer_send(struct sim *sim, const struct reply_to *reply, struct packet *packet)
 {
     struct sim_link *link = &sim->link[reply->asker][reply->mailbox];
+    uint64_t at;
 
     packet->asker = reply->asker;
     packet->mailbox = reply->mailbox;
@@ -369,7 +461,12 @@ answer_send(struct sim *sim, const struct reply_to *reply, struct packet *packet
         free(packet);
         return;
     }
-    sim_at(sim, arrival(sim, &link->answer_last_us), answer_arrives, packet, 0);
+    at = arrival(sim, reply->mailbox, reply->asker, &link->answer_last_us);
+    if (at == 0) {
+        free(packet);
+        return;
+    }
+    sim_at(sim, at, answer_arrives, packet, 0);
 }
 
 void
@@ -387,7 +484,14 @@ sim_net_answer(struct sim *sim, unsigned actor, const struct an_effect *effect,
     sim_trace(sim, "%s/%u answers ask %llu: %s %s, %zu bytes",
               an_role_name(env.from.role), env.from.index, (unsigned long long)reply.ask,
               an_kind_name(effect->kind), an_err_name(effect->err), effect->len);
-    answer_send(sim, &reply, packet_make(sim, effect->kind, &env, body, effect->len));
+    if (reply.ask == 0) {
+        return; /* the operator's */
+    }
+    if (effect->err == AN_OK) {
+        sim_watch_answer(sim, actor, reply.asker, reply.ask, effect->kind, body,
+                         effect->len);
+    }
+    answer_send(sim, &reply, packet_make(sim, actor, &env, body, effect->len));
 }
 
 void
@@ -404,7 +508,33 @@ sim_net_refuse(struct sim *sim, unsigned actor, struct an_msg *request, enum an_
     request->answered = true;
     sim_trace(sim, "%s/%u: the runner refuses ask %llu: %s", an_role_name(env.from.role),
               env.from.index, (unsigned long long)reply.ask, an_err_name(err));
-    answer_send(sim, &reply, packet_make(sim, env.kind, &env, NULL, 0));
+    if (reply.ask != 0) {
+        answer_send(sim, &reply, packet_make(sim, actor, &env, NULL, 0));
+    }
+}
+
+void
+sim_net_inspect(struct sim *sim, unsigned actor, const char *words)
+{
+    struct reply_to reply = {.mailbox = actor};
+    Anser__Bus__Inspect inspect = ANSER__BUS__INSPECT__INIT;
+    struct an_msg *msg = sim_msg_create(sim, actor, AN_KIND_INSPECT);
+    uint8_t body[64];
+    size_t len;
+
+    inspect.words = (ProtobufCBinaryData){strlen(words), (uint8_t *)(uintptr_t)words};
+    len = anser__bus__inspect__get_packed_size(&inspect);
+    assert(len <= sizeof(body));
+    anser__bus__inspect__pack(&inspect, body);
+    if (an_msg_unpack(msg, body, len) != AN_OK) {
+        abort();
+    }
+    msg->from = (struct an_addr){AN_ROLE_RUNNER, 0};
+    msg->deadline_mono_ms = UINT64_MAX;
+    memcpy(msg->reply_to, &reply, sizeof(reply));
+    msg->reply_to_len = sizeof(reply);
+    msg->request = true;
+    sim_mail(sim, actor, msg);
 }
 
 void
@@ -421,11 +551,15 @@ sim_net_publish(struct sim *sim, unsigned actor, const struct an_effect *effect,
         return; /* nobody subscribes */
     }
     link = &sim->link[actor][to];
-    packet = packet_make(sim, effect->kind, &env, body, effect->len);
+    packet = packet_make(sim, actor, &env, body, effect->len);
     packet->asker = actor;
     packet->mailbox = (unsigned)to;
     packet->life = sim_life(sim, (unsigned)to);
-    at = arrival(sim, &link->publish_last_us);
+    at = arrival(sim, actor, (unsigned)to, &link->publish_last_us);
+    if (at == 0) {
+        free(packet);
+        return;
+    }
     if (sim_chance(sim, sim->plan.drop_publish)) {
         sim->counts[SIM_DROP_PUBLISH]++;
         free(packet);
@@ -471,6 +605,19 @@ sim_reset(struct sim *sim, struct an_addr a, struct an_addr b)
     assert(first >= 0 && second >= 0);
     link_reset(sim, (unsigned)first, (unsigned)second);
     link_reset(sim, (unsigned)second, (unsigned)first);
+}
+
+void
+sim_net_processes_reset(struct sim *sim, unsigned a, unsigned b)
+{
+    for (unsigned i = 0; i < sim->actor_count; i++) {
+        for (unsigned j = 0; j < sim->actor_count; j++) {
+            if ((sim->actor[i].process == a && sim->actor[j].process == b) ||
+                (sim->actor[i].process == b && sim->actor[j].process == a)) {
+                link_reset(sim, i, j);
+            }
+        }
+    }
 }
 
 static void

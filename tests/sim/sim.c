@@ -7,9 +7,11 @@
 #include <string.h>
 
 #define NAME_ROW(name, text, must) [SIM_##name] = text,
-static const char *const count_names[] = {SIM_OPS(NAME_ROW) SIM_FAULTS(NAME_ROW)};
+static const char *const count_names[] = {SIM_OPS(NAME_ROW) SIM_FAULTS(NAME_ROW)
+                                              SIM_CLUSTER_COUNTS(NAME_ROW)};
 #define MUST_ROW(name, text, must) [SIM_##name] = (must),
-static const bool count_musts[] = {SIM_OPS(MUST_ROW) SIM_FAULTS(MUST_ROW)};
+static const bool count_musts[] = {SIM_OPS(MUST_ROW) SIM_FAULTS(MUST_ROW)
+                                       SIM_CLUSTER_COUNTS(MUST_ROW)};
 #define BUG_ROW(name, text, words) [SIM_BUG_##name] = text,
 static const char *const bug_names[] = {SIM_BUGS(BUG_ROW)};
 #define WORDS_ROW(name, text, words) [SIM_BUG_##name] = words,
@@ -22,9 +24,13 @@ sim_count_name(enum sim_count count)
 }
 
 bool
-sim_count_must(enum sim_count count)
+sim_count_must(enum sim_count count, enum sim_shape shape)
 {
-    return count_musts[count];
+#define CLUSTER_ROW(name, text, must) [SIM_##name] = true,
+    static const bool of_cluster[SIM_COUNT_COUNT] = {SIM_CLUSTER_COUNTS(CLUSTER_ROW)};
+#undef CLUSTER_ROW
+
+    return count_musts[count] && (!of_cluster[count] || shape != SIM_SHAPE_ONE_STORE);
 }
 
 const char *
@@ -37,6 +43,18 @@ const char *
 sim_bug_words(enum sim_bug bug)
 {
     return bug_words[bug];
+}
+
+const char *
+sim_shape_name(enum sim_shape shape)
+{
+    static const char *const names[SIM_SHAPE_COUNT] = {
+        [SIM_SHAPE_DRAWN] = "drawn",
+        [SIM_SHAPE_ONE_STORE] = "one-store",
+        [SIM_SHAPE_CLUSTER] = "cluster",
+    };
+
+    return names[shape];
 }
 
 void *
@@ -249,10 +267,15 @@ sim_create(const struct sim_options *options)
     }
     sim->options = *options;
     sim->hash = 0xcbf29ce484222325u;
-    sim->plan =
-        (struct sim_plan){.gates = 1, .routers = 1, .sequencers = 1, .latency_us = 100};
+    sim->plan = (struct sim_plan){.gates = 1,
+                                  .routers = 1,
+                                  .sequencers = 1,
+                                  .stores = 1,
+                                  .idgens = 1,
+                                  .latency_us = 100};
     sim->bug_left = UINT64_MAX;
     an_rng_seed(&sim->rng, options->seed);
+    an_rng_seed(&sim->shape_rng, options->seed * 0x9e3779b97f4a7c15u + 1);
     return sim;
 }
 
@@ -274,6 +297,7 @@ sim_destroy(struct sim *sim)
     sim_hosts_fini(sim);
     sim_net_fini(sim);
     sim_door_fini(sim);
+    sim_watch_fini(sim);
     for (size_t i = 0; i < sim->heap_count; i++) {
         free(sim->heap[i].arg);
     }

@@ -17,6 +17,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* What a trial builds. Drawn: the seed decides. */
+enum sim_shape {
+    SIM_SHAPE_DRAWN,
+    SIM_SHAPE_ONE_STORE, /* one process, or one for each actor; one store */
+    SIM_SHAPE_CLUSTER,   /* three hosts, two of everything, standbys */
+    SIM_SHAPE_COUNT,
+};
+
+/* "one-store"; NULL: no such shape. */
+const char *sim_shape_name(enum sim_shape shape);
+
 /* What is counted: X(NAME, name, must). must: the run over all ordinary seeds fails when
  * it never happened, because then nothing was tested there. */
 #define SIM_OPS(X)                                                                       \
@@ -66,12 +77,37 @@
     X(CLOCK_BACK, "fault.clock_back", true)                                              \
     X(CLOCK_AHEAD, "fault.clock_ahead", true)
 
+/* The same of seeds with a cluster of three hosts. */
+#define SIM_CLUSTER_COUNTS(X)                                                            \
+    X(SAW_TAKEOVER, "saw.takeover", true) /* a candidate claimed a slot of another */    \
+    X(SAW_FAILBACK, "saw.failback", true) /* its owner claimed it back */                \
+    X(SAW_FENCED, "saw.fenced", true)                                                    \
+    X(SAW_MOVED, "saw.moved", true)                                                      \
+    X(SAW_REFUSED_CLUSTER, "saw.other_cluster_refused", true)                            \
+    X(SAW_CENSUS, "saw.slot_served", true)                                               \
+    X(CUT_ONE_WAY, "fault.cut_one_way", true)                                            \
+    X(CUT_BOTH_WAYS, "fault.cut_both_ways", true)                                        \
+    X(CUT_HOST, "fault.cut_host", true)                                                  \
+    X(CUT_LONG, "fault.cut_long", true)                                                  \
+    X(CUT_LOST, "fault.cut_message_lost", true)                                          \
+    X(CUT_HELD, "fault.cut_message_held", true)                                          \
+    X(CUT_NOTICED, "fault.cut_noticed", true)                                            \
+    X(PAUSE_LONG, "fault.pause_long", true)                                              \
+    X(STOP_SEQUENCER, "fault.stop_sequencer", true)                                      \
+    X(HOST_DOWN, "fault.host_down", true)                                                \
+    X(GATE_DRAINED, "fault.gate_drained", true)                                          \
+    X(OWNERS_DIFFER, "fault.owners_differ", true)
+
 #define SIM_COUNT_ENUM(name, text, must) SIM_##name,
-enum sim_count { SIM_OPS(SIM_COUNT_ENUM) SIM_FAULTS(SIM_COUNT_ENUM) SIM_COUNT_COUNT };
+enum sim_count {
+    SIM_OPS(SIM_COUNT_ENUM) SIM_FAULTS(SIM_COUNT_ENUM) SIM_CLUSTER_COUNTS(SIM_COUNT_ENUM)
+        SIM_COUNT_COUNT
+};
 #undef SIM_COUNT_ENUM
 
 const char *sim_count_name(enum sim_count count);
-bool sim_count_must(enum sim_count count);
+/* In a run over seeds of which some (all: SIM_SHAPE_DRAWN) have that shape. */
+bool sim_count_must(enum sim_count count, enum sim_shape shape);
 
 /* Bugs that the simulator itself plants, to show that the checkers see them:
  * X(NAME, name, words of the checker that is to see it). */
@@ -95,6 +131,7 @@ const char *sim_bug_words(enum sim_bug bug);
 
 struct sim_options {
     uint64_t seed;
+    enum sim_shape shape;
     uint32_t ops;     /* client operations before faults stop; 0: a few hundred */
     bool verbose;     /* every trace line to stderr as it happens */
     bool quiet;       /* nothing on stderr when it fails */
@@ -126,7 +163,7 @@ typedef struct an_actor *sim_make_f(void *ctx, struct an_addr addr, uint64_t see
 /* No faults unless sim_plan_draw was called. NULL without memory. */
 struct sim *sim_create(const struct sim_options *options);
 void sim_destroy(struct sim *sim);
-/* A failure unit with its own clocks. Starts when sim_start is called. */
+/* A failure unit with its own clocks, on host 0. Starts when sim_start is called. */
 unsigned sim_process_add(struct sim *sim, const char *name);
 void sim_actor_add(struct sim *sim, unsigned process, struct an_addr addr,
                    sim_make_f *make, void *ctx);

@@ -9,6 +9,8 @@
 enum {
     SIM_PROCESSES_MAX = 16,
     SIM_ACTORS_MAX = 16,
+    SIM_HOSTS_MAX = 3,
+    SIM_CUTS_MAX = 16, /* at the same time */
     SIM_RING_LINES = 600,
     SIM_LINE_LEN = 200,
     SIM_MS = 1000, /* virtual time is counted in microseconds */
@@ -34,6 +36,8 @@ struct sim_disk;
 
 struct sim_process {
     char name[32];
+    unsigned host;
+    uint64_t cluster, stores; /* digests in what it sends, and that it asks for */
     bool up;
     bool stopping;
     bool doomed; /* its disk failed or cut off: dies when the current step is over */
@@ -92,6 +96,14 @@ struct sim_link {
     unsigned outstanding;
 };
 
+/* Nothing passes from some processes to others. Both: two of them. */
+struct sim_cut {
+    uint32_t from, to; /* bits of processes */
+    uint64_t until_us; /* over; those before now are free */
+    bool held;         /* what is sent arrives when it is over, else it is lost */
+    bool noticed;      /* connections are known to be broken, by now */
+};
+
 /* ------------------------------------------------------------------ faults */
 
 /* What a seed does to its cluster. Chances are per 10,000, gaps are means in virtual ms
@@ -99,6 +111,14 @@ struct sim_link {
 struct sim_plan {
     unsigned level; /* 0 calm .. 3 hostile */
     bool single;    /* one process for all actors, as on a laptop */
+    bool cluster;   /* three hosts; what follows up to by_host is of that alone */
+    unsigned stores, idgens;
+    bool standby;         /* sequencers stand by for each other */
+    unsigned slots_dealt; /* how slots lie across sequencers and stores */
+    bool owners_differ;   /* processes do not agree whose some slots are */
+    bool stranger;        /* a gate that knows other stores for the slots */
+    bool by_host;         /* a process for each host, not for each actor */
+    uint32_t part_gap, part_host_gap, pause_long_gap, handover_gap, host_gap, drain_gap;
     unsigned gates, routers, sequencers;
     uint32_t latency_us;
     uint32_t drop_request, drop_answer, double_request, late_request, delay;
@@ -127,6 +147,8 @@ struct sim_conn {
 
 struct sim_clients;
 struct sim_check;
+struct sim_watch;
+struct an_topology;
 
 struct sim {
     struct sim_options options;
@@ -141,6 +163,7 @@ struct sim {
     uint64_t order;
     uint64_t events;
     uint64_t hash;
+    struct an_rng shape_rng; /* so that what is drawn of a cluster moves nothing else */
     struct sim_event *heap;
     size_t heap_count, heap_cap;
 
@@ -150,6 +173,10 @@ struct sim {
     unsigned actor_count;
     struct sim_link link[SIM_ACTORS_MAX][SIM_ACTORS_MAX]; /* asker, mailbox */
     uint64_t ask_next;
+    struct sim_cut cut[SIM_CUTS_MAX];
+    uint64_t trouble_us;                /* no pause or cut lasts longer than this */
+    const struct an_topology *topology; /* as it is meant; NULL without Anser */
+    struct sim_watch *watch;
 
     struct sim_conn **conn; /* by id - 1 */
     size_t conn_count, conn_cap;
@@ -204,6 +231,10 @@ void sim_net_publish(struct sim *sim, unsigned actor, const struct an_effect *ef
 void sim_net_refuse(struct sim *sim, unsigned actor, struct an_msg *request,
                     enum an_err err);
 void sim_net_process_down(struct sim *sim, unsigned process);
+/* Every connection between the two processes breaks. */
+void sim_net_processes_reset(struct sim *sim, unsigned a, unsigned b);
+/* Words for INSPECT, from the operator; nobody reads the answer. */
+void sim_net_inspect(struct sim *sim, unsigned actor, const char *words);
 void sim_net_fini(struct sim *sim);
 /* door.c */
 uint64_t sim_door_connect(struct sim *sim, unsigned client, unsigned gate);
@@ -215,6 +246,21 @@ void sim_door_close(struct sim *sim, unsigned actor, uint64_t conn);
 void sim_door_process_down(struct sim *sim, unsigned process);
 void sim_door_fault(struct sim *sim, bool half_open);
 void sim_door_fini(struct sim *sim);
+/* cuts.c */
+/* Nothing passes from the first processes to the second (bits) until then. */
+void sim_cut(struct sim *sim, uint32_t from, uint32_t to, uint64_t until_us, bool held);
+/* NULL: messages pass. */
+const struct sim_cut *sim_cut_from_to(const struct sim *sim, unsigned from, unsigned to);
+/* Is the connection between them known to be broken? */
+bool sim_cut_noticed(const struct sim *sim, unsigned a, unsigned b);
+void sim_cut_hit(struct sim *sim);      /* some two processes */
+void sim_cut_hit_host(struct sim *sim); /* some two hosts */
+/* watch.c: what passes on the bus, judged and counted. */
+void sim_watch_request(struct sim *sim, unsigned asker, uint64_t ask, uint16_t kind,
+                       const uint8_t *body, size_t len);
+void sim_watch_answer(struct sim *sim, unsigned actor, unsigned asker, uint64_t ask,
+                      uint16_t kind, const uint8_t *body, size_t len);
+void sim_watch_fini(struct sim *sim);
 /* faults.c */
 void sim_plan_draw(struct sim *sim);
 void sim_faults_start(struct sim *sim);

@@ -167,6 +167,149 @@ test_sim_paused_process_takes_no_step(void **state)
     sim_destroy(sim);
 }
 
+enum { CALLER_BIT = 1, SERVER_BIT = 2 };
+
+static bool
+some_ended(void *ctx)
+{
+    return ((const struct toys *)ctx)->ended > 20;
+}
+
+/* Some asks ended, the next are on their way. */
+static struct sim *
+midway(struct toys *toys, uint64_t seed)
+{
+    struct sim *sim = cluster(toys, seed, 500);
+
+    sim_start(sim);
+    assert_true(sim_run_until(sim, 1000, some_ended, toys));
+    return sim;
+}
+
+static uint64_t
+in_ms(const struct sim *sim, uint64_t ms)
+{
+    return sim->now_us + ms * SIM_MS;
+}
+
+static void
+run_ms(struct sim *sim, uint64_t ms)
+{
+    sim_run_until(sim, sim_now_ms(sim) + ms, NULL, NULL);
+}
+
+static void
+test_sim_cut_answers_requests_are_served(void **state)
+{
+    struct toys toys;
+    struct sim *sim = midway(&toys, 5);
+    unsigned served = toys.served, failed;
+
+    (void)state;
+    sim_cut(sim, SERVER_BIT, CALLER_BIT, in_ms(sim, 1200), false);
+    run_ms(sim, 1199);
+    assert_true(toys.served > served);
+    assert_true(toys.failed >= toys.window && sim->counts[SIM_CUT_LOST] > 0);
+    run_ms(sim, 502); /* the last of them have run out of time */
+    failed = toys.failed;
+    assert_true(sim_run_until(sim, 60000, all_ended, &toys));
+    assert_each_ended_once(&toys);
+    assert_int_equal(toys.failed, failed);
+    sim_destroy(sim);
+}
+
+static void
+test_sim_cut_requests_held_arrive_late_in_order(void **state)
+{
+    struct toys toys;
+    struct sim *sim = midway(&toys, 6);
+    unsigned served;
+
+    (void)state;
+    sim_cut(sim, CALLER_BIT, SERVER_BIT, in_ms(sim, 300), true);
+    run_ms(sim, 10); /* what was on its way has arrived */
+    served = toys.served;
+    run_ms(sim, 289);
+    assert_int_equal(toys.served, served);
+    assert_true(sim_run_until(sim, 60000, all_ended, &toys));
+    assert_each_ended_once(&toys);
+    assert_int_equal(toys.failed, 0);
+    assert_true(toys.in_order && sim->counts[SIM_CUT_HELD] > 0);
+    sim_destroy(sim);
+}
+
+static void
+test_sim_cut_noticed_asks_end_at_once(void **state)
+{
+    struct toys toys;
+    struct sim *sim = midway(&toys, 7);
+    unsigned served;
+
+    (void)state;
+    sim_cut(sim, SERVER_BIT, CALLER_BIT, in_ms(sim, 60000), false);
+    sim->cut[0].noticed = true;
+    sim_net_processes_reset(sim, 0, 1);
+    run_ms(sim, 10);
+    served = toys.served;
+    assert_true(sim_run_until(sim, 2000, all_ended, &toys)); /* well within the cut */
+    assert_each_ended_once(&toys);
+    assert_int_equal(toys.served, served);
+    sim_destroy(sim);
+}
+
+static void
+test_sim_cut_noticed_is_of_these_two_alone(void **state)
+{
+    struct toys toys;
+    struct sim *sim = cluster(&toys, 8, 500);
+
+    (void)state;
+    sim_process_add(sim, "bystander");
+    sim_cut(sim, SERVER_BIT, 1u << 2, in_ms(sim, 60000), false);
+    sim->cut[0].noticed = true;
+    assert_true(sim_cut_noticed(sim, 1, 2) && sim_cut_noticed(sim, 2, 1));
+    assert_false(sim_cut_noticed(sim, 0, 1) || sim_cut_noticed(sim, 1, 1));
+    assert_null(sim_cut_from_to(sim, 2, 1));
+    sim_start(sim);
+    assert_true(sim_run_until(sim, 60000, all_ended, &toys));
+    assert_int_equal(toys.failed, 0);
+    sim_destroy(sim);
+}
+
+static void
+test_sim_other_stores_refused_by_the_runner(void **state)
+{
+    struct toys toys;
+    struct sim *sim = cluster(&toys, 9, 500);
+
+    (void)state;
+    sim->process[1].stores = 1;
+    sim_start(sim);
+    assert_true(sim_run_until(sim, 60000, all_ended, &toys));
+    assert_each_ended_once(&toys);
+    assert_int_equal(toys.failed, toys.wanted);
+    assert_int_equal(toys.served, 0);
+    assert_int_equal(sim->counts[SIM_SAW_REFUSED_CLUSTER], toys.wanted);
+    sim_destroy(sim);
+}
+
+static void
+test_sim_paused_asker_hears_of_everything_when_it_wakes(void **state)
+{
+    struct toys toys;
+    struct sim *sim = midway(&toys, 10);
+    unsigned ended;
+
+    (void)state;
+    sim->process[0].paused_until_us = in_ms(sim, 5000);
+    ended = toys.ended;
+    run_ms(sim, 4999);
+    assert_int_equal(toys.ended, ended);
+    assert_true(sim_run_until(sim, 60000, all_ended, &toys));
+    assert_each_ended_once(&toys);
+    sim_destroy(sim);
+}
+
 static void
 test_sim_destroy_midway_frees_everything(void **state)
 {
@@ -192,6 +335,12 @@ main(void)
         cmocka_unit_test(test_sim_same_seed_leaves_same_trace),
         cmocka_unit_test(test_sim_killed_server_loses_its_asks_and_returns),
         cmocka_unit_test(test_sim_paused_process_takes_no_step),
+        cmocka_unit_test(test_sim_cut_answers_requests_are_served),
+        cmocka_unit_test(test_sim_cut_requests_held_arrive_late_in_order),
+        cmocka_unit_test(test_sim_cut_noticed_asks_end_at_once),
+        cmocka_unit_test(test_sim_cut_noticed_is_of_these_two_alone),
+        cmocka_unit_test(test_sim_other_stores_refused_by_the_runner),
+        cmocka_unit_test(test_sim_paused_asker_hears_of_everything_when_it_wakes),
         cmocka_unit_test(test_sim_destroy_midway_frees_everything),
     };
 

@@ -1,0 +1,42 @@
+/* One trial: what its files share. */
+#ifndef AN_TESTS_SIM_TRIAL_H
+#define AN_TESTS_SIM_TRIAL_H
+
+#include "core/topology.h"
+#include "tests/sim/admin.h"
+#include "tests/sim/clients.h"
+
+/* What processes may believe of the cluster. */
+enum sim_belief {
+    SIM_BELIEF_MEANT,
+    SIM_BELIEF_OTHER_OWNERS, /* other sequencers for some slots: legal, if unwise */
+    SIM_BELIEF_OTHER_STORES, /* refused by everybody */
+    SIM_BELIEF_COUNT,
+};
+
+enum { SIM_STORES_MAX = 2 };
+
+struct sim_store { /* whose disk it is that failed */
+    struct sim_trial *trial;
+    uint16_t index;
+};
+
+struct sim_trial {
+    struct sim *sim;
+    struct an_topology topology[SIM_BELIEF_COUNT];
+    uint8_t belief[SIM_PROCESSES_MAX]; /* enum sim_belief, of each process */
+    unsigned role_host[AN_ROLE_COUNT]; /* of the first of its kind; the next one beside */
+    unsigned shared[SIM_HOSTS_MAX]; /* process + 1 of all actors of the host; 0: none */
+    struct sim_store store[SIM_STORES_MAX];
+    struct sim_check *check;
+    struct sim_clients *clients;
+    struct sim_admin_cfg admin;
+    struct sim_census census;
+    unsigned admin_actor;
+    uint32_t segment_bytes, overlay_rows;
+};
+
+/* cluster.c */
+void sim_cluster_build(struct sim_trial *trial);
+
+#endif
