@@ -1,147 +1,33 @@
 #include "cluster/config.h"
-#include <assert.h>
-#include <ctype.h>
-#include <cyaml/cyaml.h>
-#include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { FILE_MAX = 1024 * 1024, SAID_MAX = 200, KEY_MAX = 64, TEXT_MAX = 1024 };
-
-/* As libcyaml fills it: a pointer for each key, NULL when the file does not name it. */
-#define RAW_TEXT(section, key, def, help)                char *section##_##key;
-#define RAW_CHOICE(section, key, def, choices, help)     char *section##_##key;
-#define RAW_NUMBER(section, key, def, least, most, help) uint64_t *section##_##key;
-struct raw {
-    AN_CONFIG(RAW_TEXT, RAW_CHOICE, RAW_NUMBER)
+/* The table of config.h as data: where each key goes and what it may be. */
+enum kind { KIND_TEXT, KIND_CHOICE, KIND_NUMBER };
+struct row {
+    const char *section, *key;
+    enum kind kind;
+    size_t offset;
+    const char *choices;
+    uint64_t least, most;
 };
 
-#define OPTIONAL (CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL)
-#define FIELD_TEXT(section, key, def, help)                                              \
-    CYAML_FIELD_STRING_PTR(#key, OPTIONAL, struct raw, section##_##key, 1, TEXT_MAX),
-#define FIELD_CHOICE(section, key, def, choices, help)                                   \
-    CYAML_FIELD_STRING_PTR(#key, OPTIONAL, struct raw, section##_##key, 1, TEXT_MAX),
-#define FIELD_NUMBER(section, key, def, least, most, help)                               \
-    CYAML_FIELD_UINT_PTR(#key, OPTIONAL, struct raw, section##_##key),
-#define FIELDS(section, LIST)                                                            \
-    static const cyaml_schema_field_t section##_fields[] = {                             \
-        LIST(FIELD_TEXT, FIELD_CHOICE, FIELD_NUMBER) CYAML_FIELD_END}
-FIELDS(log, AN_CONFIG_LOG);
-FIELDS(gate, AN_CONFIG_GATE);
-FIELDS(sequencer, AN_CONFIG_SEQUENCER);
-FIELDS(idgen, AN_CONFIG_IDGEN);
-FIELDS(store, AN_CONFIG_STORE);
+#define AT(section, key) offsetof(struct config, section##_##key)
+#define ROW_TEXT(section, key, def, help)                                                \
+    {#section, #key, KIND_TEXT, AT(section, key), NULL, 0, 0},
+#define ROW_CHOICE(section, key, def, choices, help)                                     \
+    {#section, #key, KIND_CHOICE, AT(section, key), choices, 0, 0},
+#define ROW_NUMBER(section, key, def, least, most, help)                                 \
+    {#section, #key, KIND_NUMBER, AT(section, key), NULL, least, most},
+static const struct row rows[] = {AN_CONFIG(ROW_TEXT, ROW_CHOICE, ROW_NUMBER)};
+enum { ROWS = sizeof(rows) / sizeof(rows[0]) };
 
-/* A section's members lie in the same struct: its offset is 0. */
-#define SECTION(name)                                                                    \
-    {                                                                                    \
-        .key = #name,                                                                    \
-        .value = {.type = CYAML_MAPPING,                                                 \
-                  .flags = CYAML_FLAG_OPTIONAL,                                          \
-                  .data_size = sizeof(struct raw),                                       \
-                  .mapping = {.fields = name##_fields}},                                 \
-        .data_offset = 0                                                                 \
-    }
-static const cyaml_schema_field_t top_fields[] = {
-    AN_CONFIG_TOP(FIELD_TEXT, FIELD_CHOICE, FIELD_NUMBER) SECTION(log),
-    SECTION(gate),
-    SECTION(sequencer),
-    SECTION(idgen),
-    SECTION(store),
-    CYAML_FIELD_END};
-static const cyaml_schema_value_t schema = {
-    CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct raw, top_fields)};
-
-/* ------------------------------------------------------------------ complaints */
-
-/* What libcyaml said: the complaint, and the innermost place it named. */
-struct said {
-    char what[SAID_MAX];
-    char key[KEY_MAX];
-    unsigned line;
-};
-
-__attribute__((format(printf, 3, 0))) static void
-listen_to(cyaml_log_t level, void *ctx, const char *fmt, va_list args)
-{
-    struct said *said = ctx;
-    char text[SAID_MAX], key[KEY_MAX];
-    const char *from = text;
-    unsigned line;
-
-    (void)level;
-    vsnprintf(text, sizeof(text), fmt, args);
-    text[strcspn(text, "\n")] = '\0';
-    if (strncmp(from, "Load: ", 6) == 0) {
-        from += 6;
-    }
-    if (said->what[0] == '\0') {
-        memcpy(said->what, from, strlen(from) + 1);
-        sscanf(from, "Unexpected key: %63s", said->key);
-        sscanf(from, "Mapping field already seen: %63s", said->key);
-    } else if (said->line == 0 &&
-               sscanf(from, " in mapping field '%63[^']' (line: %u", key, &line) == 2) {
-        said->line = line;
-        if (said->key[0] == '\0') {
-            memcpy(said->key, key, sizeof(key));
-        }
-    } else if (said->line == 0 && sscanf(from, " in mapping (line: %u", &line) == 1) {
-        said->line = line;
-    }
-}
-
-/* The last line that begins with this key, or 0: libcyaml points at the mapping. */
-static unsigned
-line_of(const char *text, size_t len, const char *section, const char *key)
-{
-    size_t key_len = strlen(key), section_len = strlen(section);
-    unsigned line = 1, found = 0;
-    bool inside = section_len == 0;
-
-    for (size_t i = 0; i < len; line++) {
-        const char *end = memchr(text + i, '\n', len - i);
-        size_t stop = end == NULL ? len : (size_t)(end - text);
-        size_t at = i;
-
-        if (section_len > 0 && !isspace((unsigned char)text[i]) && text[i] != '#') {
-            inside = stop - i > section_len && text[i + section_len] == ':' &&
-                     memcmp(text + i, section, section_len) == 0;
-            at += inside ? section_len + 1 : 0;
-        }
-        while (at < stop && (isspace((unsigned char)text[at]) || text[at] == '{')) {
-            at++;
-        }
-        if (inside && stop - at > key_len && memcmp(text + at, key, key_len) == 0 &&
-            (text[at + key_len] == ':' || text[at + key_len] == ' ')) {
-            found = line;
-        }
-        i = stop + 1;
-    }
-    return found;
-}
+/* Each actor of a cluster file says these for itself. */
+static const char *const not_settings[] = {"listen", "data", "bus", NULL};
 
 /* ------------------------------------------------------------------ values */
-
-struct source {
-    const char *name, *text;
-    size_t len;
-    char *why;
-    size_t why_len;
-};
-
-static enum an_err
-complain(const struct source *source, const char *section, const char *key,
-         const char *reason)
-{
-    bool top = strcmp(section, "top") == 0;
-
-    snprintf(source->why, source->why_len, "%s:%u: %s%s%s: %s", source->name,
-             line_of(source->text, source->len, top ? "" : section, key),
-             top ? "" : section, top ? "" : ".", key, reason);
-    return AN_ERR_CONFIG;
-}
 
 static bool
 is_choice(const char *value, const char *choices)
@@ -172,62 +58,120 @@ config_set_text(char **text, const char *value)
 }
 
 static enum an_err
-set_choice(char **to, const char *value, const struct source *source, const char *section,
-           const char *key, const char *choices)
+take_value(struct config *config, const struct row *row, struct an_yaml_at at)
 {
-    char reason[SAID_MAX];
+    char *to = (char *)config + row->offset;
+    const char *text;
+    enum an_err err;
 
-    if (value == NULL) {
-        return AN_OK;
+    if (row->kind == KIND_NUMBER) {
+        return an_yaml_number(at, row->least, row->most, (uint64_t *)(void *)to);
     }
-    if (!is_choice(value, choices)) {
-        snprintf(reason, sizeof(reason), "'%.40s' is none of %s", value, choices);
-        return complain(source, section, key, reason);
+    err = an_yaml_text(at, &text);
+    if (err != AN_OK) {
+        return err;
     }
-    return config_set_text(to, value);
+    if (row->kind == KIND_CHOICE && !is_choice(text, row->choices)) {
+        return an_yaml_refuse(at, "'%.40s' is none of %s", text, row->choices);
+    }
+    return config_set_text((char **)(void *)to, text);
 }
 
-static enum an_err
-set_number(uint64_t *to, const uint64_t *value, const struct source *source,
-           const char *section, const char *key, uint64_t least, uint64_t most)
-{
-    char reason[SAID_MAX];
+/* ------------------------------------------------------------------ sections */
 
-    if (value == NULL) {
-        return AN_OK;
+static bool
+is_in(const char *const *list, const char *key)
+{
+    while (*list != NULL && strcmp(*list, key) != 0) {
+        list++;
     }
-    if (*value < least || *value > most) {
-        snprintf(reason, sizeof(reason), "%llu is not in %llu..%llu",
-                 (unsigned long long)*value, (unsigned long long)least,
-                 (unsigned long long)most);
-        return complain(source, section, key, reason);
-    }
-    *to = *value;
-    return AN_OK;
+    return *list != NULL;
 }
 
+/* The keys of a section, ended by NULL; those of the outermost are "top"'s and the
+ * sections' names. */
+static void
+list_keys(const char *section, bool settings, const char *out[ROWS + 1])
+{
+    bool top = strcmp(section, "top") == 0;
+    size_t used = 0;
+
+    out[0] = NULL;
+    for (size_t i = 0; i < ROWS; i++) {
+        const char *key = strcmp(rows[i].section, section) == 0 ? rows[i].key
+                          : top                                 ? rows[i].section
+                                                                : NULL;
+        if (key != NULL && !is_in(out, key) &&
+            !(top && settings && is_in(not_settings, key))) {
+            out[used++] = key;
+            out[used] = NULL;
+        }
+    }
+}
+
+/* The values of a section's keys that are there. */
 static enum an_err
-set_all(struct config *config, const struct raw *raw, const struct source *source)
+take_section(struct config *config, const char *section, struct an_yaml_at map)
 {
     enum an_err err = AN_OK;
 
-#define SET_TEXT(section, key, def, help)                                                \
-    if (err == AN_OK && raw->section##_##key != NULL) {                                  \
-        err = config_set_text(&config->section##_##key, raw->section##_##key);           \
+    for (size_t i = 0; err == AN_OK && i < ROWS; i++) {
+        struct an_yaml_at at;
+
+        if (strcmp(rows[i].section, section) == 0) {
+            at = an_yaml_find(map, rows[i].key);
+            err = an_yaml_there(at) ? take_value(config, &rows[i], at) : AN_OK;
+        }
     }
-#define SET_CHOICE(section, key, def, choices, help)                                     \
-    if (err == AN_OK) {                                                                  \
-        err = set_choice(&config->section##_##key, raw->section##_##key, source,         \
-                         #section, #key, choices);                                       \
+    return err;
+}
+
+static enum an_err
+take_sections(struct config *config, struct an_yaml_at map)
+{
+    const char *known[ROWS + 1];
+
+    for (unsigned i = 0; i < an_yaml_count(map); i++) {
+        struct an_yaml_at at = an_yaml_nth(map, i);
+        enum an_err err;
+
+        list_keys(at.key, false, known);
+        if (known[0] == NULL) {
+            continue; /* a value of the outermost */
+        }
+        at.in = "";
+        err = an_yaml_map(at, known);
+        if (err == AN_OK) {
+            err = take_section(config, at.key, at);
+        }
+        if (err != AN_OK) {
+            return err;
+        }
     }
-#define SET_NUMBER(section, key, def, least, most, help)                                 \
-    if (err == AN_OK) {                                                                  \
-        err = set_number(&config->section##_##key, raw->section##_##key, source,         \
-                         #section, #key, least, most);                                   \
+    return AN_OK;
+}
+
+enum an_err
+config_take(struct config *config, struct an_yaml_at map, bool settings)
+{
+    const char *known[ROWS + 1];
+    enum an_err err;
+
+    list_keys("top", settings, known);
+    err = an_yaml_map(map, known);
+    map.key = "";
+    if (err == AN_OK) {
+        err = take_section(config, "top", map);
     }
-    AN_CONFIG(SET_TEXT, SET_CHOICE, SET_NUMBER)
+    if (err == AN_OK) {
+        err = take_sections(config, map);
+    }
     if (err == AN_OK && config->gate_idle_ms < 2 * config->gate_heartbeat_ms) {
-        err = complain(source, "gate", "idle_ms", "less than twice heartbeat_ms");
+        struct an_yaml_at gate = an_yaml_find(map, "gate");
+        struct an_yaml_at at = an_yaml_find(gate, "idle_ms");
+
+        at.line = an_yaml_there(at) ? at.line : an_yaml_find(gate, "heartbeat_ms").line;
+        err = an_yaml_refuse(at, "less than twice heartbeat_ms");
     }
     return err;
 }
@@ -264,55 +208,31 @@ enum an_err
 config_parse(struct config *config, const char *name, const char *text, size_t len,
              char *why, size_t why_len)
 {
-    struct source source = {name, text, len, why, why_len};
-    struct said said = {0};
-    const cyaml_config_t yaml = {.log_fn = listen_to,
-                                 .log_ctx = &said,
-                                 .log_level = CYAML_LOG_WARNING,
-                                 .mem_fn = cyaml_mem};
-    struct raw *raw = NULL;
-    cyaml_err_t rv =
-        cyaml_load_data((const uint8_t *)text, len, &yaml, &schema, (void **)&raw, NULL);
-    enum an_err err = AN_OK;
-    unsigned line;
+    struct an_yaml *doc;
+    struct an_yaml_at root;
+    enum an_err err = an_yaml_parse(&doc, name, text, len, why, why_len);
 
-    if (rv != CYAML_OK) {
-        line = said.key[0] == '\0' ? 0 : line_of(text, len, "", said.key);
-        snprintf(why, why_len, "%s:%u: %s%s%s", name, line == 0 ? said.line : line,
-                 said.key, said.key[0] == '\0' ? "" : ": ",
-                 said.what[0] == '\0' ? cyaml_strerror(rv) : said.what);
-        return rv == CYAML_ERR_OOM ? AN_ERR_NO_MEMORY : AN_ERR_CONFIG;
+    if (err != AN_OK) {
+        return err;
     }
-    if (raw != NULL) {
-        err = set_all(config, raw, &source);
+    root = an_yaml_root(doc);
+    if (an_yaml_there(root)) {
+        err = config_take(config, root, false);
     }
-    cyaml_free(&yaml, &schema, raw, 0);
+    an_yaml_free(doc);
     return err;
 }
 
 enum an_err
 config_load(struct config *config, const char *path, char *why, size_t why_len)
 {
-    char *text = malloc(FILE_MAX);
-    FILE *file = fopen(path, "re");
-    enum an_err err = AN_ERR_IO;
-    size_t len = 0;
+    char *text;
+    size_t len;
+    enum an_err err = an_yaml_file(&text, &len, path, why, why_len);
 
-    if (text == NULL || file == NULL) {
-        snprintf(why, why_len, "%s: %s", path, strerror(errno));
-        goto out;
+    if (err == AN_OK) {
+        err = config_parse(config, path, text, len, why, why_len);
+        free(text);
     }
-    len = fread(text, 1, FILE_MAX, file);
-    if (ferror(file) != 0 || len == FILE_MAX) {
-        snprintf(why, why_len, "%s: %s", path,
-                 len == FILE_MAX ? "larger than a configuration" : strerror(errno));
-        goto out;
-    }
-    err = config_parse(config, path, text, len, why, why_len);
-out:
-    if (file != NULL) {
-        fclose(file);
-    }
-    free(text);
     return err;
 }

@@ -1,12 +1,14 @@
-/* A node's configuration: one table, from which the YAML schema, the defaults, the bounds
+/* A node's configuration: one table, from which the file's keys, the defaults, the bounds
  * and docs/configuration.md come.
  *
  * Context: read once at start, constant afterwards. */
 #ifndef AN_CLUSTER_CONFIG_H
 #define AN_CLUSTER_CONFIG_H
 
+#include "cluster/yaml.h"
 #include "core/err.h"
 #include "core/limits.h"
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -97,6 +99,10 @@ AN_MUST_USE enum an_err config_load(struct config *config, const char *path, cha
 AN_MUST_USE enum an_err config_parse(struct config *config, const char *name,
                                      const char *text, size_t len, char *why,
                                      size_t why_len);
+/* Sets the keys of a mapping: a whole configuration, or with settings a cluster file's
+ * `settings:`, which has no listen, data and bus. Errors as config_parse. */
+AN_MUST_USE enum an_err config_take(struct config *config, struct an_yaml_at map,
+                                    bool settings);
 /* Replaces one text (a command line option's). AN_ERR_NO_MEMORY. */
 AN_MUST_USE enum an_err config_set_text(char **text, const char *value);
 void config_fini(struct config *config);
