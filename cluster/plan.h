@@ -1,5 +1,5 @@
 /* A cluster file, read: which actors there are, on which hosts and in which processes,
- * who has which slots. docs/operations.md explains the file to operators.
+ * who has which slots. docs/cluster-file.md has every key.
  *
  * Context: read once at start, constant afterwards. */
 #ifndef AN_CLUSTER_PLAN_H
@@ -15,7 +15,8 @@ enum {
     PLAN_NAME_MAX = 32,
     PLAN_LISTEN_MAX = 4, /* addresses of one gate */
     PLAN_ACTORS_MAX = 256,
-    PLAN_BUS_PORT = 7500, /* the first, where the file says none */
+    PLAN_BUS_PORT = 7500,   /* the first, where the file says none */
+    PLAN_RUN_DIR_MAX = 108, /* holds any plan_run_dir */
 };
 
 struct plan_process {
@@ -39,7 +40,7 @@ struct plan {
     struct plan_process *processes;
     unsigned process_count;
     char *token_key;        /* file with the key of login tokens: {"key":{"id","secret"}};
-                               any node.json is one */
+                               any node.json is one; default keys/token.json */
     char *app;              /* of `anser user add`; default "default" */
     char *run_dir;          /* of this host's sockets; NULL: plan_run_dir() picks one */
     struct config settings; /* the same for every process */
@@ -60,8 +61,11 @@ AN_MUST_USE enum an_err plan_parse(struct plan **out, const char *name, const ch
 /* NULL is fine. */
 void plan_free(struct plan *plan);
 
-/* NULL when the plan has none such. "gate/0". */
+/* "gate/0": a role and its number; false: something else. */
+bool plan_addr_parse(const char *text, struct an_addr *addr);
+/* NULL when the plan has none such. */
 const struct plan_actor *plan_actor_find(const struct plan *plan, struct an_addr addr);
+/* The actor that an operator names. AN_ERR_ARGUMENT, AN_ERR_NOT_FOUND, with *why. */
 AN_MUST_USE enum an_err plan_actor_parse(const struct plan *plan, const char *text,
                                          const struct plan_actor **out, char *why,
                                          size_t why_len);
@@ -76,5 +80,11 @@ AN_MUST_USE enum an_err plan_tls(struct plan *plan, uint16_t host, char *why,
 /* Where this host's sockets are: the file's `run`, else a directory that follows from
  * cluster and host, so that every command finds it. Not created here. */
 void plan_run_dir(const struct plan *plan, uint16_t host, char *out, size_t len);
+/* plan_run_dir into *out, and makes it (0700, its parents not) where it is not there.
+ * AN_ERR_FORBIDDEN: it is another user's, or open to others; AN_ERR_IO,
+ * AN_ERR_DISK_FULL; with *why. */
+AN_MUST_USE enum an_err plan_run_dir_make(const struct plan *plan, uint16_t host,
+                                          char *out, size_t len, char *why,
+                                          size_t why_len);
 
 #endif
