@@ -154,6 +154,9 @@ gate_op_free(struct gate *g, struct gate_op *op)
             free(op->u.confirm.all);
         }
     }
+    if (op->what == OP_SYNC) {
+        gate_fetch_free(op->u.page.fetch);
+    }
     g->op_bytes -= op->bytes;
     g->op_count--;
     if (c != NULL) {
@@ -196,6 +199,7 @@ gate_op_fail(struct gate *g, struct gate_op *op, enum an_err err, uint32_t retry
         break;
     case OP_HEARTBEAT:
     case OP_RESOLVE:
+    case OP_FETCH:
     case OP_HELD:
         assert(false); /* end otherwise */
     }
@@ -519,6 +523,9 @@ destroy(struct an_actor *actor)
     for (uint16_t i = 0; g->stores != NULL && i < g->topology->count[AN_ROLE_STORE];
          i++) {
         ops_free(g, &g->stores[i].ops);
+    }
+    while (g->fetches != NULL) {
+        gate_op_free(g, g->fetches->op);
     }
     ops_free(g, &g->heads);
     gate_router_fini(g);

@@ -7,6 +7,7 @@
  *   gate_names.c   user names to keys, through a bounded cache
  *   gate_submit.c  commands to sequencers in batches, and their results
  *   gate_read.c    queries to stores in batches, and their answers
+ *   gate_fetch.c   pages completed with messages that are on other stores
  *   gate_router.c  sessions announced to routers; deliveries from them
  *
  * A client's request is an op from its frame to its answer. An op sits in exactly one
@@ -39,12 +40,16 @@ enum {
     GATE_READY_MS = 2000,          /* without any router's answer it serves after this */
     GATE_POSITIONS_FLYING_MAX = 4, /* they stay out for up to AN_CONFIRM_DELAY_MS */
     GATE_READS_FLYING_MAX = 4,
-    GATE_PAGES_PER_READ = 6, /* answers of AN_PAGE_BYTES_MAX that fit a bus message */
+    GATE_READ_BYTES_MAX = 6 * AN_PAGE_BYTES_MAX, /* what one READ may bring */
+    GATE_FETCHES_MAX = 16, /* single messages of one READ, and of one Sync at a time */
 };
 
-_Static_assert(GATE_PAGES_PER_READ *(AN_PAGE_BYTES_MAX + AN_FRAME_LEN_MAX) <
+_Static_assert(GATE_READ_BYTES_MAX / AN_PAGE_BYTES_MAX *
+                       (AN_PAGE_BYTES_MAX + AN_FRAME_LEN_MAX) <
                    AN_BUS_MSG_LEN_MAX,
                "pages of one read fit an answer");
+_Static_assert(GATE_FETCHES_MAX *AN_FRAME_LEN_MAX < GATE_READ_BYTES_MAX,
+               "messages of one read fit an answer");
 
 /* Counters, in the order they are shown. X(name, help) */
 #define GATE_COUNTERS(X)                                                                 \
@@ -74,6 +79,8 @@ _Static_assert(GATE_PAGES_PER_READ *(AN_PAGE_BYTES_MAX + AN_FRAME_LEN_MAX) <
     X(reads, "batches to stores")                                                        \
     X(read_queries, "queries in them")                                                   \
     X(names_asked, "user names asked of stores")                                         \
+    X(fetches, "messages of Syncs asked of other stores")                                \
+    X(fetches_missing, "of those, not there any more")                                   \
     X(delivers, "batches from routers")                                                  \
     X(deliver_frames, "frames pushed to clients")                                        \
     X(deliver_stale, "deliveries for connections that are gone")                         \
@@ -132,6 +139,7 @@ enum gate_what {
     OP_SYNC,
     OP_HISTORY,
     OP_RESOLVE, /* the gate's own: conn is NULL */
+    OP_FETCH,   /* a message for a Sync; conn is NULL */
     OP_HELD,    /* a frame that came behind a Login, before its end */
 };
 
@@ -144,6 +152,18 @@ struct gate_confirm {
 };
 
 struct gate_name;
+
+/* A Sync some of whose events have their message on another store. They are fetched in
+ * the page's order, a few at a time, until all are there or the page is full. */
+struct gate_fetch {
+    struct gate_fetch *next, **link; /* in gate.fetches */
+    struct gate_op *op;              /* the Sync */
+    Anser__Client__SyncOk *page;
+    struct gate_hollow *hollows; /* by event */
+    size_t count, asked;
+    unsigned left;   /* asked and not answered */
+    enum an_err err; /* the first */
+};
 
 struct gate_op {
     struct gate_op *next; /* in whatever holds it */
@@ -174,7 +194,12 @@ struct gate_op {
             uint64_t after, before, generation;
             uint32_t limit;
             bool oldest_first;
+            struct gate_fetch *fetch; /* being completed */
         } page;
+        struct {
+            struct gate_fetch *all;
+            size_t hollow;
+        } fetch;
         unsigned rereads;       /* OP_LOGIN */
         struct gate_name *name; /* OP_RESOLVE */
         struct an_frame frame;  /* OP_HELD; its body is the data */
@@ -275,6 +300,7 @@ struct gate {
     struct gate_store *stores;
     struct gate_link *links;
     struct gate_batch *batches;
+    struct gate_fetch *fetches;
     struct gate_ops heads; /* heartbeats that wait for the next read of heads */
     uint16_t *owner;       /* the sequencer of each slot, as last told */
 
@@ -415,6 +441,20 @@ void gate_read(struct gate *g, struct gate_op *op);
 void gate_read_drained(struct gate *g);
 /* An answer to a READ. */
 void gate_read_done(struct gate *g, const struct an_msg *msg);
+/* A Sync or History of this connection is answered: the next may go. */
+void gate_page_done(struct gate *g, struct gate_op *op, const uint8_t *body, size_t len);
+
+/* ------------------------------------------------------------------ gate_fetch.c */
+
+/* The answer to a Sync names messages elsewhere: completes the page, then answers. */
+void gate_fetch(struct gate *g, struct gate_op *op, const Anser__Bus__Answer *answer);
+/* What to ask for an OP_FETCH; seq and conversation are borrowed from it. */
+void gate_fetch_query(const struct gate_op *op, Anser__Bus__MessageQuery *query);
+/* One message has come, or (answer NULL) could not be read. */
+void gate_fetch_read(struct gate *g, struct gate_op *op, enum an_err err,
+                     const Anser__Bus__Answer *answer);
+/* Frees it with its page, not its op. NULL is fine. */
+void gate_fetch_free(struct gate_fetch *fetch);
 
 /* ------------------------------------------------------------------ gate_router.c */
 

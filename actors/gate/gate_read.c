@@ -27,6 +27,7 @@ struct query {
         Anser__Bus__SyncQuery sync;
         Anser__Bus__HistoryQuery history;
         Anser__Bus__HeadQuery head;
+        Anser__Bus__MessageQuery message;
     } u;
     struct an_conv conv;
 };
@@ -90,6 +91,15 @@ put_history(struct query *q, const struct gate_op *op)
     q->base.history = &q->u.history;
 }
 
+static void
+put_message(struct query *q, const struct gate_op *op)
+{
+    anser__bus__message_query__init(&q->u.message);
+    gate_fetch_query(op, &q->u.message);
+    q->base.what_case = ANSER__BUS__QUERY__WHAT_MESSAGE;
+    q->base.message = &q->u.message;
+}
+
 typedef void put_f(struct query *q, const struct gate_op *op);
 
 static Anser__Bus__Query *
@@ -97,7 +107,7 @@ put_query(struct an_arena *arena, const struct gate_op *op)
 {
     static put_f *const puts[] = {
         [OP_LOGIN] = put_login,     [OP_HEARTBEAT] = put_head,  [OP_SYNC] = put_sync,
-        [OP_HISTORY] = put_history, [OP_RESOLVE] = put_resolve,
+        [OP_HISTORY] = put_history, [OP_RESOLVE] = put_resolve, [OP_FETCH] = put_message,
     };
     struct query *q = an_arena_alloc(arena, sizeof(*q));
 
@@ -132,22 +142,16 @@ ask(struct gate *g, struct gate_batch *batch)
     return true;
 }
 
-static bool
-is_page(const struct gate_op *op)
-{
-    return op->what == OP_SYNC || op->what == OP_HISTORY;
-}
-
 /* ------------------------------------------------------------------ answers */
 
-static void
-page_read(struct gate *g, struct gate_op *op, const Anser__Bus__Answer *answer)
+void
+gate_page_done(struct gate *g, struct gate_op *op, const uint8_t *body, size_t len)
 {
     struct gate_conn *c = op->conn;
 
-    gate_conn_send_packed(
-        g, c, op->what == OP_SYNC ? AN_COMMAND_SYNC : AN_COMMAND_HISTORY, AN_FRAME_ANSWER,
-        op->request, answer->client_body.data, answer->client_body.len);
+    gate_conn_send_packed(g, c,
+                          op->what == OP_SYNC ? AN_COMMAND_SYNC : AN_COMMAND_HISTORY,
+                          AN_FRAME_ANSWER, op->request, body, len);
     c->page_flying = false;
     gate_client_pages(g, c);
     gate_op_free(g, op);
@@ -158,6 +162,8 @@ read_failed(struct gate *g, struct gate_op *op, enum an_err err)
 {
     if (op->what == OP_RESOLVE) {
         gate_name_read(g, op, err, 0);
+    } else if (op->what == OP_FETCH) {
+        gate_fetch_read(g, op, err, NULL);
     } else if (op->what == OP_HEARTBEAT) {
         gate_heartbeat_read(g, op, NULL);
     } else {
@@ -187,7 +193,14 @@ read_one(struct gate *g, struct gate_op *op, const Anser__Bus__Answer *answer)
         return;
     case OP_SYNC:
     case OP_HISTORY:
-        page_read(g, op, answer);
+        if (answer->n_elsewhere > 0) {
+            gate_fetch(g, op, answer);
+        } else {
+            gate_page_done(g, op, answer->client_body.data, answer->client_body.len);
+        }
+        return;
+    case OP_FETCH:
+        gate_fetch_read(g, op, AN_OK, answer);
         return;
     case OP_SEND:
     case OP_CONFIRM:
@@ -231,18 +244,30 @@ gate_read_done(struct gate *g, const struct an_msg *msg)
 
 /* ------------------------------------------------------------------ batches */
 
+/* How much its answer may be. */
+static size_t
+read_bytes(const struct gate_op *op)
+{
+    if (op->what == OP_SYNC || op->what == OP_HISTORY) {
+        return AN_PAGE_BYTES_MAX;
+    }
+    return op->what == OP_FETCH ? AN_FRAME_LEN_MAX : 0;
+}
+
 static void
 read_some(struct gate *g, uint16_t index)
 {
     struct gate_store *store = &g->stores[index];
     struct gate_op *ops[AN_BATCH_ITEMS_MAX];
-    size_t count = 0, pages = 0;
+    size_t count = 0, size = 0, fetches = 0;
     struct gate_batch *batch;
 
     while (count < AN_BATCH_ITEMS_MAX && store->ops.first != NULL &&
-           pages < GATE_PAGES_PER_READ) {
+           size + read_bytes(store->ops.first) <= GATE_READ_BYTES_MAX &&
+           (store->ops.first->what != OP_FETCH || fetches < GATE_FETCHES_MAX)) {
         ops[count] = gate_ops_pop(&store->ops);
-        pages += is_page(ops[count++]);
+        size += read_bytes(ops[count]);
+        fetches += ops[count++]->what == OP_FETCH;
     }
     batch = gate_batch_create(g, TAG_READ, count);
     if (batch == NULL) {
