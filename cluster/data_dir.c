@@ -80,27 +80,6 @@ data_dir_hold(const char *dir, int *fd, char *why, size_t why_len)
 }
 
 enum an_err
-run_dir_take(const char *path, char *why, size_t why_len)
-{
-    enum an_err err = data_dir_make(path, why, why_len);
-    struct stat st;
-
-    if (err != AN_OK) {
-        return err;
-    }
-    if (lstat(path, &st) != 0) {
-        return complain(path, why, why_len);
-    }
-    if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & 077) != 0) {
-        snprintf(why, why_len,
-                 "%s: sockets need a directory of this user alone: its own, mode 0700",
-                 path);
-        return AN_ERR_CONFIG;
-    }
-    return AN_OK;
-}
-
-enum an_err
 run_dir_make(char out[RUN_DIR_MAX], char *why, size_t why_len)
 {
     const char *base = getenv("XDG_RUNTIME_DIR");

@@ -20,9 +20,6 @@ AN_MUST_USE enum an_err lock_hold(const char *path, int *fd, char *why, size_t w
 AN_MUST_USE enum an_err data_dir_make(const char *path, char *why, size_t why_len);
 /* A fresh directory (0700) under $XDG_RUNTIME_DIR, or /tmp. AN_ERR_IO, with *why. */
 AN_MUST_USE enum an_err run_dir_make(char out[RUN_DIR_MAX], char *why, size_t why_len);
-/* Makes this very directory (0700, parents not) unless it is there; one that others could
- * reach into is refused: AN_ERR_CONFIG. AN_ERR_IO, AN_ERR_DISK_FULL, with *why. */
-AN_MUST_USE enum an_err run_dir_take(const char *path, char *why, size_t why_len);
 /* Removes a run directory and the sockets in it; touches nothing that does not look like
  * one of ours. url: an address in it, from a node.json; or the directory itself. */
 void run_dir_remove(const char *url);

@@ -165,7 +165,9 @@ take_locks(struct process *process)
 static enum an_err
 prepare_files(struct process *process)
 {
-    enum an_err err = run_dir_take(process->run_dir, process->why, process->why_len);
+    enum an_err err =
+        plan_run_dir_make(process->plan, process->host, process->run_dir,
+                          sizeof(process->run_dir), process->why, process->why_len);
     char path[PATH_ROOM];
 
     if (err == AN_OK) {
@@ -338,7 +340,6 @@ process_start(struct process **out, struct plan *plan,
     process->why_len = why_len;
     err = check_actors(process, actors, actor_count);
     if (err == AN_OK) {
-        plan_run_dir(plan, process->host, process->run_dir, sizeof(process->run_dir));
         merge_places(process, actors, actor_count);
         err = start_all(process, actors, actor_count);
     }

@@ -453,10 +453,9 @@ static enum an_err
 hold_host(struct supervisor *sup, char *why, size_t why_len)
 {
     char dir[RUN_DIR_MAX], path[RUN_DIR_MAX + 16];
-    enum an_err err;
+    enum an_err err =
+        plan_run_dir_make(sup->cfg->plan, sup->cfg->host, dir, sizeof(dir), why, why_len);
 
-    plan_run_dir(sup->cfg->plan, sup->cfg->host, dir, sizeof(dir));
-    err = run_dir_take(dir, why, why_len);
     if (err != AN_OK) {
         return err;
     }

@@ -1,0 +1,165 @@
+/* Runs some actors of a cluster file in this process until SIGINT or SIGTERM. */
+#include "client/cli/args.h"
+#include "client/cli/commands.h"
+#include "client/cli/serve.h"
+#include "cluster/process.h"
+#include "core/log.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+enum {
+    WHY_MAX = 1024,
+    SLICE_MS = 200, /* between two looks at signals while the actors get ready */
+    SAY_MS = 5000,  /* between two lines about whom we wait for */
+};
+
+/* Every actor of the file, for who named none. */
+static int
+refuse_none(const struct plan *plan, const char *file)
+{
+    char all[WHY_MAX] = "";
+    size_t len = 0;
+
+    for (unsigned i = 0; i < plan->actor_count && len < sizeof(all); i++) {
+        const struct plan_actor *actor = &plan->actors[i];
+
+        len +=
+            (size_t)snprintf(all + len, sizeof(all) - len, " %s/%u",
+                             an_role_name(actor->addr.role), (unsigned)actor->addr.index);
+    }
+    return cli_usage("run", "which actors? %s has%s", file, all);
+}
+
+/* Waits for the actors and so for other processes, for ever if need be. Not 0: the signal
+ * that came first. */
+static int
+await_ready(struct process *process, const sigset_t *signals)
+{
+    char why[WHY_MAX];
+    uint32_t waited_ms = 0;
+    int got = 0;
+
+    while (got == 0 &&
+           process_await(process, SLICE_MS, why, sizeof(why)) == AN_ERR_TIMEOUT) {
+        waited_ms += SLICE_MS;
+        if (waited_ms % SAY_MS == 0) {
+            an_log(AN_LOG_WARN, process_name(process), "still waiting: %s seconds=%u",
+                   why, waited_ms / 1000);
+        }
+        got = cli_serve_wait(signals, 0);
+    }
+    return got;
+}
+
+static void
+say_ready(const struct process *process, const struct plan_actor *const *actors,
+          unsigned count)
+{
+    const char *address;
+
+    printf("anser ready");
+    for (unsigned i = 0; i < count; i++) {
+        printf(" %s/%u", an_role_name(actors[i]->addr.role),
+               (unsigned)actors[i]->addr.index);
+    }
+    for (unsigned i = 0; (address = process_address(process, i)) != NULL; i++) {
+        printf(" %s", address);
+    }
+    printf("\n");
+    fflush(stdout);
+}
+
+static int
+serve(struct plan *plan, const struct plan_actor *const *actors, unsigned count,
+      const sigset_t *signals)
+{
+    struct process *process;
+    char why[WHY_MAX] = "";
+    enum an_err err = process_start(&process, plan, actors, count, why, sizeof(why));
+    int got;
+
+    if (err != AN_OK) {
+        return cli_fail(err, "run", why);
+    }
+    got = await_ready(process, signals);
+    if (got == 0) {
+        say_ready(process, actors, count);
+        got = cli_serve_wait(signals, UINT32_MAX);
+    }
+    an_log(AN_LOG_INFO, process_name(process), "stopping signal=%s",
+           cli_serve_signal_name(got));
+    process_stop(process);
+    return 0;
+}
+
+static int
+run(struct plan *plan, const char *file, char **names, int count, const sigset_t *signals)
+{
+    const struct plan_actor **actors;
+    char why[WHY_MAX] = "";
+    enum an_err err = AN_OK;
+    int code;
+
+    if (count == 0) {
+        return refuse_none(plan, file);
+    }
+    actors = calloc((size_t)count, sizeof(*actors));
+    if (actors == NULL) {
+        return cli_fail(AN_ERR_NO_MEMORY, "run", NULL);
+    }
+    for (int i = 0; err == AN_OK && i < count; i++) {
+        err = plan_actor_parse(plan, names[i], &actors[i], why, sizeof(why));
+    }
+    if (err == AN_OK) {
+        cli_serve_log(&plan->settings);
+        code = serve(plan, actors, (unsigned)count, signals);
+    } else {
+        code = cli_fail(err, "run", why);
+    }
+    free(actors);
+    return code;
+}
+
+int
+cmd_run(int argc, char **argv)
+{
+    const char *file = getenv("ANSER_CLUSTER");
+    const struct cli_option options[] = {{"cluster", 'c', "FILE",
+                                          "the cluster file (default $ANSER_CLUSTER)",
+                                          &file, NULL}};
+    const struct cli_command command = {
+        .name = "run",
+        .usage = "ACTOR... --cluster FILE",
+        .summary = "Runs some actors of a cluster file in one process",
+        .details =
+            "ACTOR is ROLE/N as in the file; all of one host, and of a process that the\n"
+            "file names all of its actors. Other processes may start before or after:\n"
+            "it waits for them. Prints one line when its actors are ready:\n"
+            "  anser ready ACTOR... [tcp://HOST:PORT...]\n"
+            "Logs go to stderr. Ends cleanly on SIGINT and SIGTERM.",
+        .options = options,
+        .option_count = sizeof(options) / sizeof(options[0]),
+        .args_max = -1};
+    struct plan *plan;
+    sigset_t signals;
+    char why[WHY_MAX] = "";
+    char **args;
+    int count, code = cli_parse(&command, argc, argv, &args, &count);
+    enum an_err err;
+
+    if (code >= 0) {
+        return code;
+    }
+    if (file == NULL || file[0] == '\0') {
+        return cli_usage("run", "which cluster? --cluster FILE");
+    }
+    cli_serve_signals(&signals);
+    err = plan_load(&plan, file, why, sizeof(why));
+    if (err != AN_OK) {
+        return cli_fail(err, "run", why);
+    }
+    code = run(plan, file, args, count, &signals);
+    plan_free(plan);
+    return code;
+}
