@@ -131,6 +131,30 @@ test_inbox_own_messages_fill_their_places(void **state)
     rig_fini(&rig);
 }
 
+/* An empty inbox has no generation yet; the first entries are this device's own, of which
+ * only numbers are told. What the first event says then is no other inbox. */
+static void
+test_inbox_own_messages_before_the_generation_is_known_are_no_reset(void **state)
+{
+    static struct rig rig;
+    (void)state;
+
+    rig_init(&rig);
+    rig.mock.own_inbox = true;
+    rig.mock.generation = 0;
+    rig_start(&rig);
+    assert_true(rig_until(&rig, rig_online));
+    rig_send(&rig, "bob", "one");
+    rig_settle(&rig);
+    rig.mock.generation = 7;
+    mock_deliver(&rig.mock, "bob", "alice", 2, "answer");
+    mock_push(&rig.mock, 0);
+    rig_settle(&rig);
+    assert_int_equal(rig.gaps, 0);
+    assert_in_order(&rig, 2, 1);
+    rig_fini(&rig);
+}
+
 static void
 test_inbox_echo_from_another_device_is_flagged(void **state)
 {
@@ -416,6 +440,8 @@ main(void)
         cmocka_unit_test(test_inbox_r10_hole_is_asked_for),
         cmocka_unit_test(test_inbox_lost_last_push_is_healed_by_the_heartbeat),
         cmocka_unit_test(test_inbox_own_messages_fill_their_places),
+        cmocka_unit_test(
+            test_inbox_own_messages_before_the_generation_is_known_are_no_reset),
         cmocka_unit_test(test_inbox_echo_from_another_device_is_flagged),
         cmocka_unit_test(test_inbox_refused_message_pauses_and_comes_again),
         cmocka_unit_test(test_inbox_trimmed_entries_are_told_as_a_gap),
