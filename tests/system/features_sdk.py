@@ -57,9 +57,9 @@ class Sdk(Lines):
         path = os.path.join(case.build, "bin", "sdk_client")
         if not os.path.exists(path):
             raise Skip(f"no {path}")
-        url = url or f"tcp://{node.host}:{node.port}"
+        url = url or node.url
         process = subprocess.Popen(
-            [path, url, case.token(node, user), device, cursor, str(timeout_ms), str(attempts)],
+            [*node.prefix, path, url, case.token(node, user), device, cursor, str(timeout_ms), str(attempts)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
             env=dict(node.env, LD_PRELOAD=""), cwd=case.dir)
         case.processes.append(process)

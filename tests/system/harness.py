@@ -136,6 +136,8 @@ class Node:
         self.process = None
         self.listen = "tcp://127.0.0.1:0"
         self.host, self.port = "127.0.0.1", 0
+        self.prefix = []  # before a command: how to be where the server is reached
+        self.launch = []  # before the server itself
         self.errors = os.path.join(case.dir, f"stderr-{secrets.token_hex(3)}")
         case.nodes.append(self)
 
@@ -143,7 +145,7 @@ class Node:
         """Starts the process and does not wait for anything."""
         with open(self.errors, "ab") as errors:
             self.process = subprocess.Popen(
-                [self.case.anser, "up", "--data", self.data, "--listen",
+                [*self.launch, self.case.anser, "up", "--data", self.data, "--listen",
                  self.listen, *self.args],
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors,
                 env=self.env, cwd=self.case.dir)
@@ -172,6 +174,31 @@ class Node:
                 line += byte
         return line.decode().rstrip("\n")
 
+    def connect(self, timeout, gate=0):
+        """A TCP connection to a gate."""
+        assert gate == 0, gate
+        return socket.create_connection((self.host, self.port), timeout=timeout)
+
+    @property
+    def url(self):
+        return f"tcp://{self.host}:{self.port}"
+
+    def key(self):
+        """The key of login tokens: {"id", "secret"}."""
+        with open(os.path.join(self.data, "node.json"), encoding="utf-8") as f:
+            return json.load(f)["key"]
+
+    def rival(self):
+        """A second process that wants this one's data; it has been spawned."""
+        return Node(self.case, data=self.data).spawn()
+
+    def check_args(self):
+        """What `anser check` is given."""
+        return [self.data]
+
+    def settled(self):
+        """Returns when every inbox has what is acknowledged: here, always."""
+
     def stderr(self):
         with open(self.errors, encoding="utf-8", errors="replace") as f:
             return f.read()
@@ -195,9 +222,9 @@ class Node:
 
     # --- the command line
 
-    def run(self, *args, stdin=b"", timeout=60, expect=0, env=None, data=True):
+    def run(self, *args, stdin=b"", timeout=60, expect=0, env=None, data=True, prefix=()):
         """Runs `anser ARGS --data DIR`; expect: the exit code, or None for any."""
-        command = [self.case.anser, *args]
+        command = [*prefix, self.case.anser, *args]
         if data:
             command += ["--data", self.data]
         done = subprocess.run(command, input=stdin, capture_output=True, timeout=timeout,
@@ -260,9 +287,12 @@ class Client:
     and receipts. Not thread safe."""
 
     def __init__(self, node, user=None, device="dev", token=None, send_only=False,
-                 login=True, timeout=20.0):
+                 login=True, timeout=20.0, gate=0):
         self.timeout = timeout
-        self.socket = socket.create_connection((node.host, node.port), timeout=timeout)
+        self.node = node
+        if user is not None:
+            node.settled()
+        self.socket = node.connect(timeout, gate)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         node.case.sockets.append(self.socket)
         self.buffer = bytearray()
@@ -385,6 +415,7 @@ class Client:
 
     def sync(self, after=0):
         """Every inbox entry above after."""
+        self.node.settled()
         found = []
         while True:
             page = self.call(SYNC, pb.Sync(after=after))
@@ -480,8 +511,9 @@ class Pipeline:
 class Case:
     """One test case's directory, processes and sockets; all gone when it ends."""
 
-    def __init__(self, anser, build, name, long=False, rounds=None):
+    def __init__(self, anser, build, name, long=False, rounds=None, shape="one"):
         self.anser, self.build, self.name = anser, build, name
+        self.shape = shape  # of what node() starts; see cluster.py
         self.long, self.rounds = long, rounds
         self.dir = tempfile.mkdtemp(prefix="anser-test-")
         self.nodes, self.processes, self.sockets, self.cleanups = [], [], [], []
@@ -492,9 +524,15 @@ class Case:
         os.mkdir(path, 0o700)
         return path
 
+    def new_node(self, **how):
+        """A server in the shape that the case runs in, not yet started."""
+        if self.shape == "one":
+            return Node(self, **how)
+        return importlib.import_module("cluster").Cluster(self, self.shape, **how)
+
     def node(self, **how):
         """A running node."""
-        return Node(self, **how).start()
+        return self.new_node(**how).start()
 
     def token(self, node, user):
         key = (node.data, user)
@@ -511,8 +549,7 @@ class Case:
 
     def check(self, node):
         """The stopped node's data is whole."""
-        done = node.run("check", node.data, data=False)
-        return done
+        return node.run("check", *node.check_args(), data=False)
 
     def close(self, keep):
         for s in self.sockets:

@@ -10,7 +10,7 @@ import random
 import time
 
 import shim as recorder
-from harness import Closed, Node, Pipeline, ServerError, pb, send_body, uuid7
+from harness import Closed, Pipeline, ServerError, pb, send_body, uuid7
 
 PAIRS = 8
 WINDOW = 16
@@ -175,7 +175,7 @@ def case_R1_R6_S1_I3_T12_P2_kill9_under_load(case):
     seed = random.randrange(1 << 32)
     rng = random.Random(seed)
     watch = recorder.Shim(case)
-    node = Node(case, env=watch.env, config=CONFIG).start()
+    node = case.node(env=watch.env, config=CONFIG)
     talkers = [Talker(n) for n in range(PAIRS)]
     node.add_users(*(t.user for t in talkers), *(t.peer for t in talkers))
     deaths = {"appending": 0, "applying": 0, "replaying": 0, "elsewhere": 0}

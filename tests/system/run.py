@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 """Runs the system tests: real processes, fresh directories, ports the system picks.
 
-Every function case_* of the modules below is a case. One line per case; the last line is
+Every function case_* of the modules below is a case; behind an @ stands the shape of the
+servers it starts (cluster.py), one process if there is none. One line per case; the last line is
 `N passed, N failed, N skipped`."""
 import argparse
 import importlib
@@ -17,9 +18,9 @@ MODULES = ("scenario", "frames", "features", "features_sync", "features_sdk", "d
            "kill9", "inspect_nngcat", "chat_tty")
 
 
-def run_case(args, name, function):
+def run_case(args, name, function, shape):
     """passed, failed or skipped."""
-    case = harness.Case(args.anser, args.build, name, args.long, args.rounds)
+    case = harness.Case(args.anser, args.build, name, args.long, args.rounds, shape)
     started = time.monotonic()
     result, why = "passed", ""
     try:
@@ -57,11 +58,12 @@ def main():
     with tempfile.TemporaryDirectory(prefix="anser-proto-") as folder:
         harness.load_proto(folder)
         for module in MODULES:
-            cases = vars(importlib.import_module(module))
+            name, _, shape = module.partition("@")
+            cases = vars(importlib.import_module(name))
             for name, function in list(cases.items()):
                 full = f"system.{module}.{name[5:]}"
                 if name.startswith("case_") and args.only in full:
-                    counts[run_case(args, full, function)] += 1
+                    counts[run_case(args, full, function, shape or "one")] += 1
     print(", ".join(f"{number} {what}" for what, number in counts.items()))
     return 1 if counts["failed"] or not counts["passed"] else 0
 

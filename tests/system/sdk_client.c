@@ -1,7 +1,8 @@
 /* The client library as a program that the system tests drive: every callback is a line
  * on standard output, every line "TO TEXT" of standard input is sent.
  *
- *     sdk_client tcp://HOST:PORT TOKEN DEVICE CURSOR-FILE|- ANSWER_TIMEOUT_MS ATTEMPTS
+ *     sdk_client tcp://HOST:PORT[,...] TOKEN DEVICE CURSOR-FILE|- ANSWER_TIMEOUT_MS
+ * ATTEMPTS
  *
  * Ends with its input, when everything is decided and confirmed. */
 #include "client/anser.h"
@@ -11,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { LINE_MAX_LEN = 4096, FLUSH_MS = 60000 };
+enum { LINE_MAX_LEN = 4096, FLUSH_MS = 60000, ADDRESSES_MAX = 16 };
 
 static void
 on_state(void *user, enum anser_state state, const struct anser_error *why)
@@ -129,6 +130,7 @@ main(int argc, char **argv)
                                                   .on_message = on_message,
                                                   .on_send = on_send,
                                                   .on_gap = on_gap}};
+    const char *addresses[ADDRESSES_MAX];
     struct anser_client *client = NULL;
     enum anser_err err;
 
@@ -136,8 +138,10 @@ main(int argc, char **argv)
         fprintf(stderr, "six arguments, see sdk_client.c\n");
         return 2;
     }
-    options.addresses = (const char *const *)&argv[1];
-    options.address_count = 1;
+    for (char *rest = argv[1]; rest != NULL && options.address_count < ADDRESSES_MAX;) {
+        addresses[options.address_count++] = strsep(&rest, ",");
+    }
+    options.addresses = addresses;
     options.token = argv[2];
     options.device = argv[3];
     options.cursor_path = strcmp(argv[4], "-") == 0 ? NULL : argv[4];
