@@ -267,6 +267,7 @@ engine_close(struct engine *engine)
     }
     assert(!engine->applying);
     assert(engine->reads_in_flight == 0);
+    assert(engine->backup_job == NULL);
     store_log_close(engine->log);
     if (engine->base != NULL) {
         engine->base->ops->close(engine->base);

@@ -145,6 +145,27 @@ void engine_tick(struct engine *engine, uint64_t mono_ms);
  * clean stop. */
 void engine_apply_now(struct engine *engine);
 
+/* Copies all rows as they are now into a store directory of its own, which must not exist
+ * (its parent must): the same cluster, store and slots, nothing left in its log. Written
+ * as DIR.partial and renamed when it is whole and on disk. Appends, reads and applies go
+ * on meanwhile; LMDB's file grows while it lasts, because the moment it copies stays
+ * readable. One at a time. */
+struct engine_backup {
+    char dir[1024];
+    bool running;
+    uint64_t rows;   /* copied so far */
+    enum an_err err; /* of the last one that ended */
+    char why[256];   /* one sentence, when that is not AN_OK */
+};
+/* AN_OK: it has begun. AN_ERR_BUSY: one is running. AN_ERR_ARGUMENT, AN_ERR_IO,
+ * AN_ERR_DISK_FULL, AN_ERR_NO_MEMORY, with *why. */
+AN_MUST_USE enum an_err engine_backup(struct engine *engine, const char *dir, char *why,
+                                      size_t why_len);
+/* Ends one that is running soon, with AN_ERR_SHUTTING_DOWN. Call it before a close. */
+void engine_backup_stop(struct engine *engine);
+/* The running one, or the last; zeros before the first. */
+const struct engine_backup *engine_backup_state(const struct engine *engine);
+
 /* Counters since open, and gauges; for metrics and tests. */
 struct engine_stats {
     uint64_t appends, append_rows, append_bytes; /* bytes of log records */

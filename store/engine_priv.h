@@ -52,6 +52,8 @@ struct engine {
     uint64_t mono_ms;   /* of the last tick */
     uint64_t oldest_ms; /* tick that first saw the rows now in active; 0: none seen */
     size_t reads_in_flight;
+    struct engine_backup backup;
+    struct backup_job *backup_job; /* while it runs */
     struct engine_stats stats;
 };
 

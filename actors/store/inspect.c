@@ -1,5 +1,6 @@
 /* What an operator may see: numbers, and on request a slot or a timeline's head. */
 #include "actors/store/store_priv.h"
+#include "core/text.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -106,24 +107,61 @@ describe(const struct store *store, const char *words, char *json, size_t len)
                     head->slot, head->generation, head->head);
 }
 
+/* Begins a copy of everything to a path, or says how it goes. Room for a path in which
+ * every byte is escaped. */
+static void
+backup(struct store *store, struct an_msg *msg, const char *path)
+{
+    Anser__Bus__Inspected answer = ANSER__BUS__INSPECTED__INIT;
+    const struct engine_backup *state = engine_backup_state(store->engine);
+    char why[512], dir[2 * STORE_WORDS_MAX], reason[1024];
+    char json[sizeof(dir) + sizeof(reason) + 256];
+    enum an_err err = AN_OK;
+    int len;
+
+    if (path[0] != '\0') {
+        err = engine_backup(store->engine, path, why, sizeof(why));
+    } else {
+        err = state->err;
+        snprintf(why, sizeof(why), "%s", state->why);
+        path = state->dir;
+    }
+    an_text_escape(dir, sizeof(dir), path, strlen(path), true);
+    an_text_escape(reason, sizeof(reason), why, err == AN_OK ? 0 : strlen(why), true);
+    len = snprintf(json, sizeof(json),
+                   "{\"dir\":\"%s\",\"running\":%s,\"rows\":\"%" PRIu64
+                   "\",\"error\":\"%s\",\"why\":\"%s\"}",
+                   dir, state->running ? "true" : "false", state->rows,
+                   err == AN_OK ? "" : an_err_name(err), reason);
+    answer.json.data = (uint8_t *)json;
+    answer.json.len = (size_t)len;
+    an_out_answer(store->out, msg, AN_OK, &answer.base);
+}
+
 void
 store_inspect(struct store *store, struct an_msg *msg)
 {
     const Anser__Bus__Inspect *body = (const Anser__Bus__Inspect *)msg->body;
     Anser__Bus__Inspected answer = ANSER__BUS__INSPECTED__INIT;
-    char words[128];
+    char words[STORE_WORDS_MAX];
     char json[256];
     int len = -1;
 
     if (an_out_help(store->out, msg,
                     "\"slot N\":\"whose slot N is\","
                     "\"conversation KEY KEY\":\"its head, if in memory\","
-                    "\"timeline KEY\":\"the same of a user's inbox\"")) {
+                    "\"timeline KEY\":\"the same of a user's inbox\","
+                    "\"backup\":\"how the last copy went\","
+                    "\"backup DIR\":\"begins a copy to a new directory\"")) {
         return;
     }
     if (body->words.len < sizeof(words)) {
         memcpy(words, body->words.data, body->words.len);
         words[body->words.len] = '\0';
+        if (strcmp(words, "backup") == 0 || strncmp(words, "backup ", 7) == 0) {
+            backup(store, msg, words + (words[6] == ' ' ? 7 : 6));
+            return;
+        }
         len = describe(store, words, json, sizeof(json));
     }
     if (len < 0) {

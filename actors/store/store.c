@@ -247,6 +247,7 @@ local(struct store *store, struct an_msg *msg)
         break;
     case AN_KIND_STOP:
         store->stopping = true;
+        engine_backup_stop(store->engine);
         break;
     default: /* not for a store */
         break;
@@ -308,6 +309,9 @@ store_destroy(struct an_actor *actor)
 {
     struct store *store = of(actor);
 
+    if (store->engine != NULL) {
+        engine_backup_stop(store->engine);
+    }
     run_waiting_jobs(store);
     store_write_fini(store);
     store_cas_fini(store);

@@ -57,7 +57,8 @@ struct store_counts {
 #undef STORE_METRIC_FIELD
 
 enum {
-    STORE_LINES_MAX = 8, /* log lines while the engine is opened */
+    STORE_WORDS_MAX = 1024, /* of an inspection: a path */
+    STORE_LINES_MAX = 8,    /* log lines while the engine is opened */
     STORE_LOAD_BYTES_MAX = 16 * 1024 * 1024,
 };
 

@@ -15,7 +15,7 @@ import traceback
 import harness
 
 MODULES = ("scenario", "frames", "features", "features_sync", "features_sdk", "durability",
-           "kill9", "inspect_nngcat", "chat_tty")
+           "kill9", "backup", "inspect_nngcat", "chat_tty")
 
 
 def run_case(args, name, function, shape):
