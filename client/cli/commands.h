@@ -9,6 +9,7 @@
       "run a node: every actor and the store in one process")                            \
     X("run", cmd_run, "ACTOR... --cluster FILE",                                         \
       "run some actors of a cluster file in one process")                                \
+    X("cluster", cmd_cluster, "COMMAND FILE", "plan, make keys for, run a cluster")      \
     X("user", cmd_user, "add NAME [--app APP]", "make an account on the running node")   \
     X("token", cmd_token, "NAME [--ttl 24h] [--app APP]", "print a signed login token")  \
     X("chat", cmd_chat, "NAME [--to OTHER]", "talk in a terminal")                       \

@@ -1,0 +1,15 @@
+/* The commands of `anser cluster`, once: dispatch and help come from here. */
+#ifndef AN_CLIENT_CLI_CLUSTER_H
+#define AN_CLIENT_CLI_CLUSTER_H
+
+/* X(name, function, summary). Each in its own file cmd_cluster_NAME.c; gets argv from its
+ * name on. */
+#define AN_CLI_CLUSTER(X)                                                                \
+    X("plan", cli_cluster_plan, "print who runs and listens where, who has which slots")
+
+#define AN_CLI_CLUSTER_DECLARE(name, function, summary)                                  \
+    int function(int argc, char **argv);
+AN_CLI_CLUSTER(AN_CLI_CLUSTER_DECLARE)
+#undef AN_CLI_CLUSTER_DECLARE
+
+#endif

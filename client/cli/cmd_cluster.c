@@ -1,0 +1,48 @@
+/* What is done with a cluster file: finds the command of `anser cluster`. */
+#include "client/cli/args.h"
+#include "client/cli/cluster.h"
+#include "client/cli/commands.h"
+#include <stdio.h>
+#include <string.h>
+
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *summary;
+} commands[] = {
+#define ROW(name, function, summary) {name, function, summary},
+    AN_CLI_CLUSTER(ROW)
+#undef ROW
+};
+enum { COMMANDS = sizeof(commands) / sizeof(commands[0]) };
+
+static void
+print_help(FILE *to)
+{
+    fprintf(to, "anser cluster COMMAND FILE [OPTION...]\n\n"
+                "FILE is the cluster file; docs/cluster-file.md has its keys.\n\n"
+                "Commands:\n");
+    for (size_t i = 0; i < COMMANDS; i++) {
+        fprintf(to, "  %-9s %s\n", commands[i].name, commands[i].summary);
+    }
+    fprintf(to, "\n'anser cluster COMMAND --help' tells more.\n");
+}
+
+int
+cmd_cluster(int argc, char **argv)
+{
+    if (argc < 2) {
+        print_help(stderr);
+        return CLI_EXIT_USAGE;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+        print_help(stdout);
+        return 0;
+    }
+    for (size_t i = 0; i < COMMANDS; i++) {
+        if (strcmp(argv[1], commands[i].name) == 0) {
+            return commands[i].run(argc - 1, argv + 1);
+        }
+    }
+    return cli_usage("cluster", "unknown command '%s'", argv[1]);
+}
