@@ -139,6 +139,7 @@ bugs(struct run *run)
         uint64_t seed;
 
         run->options.bug = (enum sim_bug)bug;
+        run->options.shape = sim_bug_shape((enum sim_bug)bug);
         for (seed = run->first; seed <= run->last && !caught; seed++) {
             caught = !trial(run, seed, false) &&
                      strstr(run->why, sim_bug_words((enum sim_bug)bug)) != NULL;

@@ -69,6 +69,9 @@ ask_end(struct sim *sim, unsigned asker, unsigned mailbox, struct sim_ask *ask,
               an_role_name(sim->actor[asker].addr.role), sim->actor[asker].addr.index,
               (unsigned long long)ask->id, an_kind_name(ask->kind), an_err_name(err));
     sim_describe(sim, msg);
+    if (ask->kind == AN_KIND_PROBED) {
+        sim_watch_probed(sim, asker, msg);
+    }
     free(ask);
     sim_mail(sim, asker, msg);
 }
@@ -258,6 +261,44 @@ refuse_foreign(struct sim *sim, const struct packet *request,
     answer_send(sim, reply, packet_make(sim, reply->mailbox, &env, NULL, 0));
 }
 
+/* The planted bugs of requests. true: it is answered already. */
+static bool
+twisted(struct sim *sim, const struct packet *packet, struct an_msg *msg)
+{
+    struct an_envelope env = {.answer = true, .trace = msg->trace};
+    struct sim_twist twist = {0};
+    struct reply_to reply;
+    bool answered = sim_tamper_request(sim, msg->kind, packet->bytes + AN_ENVELOPE_LEN,
+                                       packet->len - AN_ENVELOPE_LEN, &twist);
+
+    memcpy(&reply, msg->reply_to, sizeof(reply));
+    if (answered) {
+        env.kind = an_kind_row(msg->kind)->answer;
+        answer_send(
+            sim, &reply,
+            packet_make(sim, packet->mailbox, &env, twist.answer, twist.answer_len));
+        msg->answered = true;
+        an_msg_release(msg);
+    } else if (twist.again != NULL) {
+        struct an_msg *again = sim_msg_create(sim, packet->mailbox, msg->kind);
+        if (an_msg_unpack(again, twist.again, twist.again_len) != AN_OK) {
+            abort();
+        }
+        reply.ask = 0;
+        memcpy(again->reply_to, &reply, sizeof(reply));
+        again->reply_to_len = sizeof(reply);
+        again->request = true;
+        again->from = msg->from;
+        again->deadline_mono_ms = msg->deadline_mono_ms;
+        sim_mail(sim, packet->mailbox, msg);
+        sim_mail(sim, packet->mailbox, again);
+        answered = true;
+    }
+    free(twist.answer);
+    free(twist.again);
+    return answered;
+}
+
 static void
 request_arrives(struct sim *sim, void *arg, uint64_t number)
 {
@@ -298,6 +339,13 @@ request_arrives(struct sim *sim, void *arg, uint64_t number)
               sim->actor[to].addr.index, (unsigned long long)packet->ask,
               an_kind_name(msg->kind));
     sim_describe(sim, msg);
+    if (msg->kind == AN_KIND_HANDOVER) {
+        sim_watch_handover(sim, to, msg);
+    }
+    if (sim->options.bug != SIM_BUG_NONE && twisted(sim, packet, msg)) {
+        free(packet);
+        return;
+    }
     free(packet);
     if (sim->actor[to].queued >= AN_MAILBOX_MSGS_MAX) {
         sim_net_refuse(sim, to, msg, AN_ERR_BUSY);
@@ -440,6 +488,8 @@ sim_net_ask(struct sim *sim, unsigned actor, const struct an_effect *effect,
     packet->generation = link->generation;
     packet->life = sim_life(sim, (unsigned)to);
     packet->ask = ask->id;
+    sim_watch_sent(sim, actor, ask->id, effect->kind, packet->bytes + AN_ENVELOPE_LEN,
+                   packet->len - AN_ENVELOPE_LEN);
     ask_over_at(sim, actor, (unsigned)to, ask->id, AN_ERR_TIMEOUT,
                 sim->now_us + (uint64_t)effect->budget_ms * SIM_MS);
     request_send(sim, link, packet);
@@ -488,8 +538,7 @@ sim_net_answer(struct sim *sim, unsigned actor, const struct an_effect *effect,
         return; /* the operator's */
     }
     if (effect->err == AN_OK) {
-        sim_watch_answer(sim, actor, reply.asker, reply.ask, effect->kind, body,
-                         effect->len);
+        sim_watch_answer(sim, reply.asker, reply.ask, effect->kind, body, effect->len);
     }
     answer_send(sim, &reply, packet_make(sim, actor, &env, body, effect->len));
 }

@@ -45,6 +45,12 @@ sim_bug_words(enum sim_bug bug)
     return bug_words[bug];
 }
 
+enum sim_shape
+sim_bug_shape(enum sim_bug bug)
+{
+    return bug < SIM_BUG_FORGET_TAKEN ? SIM_SHAPE_ONE_STORE : SIM_SHAPE_CLUSTER;
+}
+
 const char *
 sim_shape_name(enum sim_shape shape)
 {

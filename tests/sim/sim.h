@@ -81,7 +81,15 @@ const char *sim_shape_name(enum sim_shape shape);
 #define SIM_CLUSTER_COUNTS(X)                                                            \
     X(SAW_TAKEOVER, "saw.takeover", true) /* a candidate claimed a slot of another */    \
     X(SAW_FAILBACK, "saw.failback", true) /* its owner claimed it back */                \
+    X(SAW_HANDOVER, "saw.handover", true) /* a stopping one's, accepted */               \
     X(SAW_FENCED, "saw.fenced", true)                                                    \
+    X(SAW_HELD_REFUSED, "saw.held_claim_refused", true)                                  \
+    X(SAW_PROBE, "saw.probe", true)                                                      \
+    X(SAW_PROBE_AWAY, "saw.probe_of_absent", true)                                       \
+    X(SAW_FORWARD, "saw.forward", true)                                                  \
+    X(SAW_REWIND, "saw.rewind", true)                                                    \
+    X(SAW_BLOCKED, "saw.blocked_store", true)                                            \
+    X(SAW_ELSEWHERE, "saw.sync_across_stores", true)                                     \
     X(SAW_MOVED, "saw.moved", true)                                                      \
     X(SAW_REFUSED_CLUSTER, "saw.other_cluster_refused", true)                            \
     X(SAW_CENSUS, "saw.slot_served", true)                                               \
@@ -120,7 +128,12 @@ bool sim_count_must(enum sim_count count, enum sim_shape shape);
     X(SWAP_SENDS, "swap-sends", "comes after its") /* two sends change places */         \
     X(CURSOR_BACK, "cursor-back", "the cursor of") /* a confirmed cursor moves back */   \
     X(STRANGER, "stranger", "sees a message from") /* a push reaches an outsider */      \
-    X(SILENCE, "silence", "is not answered")       /* a send is never answered */
+    X(SILENCE, "silence", "is not answered")       /* a send is never answered */        \
+    X(FORGET_TAKEN, "forget-at-takeover", "was seq") /* ids sent, when a slot changes */ \
+    X(NO_EPOCH, "no-epoch", "after epoch") /* appends pass whatever theirs is */         \
+    X(OUTBOX_EARLY, "outbox-early", "its inbox up to") /* rows go, nothing was synced */ \
+    X(FORWARD_TWICE, "forward-twice", "is in the inbox of") /* under new numbers */      \
+    X(STEAL_BACK, "steal-back", "unasked") /* a held claim takes whoever has it */
 
 #define SIM_BUG_ENUM(name, text, words) SIM_BUG_##name,
 enum sim_bug { SIM_BUGS(SIM_BUG_ENUM) SIM_BUG_COUNT };
@@ -128,6 +141,8 @@ enum sim_bug { SIM_BUGS(SIM_BUG_ENUM) SIM_BUG_COUNT };
 
 const char *sim_bug_name(enum sim_bug bug);
 const char *sim_bug_words(enum sim_bug bug);
+/* What a trial has to build for it to matter. */
+enum sim_shape sim_bug_shape(enum sim_bug bug);
 
 struct sim_options {
     uint64_t seed;

@@ -256,10 +256,20 @@ bool sim_cut_noticed(const struct sim *sim, unsigned a, unsigned b);
 void sim_cut_hit(struct sim *sim);      /* some two processes */
 void sim_cut_hit_host(struct sim *sim); /* some two hosts */
 /* watch.c: what passes on the bus, judged and counted. */
+/* As the actor asked; then as it is on the wire. */
 void sim_watch_request(struct sim *sim, unsigned asker, uint64_t ask, uint16_t kind,
                        const uint8_t *body, size_t len);
-void sim_watch_answer(struct sim *sim, unsigned actor, unsigned asker, uint64_t ask,
-                      uint16_t kind, const uint8_t *body, size_t len);
+void sim_watch_sent(struct sim *sim, unsigned asker, uint64_t ask, uint16_t kind,
+                    const uint8_t *body, size_t len);
+void sim_watch_answer(struct sim *sim, unsigned asker, uint64_t ask, uint16_t kind,
+                      const uint8_t *body, size_t len);
+/* As the actor receives them: a request HANDOVER, the end of an ask PROBE. */
+void sim_watch_handover(struct sim *sim, unsigned actor, const struct an_msg *msg);
+void sim_watch_probed(struct sim *sim, unsigned actor, const struct an_msg *msg);
+/* Of the newest claim; 0: none. */
+uint64_t sim_watch_epoch(struct sim *sim, uint32_t slot);
+/* Is the newest claim another's than the owner's? */
+bool sim_watch_is_taken_over(struct sim *sim, uint32_t slot);
 void sim_watch_fini(struct sim *sim);
 /* faults.c */
 void sim_plan_draw(struct sim *sim);
@@ -267,6 +277,14 @@ void sim_faults_start(struct sim *sim);
 void sim_faults_end(struct sim *sim);
 /* tamper.c: the planted bugs. May alter the body (same or other length, sim_alloc'd). */
 void sim_tamper_packet(struct sim *sim, uint16_t kind, uint8_t **body, size_t *len);
+/* A request about to be handled. true: it is not; *answer_len bytes of *answer (malloc)
+ * are to be its answer. *again: a second one (malloc) is handled after it. */
+struct sim_twist {
+    uint8_t *answer, *again;
+    size_t answer_len, again_len;
+};
+bool sim_tamper_request(struct sim *sim, uint16_t kind, const uint8_t *body, size_t len,
+                        struct sim_twist *twist);
 bool sim_tamper_frame(struct sim *sim, unsigned client, uint16_t command, uint8_t **body,
                       size_t *len);
 /* describe.c */

@@ -51,6 +51,42 @@ alter_claimed(Anser__Bus__Claimed *claimed)
     }
 }
 
+/* The same, but only where the slot has just changed hands. */
+static void
+alter_taken(struct sim *sim, Anser__Bus__Claimed *claimed)
+{
+    for (size_t i = 0; i < claimed->n_slots; i++) {
+        if (sim_watch_is_taken_over(sim, claimed->slots[i]->slot)) {
+            claimed->slots[i]->dedupe_high_ms = 0;
+        }
+    }
+}
+
+static void
+alter_epochs(struct sim *sim, Anser__Bus__Append *append)
+{
+    for (size_t i = 0; i < append->n_slots; i++) {
+        append->slots[i]->epoch = sim_watch_epoch(sim, append->slots[i]->slot);
+    }
+}
+
+/* What is held becomes what is taken. Nobody frees the list: it is packed and goes. */
+static void
+alter_claim(Anser__Bus__Claim *claim, uint32_t all[AN_SLOTS])
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < claim->n_slots && count < AN_SLOTS; i++) {
+        all[count++] = claim->slots[i];
+    }
+    for (size_t i = 0; i < claim->n_held && count < AN_SLOTS; i++) {
+        all[count++] = claim->held[i];
+    }
+    claim->slots = all;
+    claim->n_slots = count;
+    claim->n_held = 0;
+}
+
 static void
 alter_append(Anser__Bus__Append *append)
 {
@@ -64,25 +100,12 @@ alter_append(Anser__Bus__Append *append)
     }
 }
 
-void
-sim_tamper_packet(struct sim *sim, uint16_t kind, uint8_t **body, size_t *len)
+static void
+alter(struct sim *sim, uint16_t kind, ProtobufCMessage *message, uint8_t **body,
+      size_t *len)
 {
-    static const uint16_t kinds[SIM_BUG_COUNT][2] = {
-        [SIM_BUG_SEQ] = {AN_KIND_SUBMITTED},
-        [SIM_BUG_FORGET_RETRY] = {AN_KIND_READ, AN_KIND_CLAIMED},
-        [SIM_BUG_CURSOR_BACK] = {AN_KIND_APPEND},
-    };
-    enum sim_bug bug = sim->options.bug;
-    ProtobufCMessage *message;
+    uint32_t all[AN_SLOTS];
 
-    if ((kinds[bug][0] != kind && kinds[bug][1] != kind) ||
-        (bug != SIM_BUG_FORGET_RETRY && !strikes(sim))) {
-        return;
-    }
-    message = protobuf_c_message_unpack(an_kind_row(kind)->body, NULL, *len, *body);
-    if (message == NULL) {
-        return;
-    }
     switch (kind) {
     case AN_KIND_SUBMITTED:
         alter_submitted((Anser__Bus__Submitted *)message);
@@ -91,16 +114,106 @@ sim_tamper_packet(struct sim *sim, uint16_t kind, uint8_t **body, size_t *len)
         alter_read((Anser__Bus__Read *)message);
         break;
     case AN_KIND_CLAIMED:
-        alter_claimed((Anser__Bus__Claimed *)message);
+        if (sim->options.bug == SIM_BUG_FORGET_TAKEN) {
+            alter_taken(sim, (Anser__Bus__Claimed *)message);
+        } else {
+            alter_claimed((Anser__Bus__Claimed *)message);
+        }
         break;
     case AN_KIND_APPEND:
-        alter_append((Anser__Bus__Append *)message);
+        if (sim->options.bug == SIM_BUG_NO_EPOCH) {
+            alter_epochs(sim, (Anser__Bus__Append *)message);
+        } else {
+            alter_append((Anser__Bus__Append *)message);
+        }
         break;
+    case AN_KIND_CLAIM: {
+        Anser__Bus__Claim claim = *(Anser__Bus__Claim *)message;
+        alter_claim(&claim, all);
+        repack(&claim.base, body, len);
+        return;
+    }
     default:
         break;
     }
     repack(message, body, len);
+}
+
+void
+sim_tamper_packet(struct sim *sim, uint16_t kind, uint8_t **body, size_t *len)
+{
+    static const struct {
+        uint16_t kinds[2];
+        bool always;
+    } bugs[SIM_BUG_COUNT] = {
+        [SIM_BUG_SEQ] = {{AN_KIND_SUBMITTED}, false},
+        [SIM_BUG_FORGET_RETRY] = {{AN_KIND_READ, AN_KIND_CLAIMED}, true},
+        [SIM_BUG_CURSOR_BACK] = {{AN_KIND_APPEND}, false},
+        [SIM_BUG_FORGET_TAKEN] = {{AN_KIND_CLAIMED}, true},
+        [SIM_BUG_NO_EPOCH] = {{AN_KIND_APPEND}, true},
+        [SIM_BUG_STEAL_BACK] = {{AN_KIND_CLAIM}, true},
+    };
+    enum sim_bug bug = sim->options.bug;
+    ProtobufCMessage *message;
+
+    if ((bugs[bug].kinds[0] != kind && bugs[bug].kinds[1] != kind) ||
+        (!bugs[bug].always && !strikes(sim))) {
+        return;
+    }
+    message = protobuf_c_message_unpack(an_kind_row(kind)->body, NULL, *len, *body);
+    if (message == NULL) {
+        return;
+    }
+    alter(sim, kind, message, body, len);
     protobuf_c_message_free_unpacked(message, NULL);
+}
+
+/* The destination says that it has them, and has not even looked. */
+static void
+answer_unread(const Anser__Bus__Forward *forward, struct sim_twist *twist)
+{
+    Anser__Bus__Forwarded answer = ANSER__BUS__FORWARDED__INIT;
+    Anser__Bus__ForwardedSlot *slots = sim_alloc(forward->n_slots * sizeof(*slots));
+    Anser__Bus__ForwardedSlot **list = sim_alloc(forward->n_slots * sizeof(*list));
+
+    for (size_t i = 0; i < forward->n_slots; i++) {
+        anser__bus__forwarded_slot__init(&slots[i]);
+        slots[i].slot = forward->slots[i]->slot;
+        slots[i].mark = forward->slots[i]->first + forward->slots[i]->n_entries - 1;
+        list[i] = &slots[i];
+    }
+    answer.n_slots = forward->n_slots;
+    answer.slots = list;
+    repack(&answer.base, &twist->answer, &twist->answer_len);
+    free(list);
+    free(slots);
+}
+
+bool
+sim_tamper_request(struct sim *sim, uint16_t kind, const uint8_t *body, size_t len,
+                   struct sim_twist *twist)
+{
+    enum sim_bug bug = sim->options.bug;
+    Anser__Bus__Forward *forward;
+
+    if (kind != AN_KIND_FORWARD ||
+        (bug != SIM_BUG_OUTBOX_EARLY && bug != SIM_BUG_FORWARD_TWICE) || !strikes(sim)) {
+        return false;
+    }
+    forward = anser__bus__forward__unpack(NULL, len, body);
+    if (forward == NULL) {
+        return false;
+    }
+    if (bug == SIM_BUG_OUTBOX_EARLY) {
+        answer_unread(forward, twist);
+    } else {
+        for (size_t i = 0; i < forward->n_slots; i++) {
+            forward->slots[i]->first += forward->slots[i]->n_entries;
+        }
+        repack(&forward->base, &twist->again, &twist->again_len);
+    }
+    anser__bus__forward__free_unpacked(forward, NULL);
+    return bug == SIM_BUG_OUTBOX_EARLY;
 }
 
 /* Somebody of another user receives the push too. */

@@ -50,11 +50,45 @@ actors_ready(const struct sim_trial *trial, char *why, size_t why_len)
     return true;
 }
 
+static void
+gauge_find(void *ctx, const char *name, const char *help, bool counter, uint64_t value)
+{
+    uint64_t *waiting = ctx;
+
+    (void)help;
+    (void)counter;
+    if (strcmp(name, "outgoing_waiting") == 0) {
+        *waiting += value;
+    }
+}
+
+/* What has to reach inboxes of other stores has. */
+static bool
+outboxes_empty(const struct sim_trial *trial, char *why, size_t why_len)
+{
+    const struct sim *sim = trial->sim;
+
+    for (unsigned i = 0; i < sim->actor_count; i++) {
+        struct an_actor *actor = sim->actor[i].actor;
+        uint64_t waiting = 0;
+        if (actor == NULL || actor->ops->role != AN_ROLE_STORE) {
+            continue;
+        }
+        actor->ops->metrics(actor, gauge_find, &waiting);
+        if (waiting > 0) {
+            snprintf(why, why_len, "store/%u has %llu entries for other stores",
+                     sim->actor[i].addr.index, (unsigned long long)waiting);
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool
 all_settled(const struct sim_trial *trial, char *why, size_t why_len)
 {
     return sim_clients_settled(trial->clients, why, why_len) &&
-           actors_ready(trial, why, why_len);
+           actors_ready(trial, why, why_len) && outboxes_empty(trial, why, why_len);
 }
 
 static bool

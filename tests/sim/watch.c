@@ -1,16 +1,19 @@
 /* What passes on the bus, seen from outside: that no two sequencers ever get an append
- * accepted for a slot with the same epoch, that epochs only rise, and how often slots
- * changed hands. Requests are noted as their sender made them, before anything is
- * planted in them; answers as the store gave them, whether or not they arrive. */
+ * accepted for a slot with the same epoch, that epochs only rise, that nobody takes a
+ * slot from another without having asked it; and how often what happened. Appends are
+ * noted as their sender made them, claims as they are on the wire, before and behind what
+ * is planted; answers as the store gave them, whether or not they arrive. */
 #include "core/topology.h"
 #include "proto/bus.pb-c.h"
 #include "tests/sim/sim_priv.h"
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct noted_slot {
     uint16_t slot;
-    uint64_t epoch;
+    uint64_t epoch; /* of an append */
+    bool taken;     /* by a claim that takes it whoever has it */
 };
 
 struct noted { /* a request that waits for nothing: answers of the dead count too */
@@ -19,6 +22,13 @@ struct noted { /* a request that waits for nothing: answers of the dead count to
     uint32_t life; /* of its process */
     size_t count;
     struct noted_slot *slots;
+};
+
+/* A sequencer may take a slot from another when it starts, when it was asked to, and when
+ * the other did not answer it or said that it has let go. */
+struct licences {
+    uint32_t life;
+    bool slot[AN_SLOTS];
 };
 
 struct watched_slot {
@@ -31,8 +41,9 @@ struct watched_slot {
 };
 
 struct sim_watch {
-    struct noted *noted; /* appends, by rising ask */
+    struct noted *noted; /* appends and claims, by rising ask */
     size_t count, cap;
+    struct licences licences[SIM_ACTORS_MAX]; /* by actor */
     struct watched_slot slot[AN_SLOTS];
 };
 
@@ -58,29 +69,67 @@ sim_watch_fini(struct sim *sim)
     free(sim->watch);
 }
 
+static struct noted *
+note(struct sim *sim, unsigned asker, uint64_t ask, size_t count)
+{
+    struct sim_watch *watch = watch_of(sim);
+    struct noted *noted;
+
+    watch->noted =
+        sim_grow(watch->noted, &watch->cap, watch->count + 1, sizeof(*watch->noted));
+    noted = &watch->noted[watch->count++];
+    *noted = (struct noted){ask, asker, sim_life(sim, asker), count,
+                            sim_alloc(count * sizeof(*noted->slots))};
+    return noted;
+}
+
+static void
+note_append(struct sim *sim, unsigned asker, uint64_t ask, const uint8_t *body,
+            size_t len)
+{
+    Anser__Bus__Append *append = anser__bus__append__unpack(NULL, len, body);
+    struct noted *noted;
+
+    assert(append != NULL);
+    noted = note(sim, asker, ask, append->n_slots);
+    for (size_t i = 0; i < append->n_slots; i++) {
+        noted->slots[i].slot = (uint16_t)append->slots[i]->slot;
+        noted->slots[i].epoch = append->slots[i]->epoch;
+    }
+    anser__bus__append__free_unpacked(append, NULL);
+}
+
+static void
+note_claim(struct sim *sim, unsigned asker, uint64_t ask, const uint8_t *body, size_t len)
+{
+    Anser__Bus__Claim *claim = anser__bus__claim__unpack(NULL, len, body);
+    struct noted *noted;
+
+    assert(claim != NULL);
+    noted = note(sim, asker, ask, claim->n_slots);
+    for (size_t i = 0; i < claim->n_slots; i++) {
+        noted->slots[i].slot = (uint16_t)claim->slots[i];
+        noted->slots[i].taken = true;
+    }
+    anser__bus__claim__free_unpacked(claim, NULL);
+}
+
 void
 sim_watch_request(struct sim *sim, unsigned asker, uint64_t ask, uint16_t kind,
                   const uint8_t *body, size_t len)
 {
-    struct sim_watch *watch = watch_of(sim);
-    Anser__Bus__Append *append;
-    struct noted *noted;
+    if (kind == AN_KIND_APPEND) {
+        note_append(sim, asker, ask, body, len);
+    }
+}
 
-    if (kind != AN_KIND_APPEND) {
-        return;
+void
+sim_watch_sent(struct sim *sim, unsigned asker, uint64_t ask, uint16_t kind,
+               const uint8_t *body, size_t len)
+{
+    if (kind == AN_KIND_CLAIM) {
+        note_claim(sim, asker, ask, body, len);
     }
-    append = anser__bus__append__unpack(NULL, len, body);
-    assert(append != NULL);
-    watch->noted =
-        sim_grow(watch->noted, &watch->cap, watch->count + 1, sizeof(*watch->noted));
-    noted = &watch->noted[watch->count++];
-    *noted = (struct noted){ask, asker, sim_life(sim, asker), append->n_slots,
-                            sim_alloc(append->n_slots * sizeof(*noted->slots))};
-    for (size_t i = 0; i < append->n_slots; i++) {
-        noted->slots[i] = (struct noted_slot){(uint16_t)append->slots[i]->slot,
-                                              append->slots[i]->epoch};
-    }
-    anser__bus__append__free_unpacked(append, NULL);
 }
 
 static const struct noted *
@@ -134,6 +183,7 @@ appended(struct sim *sim, uint64_t ask, const Anser__Bus__Appended *body)
     const struct noted *noted = noted_find(watch_of(sim), ask);
 
     assert(noted != NULL);
+    sim->counts[SIM_SAW_BLOCKED] += body->n_blocked_stores > 0;
     for (size_t i = 0; i < body->n_slots; i++) {
         const Anser__Bus__AppendedSlot *slot = body->slots[i];
         sim->counts[SIM_SAW_FENCED] += slot->err == AN_ERR_FENCED;
@@ -145,39 +195,124 @@ appended(struct sim *sim, uint64_t ask, const Anser__Bus__Appended *body)
 
 /* ------------------------------------------------------------------ claims */
 
-static void
-claimed(struct sim *sim, unsigned asker, const Anser__Bus__Claimed *body)
+static struct licences *
+licences_of(struct sim *sim, unsigned actor)
 {
+    struct licences *licences = &watch_of(sim)->licences[actor];
+
+    if (licences->life != sim_life(sim, actor)) { /* it has started since */
+        licences->life = sim_life(sim, actor);
+        memset(licences->slot, true, sizeof(licences->slot));
+    }
+    return licences;
+}
+
+void
+sim_watch_handover(struct sim *sim, unsigned actor, const struct an_msg *msg)
+{
+    const Anser__Bus__Handover *body = (const Anser__Bus__Handover *)msg->body;
+    struct licences *licences = licences_of(sim, actor);
+
+    for (size_t i = 0; i < body->n_slots; i++) {
+        licences->slot[body->slots[i] % AN_SLOTS] = true;
+    }
+}
+
+void
+sim_watch_probed(struct sim *sim, unsigned actor, const struct an_msg *msg)
+{
+    const Anser__Bus__Probed *body = (const Anser__Bus__Probed *)msg->body;
+    struct licences *licences = licences_of(sim, actor);
+    bool away = msg->err != AN_OK;
+
+    sim->counts[SIM_SAW_PROBE]++;
+    for (size_t i = 0; !away && i < body->n_slots; i++) {
+        away = body->slots[i]->holding != ANSER__BUS__HOLDING__HOLDING_OWNED;
+    }
+    sim->counts[SIM_SAW_PROBE_AWAY] += away;
+    if (away) { /* all that is believed to be the other's is claimed together */
+        memset(licences->slot, true, sizeof(licences->slot));
+    }
+}
+
+static bool
+was_taken(const struct noted *noted, uint32_t slot)
+{
+    for (size_t i = 0; i < noted->count; i++) {
+        if (noted->slots[i].slot == slot) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void
+slot_claimed(struct sim *sim, unsigned asker, const struct noted *noted,
+             const Anser__Bus__SlotClaim *slot)
+{
+    struct watched_slot *w = &watch_of(sim)->slot[slot->slot];
+    struct licences *licences = licences_of(sim, asker);
+    unsigned by = sim->actor[asker].addr.index;
+    bool of_another = w->claimed_ever && w->claimed_by != by;
+
+    if (slot->epoch <= w->claimed || slot->epoch <= w->accepted) {
+        sim_fail(sim, "slot %u: epoch %llu is given to a claim after epoch %llu",
+                 slot->slot, (unsigned long long)slot->epoch,
+                 (unsigned long long)w->claimed);
+    } else if (of_another && was_taken(noted, slot->slot) &&
+               noted->life == licences->life && !licences->slot[slot->slot]) {
+        sim_fail(sim, "sequencer/%u takes slot %u from sequencer/%u, unasked", by,
+                 slot->slot, w->claimed_by);
+    }
+    licences->slot[slot->slot] = false;
+    w->claimed = slot->epoch;
+    w->claimed_by = by;
+    w->claimed_ever = true;
+}
+
+static void
+claimed(struct sim *sim, unsigned asker, uint64_t ask, const Anser__Bus__Claimed *body)
+{
+    const struct noted *noted = noted_find(watch_of(sim), ask);
     unsigned by = sim->actor[asker].addr.index;
     bool taken = false, back = false;
 
+    assert(noted != NULL);
     for (size_t i = 0; i < body->n_slots; i++) {
         const Anser__Bus__SlotClaim *slot = body->slots[i];
-        struct watched_slot *w;
+        const struct watched_slot *w = &watch_of(sim)->slot[slot->slot];
+        bool changes = w->claimed_ever && w->claimed_by != by && sim->topology != NULL;
         if (slot->err != AN_OK) {
+            sim->counts[SIM_SAW_HELD_REFUSED] += slot->err == AN_ERR_FENCED;
             continue;
         }
-        w = &watch_of(sim)->slot[slot->slot];
-        if (slot->epoch <= w->claimed || slot->epoch <= w->accepted) {
-            sim_fail(sim, "slot %u: epoch %llu is given to a claim after epoch %llu",
-                     slot->slot, (unsigned long long)slot->epoch,
-                     (unsigned long long)w->claimed);
-            return;
+        if (changes && sim->topology->slot_sequencer[slot->slot] == by) {
+            back = true;
+        } else if (changes) {
+            taken = true;
         }
-        if (w->claimed_ever && w->claimed_by != by && sim->topology != NULL) {
-            bool own = sim->topology->slot_sequencer[slot->slot] == by;
-            back = back || own;
-            taken = taken || !own;
-        }
-        w->claimed = slot->epoch;
-        w->claimed_by = by;
-        w->claimed_ever = true;
+        slot_claimed(sim, asker, noted, slot);
     }
     sim->counts[SIM_SAW_TAKEOVER] += taken;
     sim->counts[SIM_SAW_FAILBACK] += back;
 }
 
-/* ------------------------------------------------------------------ all */
+uint64_t
+sim_watch_epoch(struct sim *sim, uint32_t slot)
+{
+    return watch_of(sim)->slot[slot].claimed;
+}
+
+bool
+sim_watch_is_taken_over(struct sim *sim, uint32_t slot)
+{
+    const struct watched_slot *w = &watch_of(sim)->slot[slot];
+
+    return sim->topology != NULL && w->claimed_ever &&
+           w->claimed_by != sim->topology->slot_sequencer[slot];
+}
+
+/* ------------------------------------------------------------------ counted */
 
 static void
 submitted(struct sim *sim, const Anser__Bus__Submitted *body)
@@ -187,25 +322,78 @@ submitted(struct sim *sim, const Anser__Bus__Submitted *body)
     }
 }
 
-void
-sim_watch_answer(struct sim *sim, unsigned actor, unsigned asker, uint64_t ask,
-                 uint16_t kind, const uint8_t *body, size_t len)
+static void
+handed_over(struct sim *sim, const Anser__Bus__HandedOver *body)
 {
+    bool any = false;
+
+    for (size_t i = 0; i < body->n_slots; i++) {
+        any = any || body->slots[i]->holding == ANSER__BUS__HOLDING__HOLDING_OWNED;
+    }
+    sim->counts[SIM_SAW_HANDOVER] += any;
+}
+
+static void
+forwarded(struct sim *sim, const Anser__Bus__Forwarded *body)
+{
+    for (size_t i = 0; i < body->n_slots; i++) {
+        sim->counts[SIM_SAW_FORWARD] += body->slots[i]->err == AN_OK;
+        sim->counts[SIM_SAW_REWIND] += body->slots[i]->err == AN_ERR_REWIND;
+    }
+}
+
+static void
+read_done(struct sim *sim, const Anser__Bus__ReadDone *body)
+{
+    for (size_t i = 0; i < body->n_answers; i++) {
+        sim->counts[SIM_SAW_ELSEWHERE] += body->answers[i]->n_elsewhere > 0;
+    }
+}
+
+/* ------------------------------------------------------------------ all */
+
+static void
+judge(struct sim *sim, unsigned asker, uint64_t ask, uint16_t kind,
+      const ProtobufCMessage *message)
+{
+    switch (kind) {
+    case AN_KIND_APPENDED:
+        appended(sim, ask, (const Anser__Bus__Appended *)message);
+        break;
+    case AN_KIND_CLAIMED:
+        claimed(sim, asker, ask, (const Anser__Bus__Claimed *)message);
+        break;
+    case AN_KIND_SUBMITTED:
+        submitted(sim, (const Anser__Bus__Submitted *)message);
+        break;
+    case AN_KIND_HANDED_OVER:
+        handed_over(sim, (const Anser__Bus__HandedOver *)message);
+        break;
+    case AN_KIND_FORWARDED:
+        forwarded(sim, (const Anser__Bus__Forwarded *)message);
+        break;
+    case AN_KIND_READ_DONE:
+        read_done(sim, (const Anser__Bus__ReadDone *)message);
+        break;
+    }
+}
+
+void
+sim_watch_answer(struct sim *sim, unsigned asker, uint64_t ask, uint16_t kind,
+                 const uint8_t *body, size_t len)
+{
+    static const bool watched[AN_KIND_BUS_COUNT] = {
+        [AN_KIND_APPENDED] = true,  [AN_KIND_CLAIMED] = true,
+        [AN_KIND_SUBMITTED] = true, [AN_KIND_HANDED_OVER] = true,
+        [AN_KIND_FORWARDED] = true, [AN_KIND_READ_DONE] = true,
+    };
     ProtobufCMessage *message;
 
-    (void)actor;
-    if (kind != AN_KIND_APPENDED && kind != AN_KIND_CLAIMED &&
-        kind != AN_KIND_SUBMITTED) {
+    if (!watched[kind] || (kind == AN_KIND_READ_DONE && !sim->plan.cluster)) {
         return;
     }
     message = protobuf_c_message_unpack(an_kind_row(kind)->body, NULL, len, body);
     assert(message != NULL);
-    if (kind == AN_KIND_APPENDED) {
-        appended(sim, ask, (const Anser__Bus__Appended *)message);
-    } else if (kind == AN_KIND_CLAIMED) {
-        claimed(sim, asker, (const Anser__Bus__Claimed *)message);
-    } else {
-        submitted(sim, (const Anser__Bus__Submitted *)message);
-    }
+    judge(sim, asker, ask, kind, message);
     protobuf_c_message_free_unpacked(message, NULL);
 }
