@@ -226,13 +226,18 @@ struct an_actor {
     const struct an_actor_ops *ops;
 };
 
-/* An answer to INSPECT is made by the runner for "stats", and for a "help" that the
- * actor does not know; other words reach the actor as
+/* An answer to INSPECT is made by the runner for these words, and for a "help" that the
+ * actor does not know; others reach the actor as
  * AN_KIND_INSPECT requests (body: Inspect), answered with Inspected whose json is one
  * JSON value, or AN_ERR_ARGUMENT when the actor does not know the words. */
 
+#define AN_RUNNER_WORDS                                                                  \
+    "\"stats\":\"this actor's counters\","                                               \
+    "\"peers\":\"whom it asks or hears, and whether it is connected\","                  \
+    "\"trace ID\":\"where a message (its id, or its trace) was seen here\""
+
 /* Answers an INSPECT whose word is "help". words: members of a JSON object, each a word
- * and what it gives; "stats" is said already. False: it asks something else. */
+ * and what it gives; AN_RUNNER_WORDS are said already. False: it asks something else. */
 bool an_out_help(struct an_outbox *out, struct an_msg *request, const char *words);
 
 #endif

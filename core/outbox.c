@@ -162,14 +162,13 @@ an_out_help(struct an_outbox *out, struct an_msg *request, const char *words)
 {
     const Anser__Bus__Inspect *asked = (const Anser__Bus__Inspect *)request->body;
     Anser__Bus__Inspected help = ANSER__BUS__INSPECTED__INIT;
-    char json[512];
+    char json[1024];
     int len;
 
     if (asked->words.len != 4 || memcmp(asked->words.data, "help", 4) != 0) {
         return false;
     }
-    len = snprintf(json, sizeof(json),
-                   "{\"words\":{\"stats\":\"this actor's counters\",%s}}", words);
+    len = snprintf(json, sizeof(json), "{\"words\":{" AN_RUNNER_WORDS ",%s}}", words);
     assert(len > 0 && (size_t)len < sizeof(json));
     help.json = (ProtobufCBinaryData){(size_t)len, (uint8_t *)json};
     an_out_answer(out, request, AN_OK, &help.base);

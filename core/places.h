@@ -14,6 +14,7 @@
 #include "core/topology.h"
 
 enum { AN_HOST_NAME_MAX = 32, AN_ADDRESS_MAX = 64, AN_PATH_LEN_MAX = 256 };
+enum { AN_HOST_NONE = 0xffff }; /* an index of no host */
 
 struct an_host {
     char name[AN_HOST_NAME_MAX + 1];  /* what its certificate is made for */

@@ -31,6 +31,7 @@ struct an_runner_cfg {
     uint16_t process;               /* which of places this one is */
     const char *control;            /* URL of the text endpoint; NULL: none */
     const char *events;             /* URL of the event endpoint; NULL: none */
+    bool untraced;                  /* keep no hops for `ACTOR trace ID` */
     /* An actor cannot go on (AN_EFFECT_FAILED). Called on its thread. NULL: the process
      * logs why and exits with the error's exit code. */
     void (*failed)(void *ctx, struct an_addr addr, enum an_err err, const char *why);

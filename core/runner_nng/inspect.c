@@ -15,7 +15,6 @@
 
 enum {
     QUESTIONS = 8, /* asked at the same time */
-    WORDS_MAX = 1024,
     REPLY_MAX = 4096,
     SOCKET_MODE = 0600,
 };
@@ -40,14 +39,12 @@ struct inspect {
     struct question questions[QUESTIONS];
 };
 
-/* The numbers of some actors, each added on its own thread; the last one answers. */
+/* The numbers of all actors, each added on its own thread; the last one answers. */
 struct gather {
     pthread_mutex_t lock;
     struct an_metrics *metrics;
     struct question *question;
     size_t waiting;
-    bool prometheus;
-    const char *who; /* of one actor's stats */
 };
 
 struct gather_part {
@@ -105,6 +102,8 @@ reply_help(struct question *question)
                "\"actors\":\"the actors of this process\","
                "\"metrics\":\"Prometheus text of every actor\","
                "\"ACTOR stats\":\"one actor's counters, e.g. sequencer/0 stats\","
+               "\"ACTOR peers\":\"whom it asks or hears, and whether it is connected\","
+               "\"ACTOR trace ID\":\"where a message (its id, or its trace) was seen\","
                "\"ACTOR help\":\"what else this actor answers\"}}");
 }
 
@@ -133,23 +132,13 @@ reply_actors(struct question *question)
 static void
 gather_end(struct gather *gather)
 {
-    char *text = gather->prometheus ? an_metrics_prometheus(gather->metrics)
-                                    : an_metrics_json(gather->metrics);
-    char *line = NULL;
-    int len = -1;
+    char *text = an_metrics_prometheus(gather->metrics);
 
-    if (text != NULL && gather->prometheus) {
-        reply(gather->question, text, strlen(text) - (text[0] != '\0')); /* its own end */
+    if (text == NULL) {
+        reply_error(gather->question, AN_ERR_NO_MEMORY, "out of memory", "");
     } else {
-        len = text == NULL
-                  ? -1
-                  : asprintf(&line, "{\"actor\":\"%s\",\"stats\":%s}", gather->who, text);
-        if (len < 0) {
-            reply_error(gather->question, AN_ERR_NO_MEMORY, "out of memory", "");
-        } else {
-            reply(gather->question, line, (size_t)len);
-            free(line);
-        }
+        /* Its own line's end goes. */
+        reply(gather->question, text, strlen(text) - (text[0] != '\0'));
     }
     free(text);
     an_metrics_destroy(gather->metrics);
@@ -176,9 +165,9 @@ gather_add(struct parcel *parcel, struct instance *inst)
     }
 }
 
-/* Asks one instance, or all that run. */
+/* Asks all that run. */
 static void
-gather_start(struct question *question, struct instance *only)
+gather_start(struct question *question)
 {
     struct an_runner *runner = question->inspect->runner;
     struct gather *gather = calloc(1, sizeof(*gather));
@@ -193,8 +182,6 @@ gather_start(struct question *question, struct instance *only)
     }
     pthread_mutex_init(&gather->lock, NULL);
     gather->question = question;
-    gather->prometheus = only == NULL;
-    gather->who = only == NULL ? "" : only->who;
     gather->waiting = 1; /* ours: nobody ends it while parts are handed out */
     own->gather = gather;
     pthread_mutex_lock(&runner->lock);
@@ -202,8 +189,7 @@ gather_start(struct question *question, struct instance *only)
         struct instance *inst = runner->instances[i];
         struct gather_part *part;
 
-        if (!inst->started || (only != NULL && inst != only) ||
-            (inst->door != NULL && inst->stopped)) {
+        if (!inst->started || (inst->door != NULL && inst->stopped)) {
             continue; /* no thread would answer */
         }
         part = calloc(1, sizeof(*part));
@@ -242,10 +228,6 @@ question_answer(struct question *question, enum an_err err, const uint8_t *body,
         anser__bus__inspected__free_unpacked(inspected, NULL);
         return;
     }
-    if (err == AN_ERR_ARGUMENT && strcmp(question->rest, "help") == 0) {
-        reply_text(question, "{\"words\":{\"stats\":\"this actor's counters\"}}");
-        return;
-    }
     reply_error(question, err == AN_OK ? AN_ERR_INTERNAL : err,
                 err == AN_ERR_ARGUMENT ? "the actor does not know these words"
                                        : an_err_text(err),
@@ -272,6 +254,18 @@ parse_actor(const char *text, struct an_addr *addr)
     return false;
 }
 
+/* A door's thread ends with its actor; nobody would answer. */
+static bool
+has_ended(struct instance *inst)
+{
+    bool ended;
+
+    pthread_mutex_lock(&inst->runner->lock);
+    ended = inst->door != NULL && inst->stopped;
+    pthread_mutex_unlock(&inst->runner->lock);
+    return ended;
+}
+
 static void
 ask_actor(struct question *question, char *name, const char *rest)
 {
@@ -293,8 +287,8 @@ ask_actor(struct question *question, char *name, const char *rest)
                     name);
         return;
     }
-    if (strcmp(rest, "stats") == 0) {
-        gather_start(question, inst);
+    if (has_ended(inst)) {
+        reply_error(question, AN_ERR_SHUTTING_DOWN, "the actor has stopped", name);
         return;
     }
     question->rest = rest;
@@ -313,7 +307,7 @@ understand(struct question *question)
     } else if (strcmp(words, "actors") == 0) {
         reply_actors(question);
     } else if (strcmp(words, "metrics") == 0) {
-        gather_start(question, NULL);
+        gather_start(question);
     } else {
         space = strchr(words, ' ');
         if (space != NULL) {

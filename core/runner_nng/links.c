@@ -5,7 +5,6 @@
 #include "core/runner_nng/priv.h"
 #include <assert.h>
 #include <errno.h>
-#include <nng/supplemental/tls/tls.h>
 #include <nng/transport/ipc/ipc.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -94,15 +93,40 @@ make_config(nng_tls_config **out, const struct an_places *places, const struct p
 }
 
 static enum an_err
+read_pems(struct pem *pem, const struct an_places *places, char *why, size_t why_len)
+{
+    pem->ca = read_pem(places->ca, why, why_len);
+    pem->cert = pem->ca == NULL ? NULL : read_pem(places->cert, why, why_len);
+    pem->key = pem->cert == NULL ? NULL : read_pem(places->key, why, why_len);
+    return pem->key == NULL ? AN_ERR_CONFIG : AN_OK;
+}
+
+enum an_err
+link_tls(nng_tls_config **out, const struct an_places *places, uint16_t host, char *why,
+         size_t why_len)
+{
+    struct pem pem = {0};
+    enum an_err err = read_pems(&pem, places, why, why_len);
+
+    *out = NULL;
+    if (err == AN_OK) {
+        err = make_config(out, places, &pem, places->hosts[host].name, why, why_len);
+    }
+    if (err != AN_OK && *out != NULL) {
+        nng_tls_config_free(*out);
+        *out = NULL;
+    }
+    pem_free(&pem);
+    return err;
+}
+
+static enum an_err
 make_configs(struct tls *tls, const struct an_places *places, char *why, size_t why_len)
 {
     struct pem pem = {0};
-    enum an_err err = AN_ERR_CONFIG;
+    enum an_err err = read_pems(&pem, places, why, why_len);
 
-    pem.ca = read_pem(places->ca, why, why_len);
-    pem.cert = pem.ca == NULL ? NULL : read_pem(places->cert, why, why_len);
-    pem.key = pem.cert == NULL ? NULL : read_pem(places->key, why, why_len);
-    if (pem.key != NULL) {
+    if (err == AN_OK) {
         err = make_config(&tls->server, places, &pem, NULL, why, why_len);
     }
     while (err == AN_OK && tls->count < places->host_count) {
@@ -208,9 +232,8 @@ tls_url(const struct an_places *places, struct an_addr addr, const uint16_t *gat
              port);
 }
 
-/* gate NULL: the mailbox, else the hints for that gate. */
-static void
-link_url(const struct an_runner *runner, enum reach reach, struct an_addr addr,
+void
+link_url(const struct an_runner_cfg *cfg, enum reach reach, struct an_addr addr,
          const uint16_t *gate, char out[URL_LEN])
 {
     char hints[24] = "";
@@ -219,12 +242,12 @@ link_url(const struct an_runner *runner, enum reach reach, struct an_addr addr,
         snprintf(hints, sizeof(hints), "-gate-%u", (unsigned)*gate);
     }
     if (reach == REACH_TLS) {
-        tls_url(runner->cfg.places, addr, gate, out);
+        tls_url(cfg->places, addr, gate, out);
     } else if (reach == REACH_IPC) {
-        snprintf(out, URL_LEN, "ipc://%s/%s-%u%s", runner->cfg.run_dir,
-                 an_role_name(addr.role), (unsigned)addr.index, hints);
+        snprintf(out, URL_LEN, "ipc://%s/%s-%u%s", cfg->run_dir, an_role_name(addr.role),
+                 (unsigned)addr.index, hints);
     } else {
-        snprintf(out, URL_LEN, "inproc://anser-%s-%s-%u%s", runner->cfg.cluster,
+        snprintf(out, URL_LEN, "inproc://anser-%s-%s-%u%s", cfg->cluster,
                  an_role_name(addr.role), (unsigned)addr.index, hints);
     }
 }
@@ -254,15 +277,20 @@ pipe_changed(nng_pipe pipe, nng_pipe_ev event, void *arg)
     while (link->next != NULL && (int)atomic_load(&link->dialer) != dialer) {
         link = link->next;
     }
-    atomic_fetch_add(&link->pipes, event == NNG_PIPE_EV_ADD_PRE ? 1 : -1);
+    if (event == NNG_PIPE_EV_ADD_PRE) {
+        atomic_fetch_add(&link->connects, 1);
+        atomic_fetch_add(&link->pipes, 1);
+    } else {
+        atomic_store(&link->lost_ms, clock_mono_ms());
+        atomic_fetch_sub(&link->pipes, 1);
+    }
 }
 
 /* NNG leaves Nagle's algorithm on and keepalive off. */
-static int
-set_tcp_dialer(nng_dialer dialer, const struct link *link)
+int
+link_tls_dialer(nng_dialer dialer, nng_tls_config *config)
 {
-    const struct tls *tls = link->runner->tls;
-    int rv = nng_dialer_set_ptr(dialer, NNG_OPT_TLS_CONFIG, tls->clients[link->host]);
+    int rv = nng_dialer_set_ptr(dialer, NNG_OPT_TLS_CONFIG, config);
 
     if (rv == 0) {
         rv = nng_dialer_set_bool(dialer, NNG_OPT_TCP_NODELAY, true);
@@ -287,7 +315,7 @@ link_start(struct link *link)
         rv = nng_dialer_set_ms(dialer, NNG_OPT_RECONNMAXT, RECONNECT_MAX_MS);
     }
     if (rv == 0 && link->reach == REACH_TLS) {
-        rv = set_tcp_dialer(dialer, link);
+        rv = link_tls_dialer(dialer, link->runner->tls->clients[link->host]);
     }
     return rv != 0 ? rv : nng_dialer_start(dialer, NNG_FLAG_NONBLOCK);
 }
@@ -306,7 +334,7 @@ link_dial(struct link *link, struct instance *inst, nng_socket socket, struct an
     link->reach = reach_of(runner, to);
     link->host = places == NULL ? HOST_NONE : an_place_of(places, to)->host;
     link->socket = socket;
-    link_url(runner, link->reach, to, gate, link->url);
+    link_url(&runner->cfg, link->reach, to, gate, link->url);
     if (first == link) {
         rv = nng_pipe_notify(socket, NNG_PIPE_EV_ADD_PRE, pipe_changed, link);
         if (rv == 0) {
@@ -346,7 +374,7 @@ ear_open(struct instance *inst, nng_socket socket, const uint16_t *gate, enum re
     int rv;
 
     ear->reach = reach;
-    link_url(inst->runner, reach, inst->addr, gate, ear->url);
+    link_url(&inst->runner->cfg, reach, inst->addr, gate, ear->url);
     rv = nng_listener_create(&ear->listener, socket, ear->url);
     if (rv == 0) {
         rv = ear_options(inst->runner, ear);

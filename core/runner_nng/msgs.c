@@ -94,7 +94,10 @@ msg_take(struct instance *inst, unsigned kind)
 static void
 set_reply_to(struct an_msg *msg, enum reply_type type, void *waiter)
 {
-    struct reply_to reply = {type, waiter};
+    const Anser__Bus__Inspect *inspect = (const Anser__Bus__Inspect *)msg->body;
+    bool help = msg->kind == AN_KIND_INSPECT && inspect->words.len == 4 &&
+                memcmp(inspect->words.data, "help", 4) == 0;
+    struct reply_to reply = {type, help, waiter};
 
     memcpy(msg->reply_to, &reply, sizeof(reply));
     msg->reply_to_len = sizeof(reply);

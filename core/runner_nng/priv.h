@@ -11,6 +11,8 @@
  *   pool.c        offload lanes
  *   timers.c      a heap of due times
  *   inspect.c     the text and event endpoints
+ *   words.c       words that the runner answers for every actor
+ *   trace.c       a ring of the hops that messages took
  *
  * Threads: NNG's task threads run callbacks, which only put a parcel into an instance's
  * inbox (or send a prepared refusal); everything else about an instance happens on its
@@ -24,8 +26,10 @@
 #include "core/runner_nng.h"
 #include "proto/envelope.h"
 #include <nng/nng.h>
+#include <nng/supplemental/tls/tls.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 
 struct an_metrics;
 struct instance;
@@ -43,6 +47,7 @@ enum {
         1000,           /* after start an ask waits for its dial instead of failing */
     LOG_GAP_MS = 1000,  /* between two lines about bad messages */
     INSPECT_MS = 10000, /* an actor's time to answer words */
+    WORDS_MAX = 1024,   /* of one question */
 };
 
 /* ------------------------------------------------------------------ inbox */
@@ -87,7 +92,7 @@ void inbox_flag(struct instance *inst, bool *flag);
 
 /* ------------------------------------------------------------------ links */
 
-enum { HOST_NONE = 0xffff, EARS_MAX = 3 };
+enum { HOST_NONE = AN_HOST_NONE, EARS_MAX = 3 };
 
 /* How an instance is reached. */
 enum reach { REACH_INPROC, REACH_IPC, REACH_TLS, REACH_COUNT };
@@ -101,9 +106,10 @@ struct link {
     uint16_t host; /* of `to`; HOST_NONE without places */
     char url[URL_LEN];
     nng_socket socket;
-    atomic_uint dialer; /* NNG's number */
-    atomic_int pipes;   /* connections that are up */
-    struct link *next;  /* of the same socket */
+    atomic_uint dialer;                 /* NNG's number */
+    atomic_int pipes;                   /* connections that are up */
+    _Atomic uint64_t connects, lost_ms; /* how often, when last (monotonic; 0: never) */
+    struct link *next;                  /* of the same socket */
 };
 
 /* One address that others dial. */
@@ -113,6 +119,16 @@ struct ear {
     enum reach reach;
 };
 
+/* The address of `to` seen over reach; gate NULL: its mailbox, else its hints for that
+ * gate. cfg: cluster, run_dir and places. */
+void link_url(const struct an_runner_cfg *cfg, enum reach reach, struct an_addr to,
+              const uint16_t *gate, char out[URL_LEN]);
+/* The configuration of who dials that host. The caller frees it. AN_ERR_CONFIG with *why.
+ */
+enum an_err link_tls(nng_tls_config **out, const struct an_places *places, uint16_t host,
+                     char *why, size_t why_len);
+/* Sets it, and what else a dialer between hosts needs. An NNG error number. */
+int link_tls_dialer(nng_dialer dialer, nng_tls_config *config);
 /* Where this process is, and its certificates when hosts are several. AN_ERR_CONFIG with
  * *why, AN_ERR_NO_MEMORY; to be closed also then. */
 enum an_err links_open(struct an_runner *runner, char *why, size_t why_len);
@@ -128,6 +144,32 @@ int link_dial(struct link *link, struct instance *inst, nng_socket socket,
  * address. An NNG error number. */
 int links_listen(struct instance *inst, nng_socket socket, const uint16_t *gate,
                  struct ear ears[EARS_MAX], char *why, size_t why_len);
+
+/* ------------------------------------------------------------------ NNG's counters */
+
+/* X(name in NNG, what it means): of a dialer or a listener; there is nothing else that
+ * tells why a connection was not made. */
+#define FAULTS(X)                                                                        \
+    X(refused, "nobody listens there")                                                   \
+    X(auth, "a certificate was refused, or the other side does not speak TLS")           \
+    X(timeout, "no answer in time")                                                      \
+    X(proto, "the other side does not speak this protocol")                              \
+    X(disconnect, "the connection was reset")                                            \
+    X(other, "the connection was closed while it was made, or the address is not to be " \
+             "reached")
+
+#define FAULT_ENUM(name, meaning) FAULT_##name,
+enum fault { FAULTS(FAULT_ENUM) FAULT_COUNT };
+#undef FAULT_ENUM
+
+struct faults {
+    uint64_t count[FAULT_COUNT];
+};
+
+/* Of the dialer or listener ("dialer", "listener") of this number. False: not there. */
+bool faults_read(nng_stat *all, const char *scope, unsigned id, struct faults *out);
+/* What the newest differences mean; NULL: none. */
+const char *faults_why(const struct faults *before, const struct faults *now);
 
 /* ------------------------------------------------------------------ mailbox */
 
@@ -305,12 +347,37 @@ bool inspect_watched(const struct inspect *inspect);
 /* The instance's thread. */
 void inspect_event(struct inspect *inspect, struct instance *inst, const uint8_t *line,
                    size_t len);
-/* The instance's thread: the words of a question; what the actor said to it (a packed
+/* The instance's thread: the words of a question; what was said to it (a packed
  * Inspected); the instance's numbers for a gathering, or nothing when inst is NULL. */
 const char *question_words(const struct question *question);
 void question_answer(struct question *question, enum an_err err, const uint8_t *body,
                      size_t len);
 void gather_add(struct parcel *parcel, struct instance *inst);
+
+/* True: the runner answered this INSPECT by itself. */
+bool words_answer(struct instance *inst, struct an_msg *msg);
+
+/* ------------------------------------------------------------------ traces */
+
+struct kept_hop {
+    struct an_hop_note note;
+    uint64_t time_us; /* Unix time, of the end of its turn */
+};
+_Static_assert(sizeof(struct kept_hop) == 40, "core/limits.h says so");
+
+/* Zeroed: keeps nothing. */
+struct ring {
+    struct kept_hop *kept; /* AN_TRACE_HOPS; NULL: none */
+    uint64_t total;        /* ever added */
+};
+
+/* False without memory. */
+bool ring_open(struct ring *ring);
+void ring_close(struct ring *ring);
+void ring_add(struct ring *ring, const struct an_hop_note *notes, size_t count);
+/* Writes members of a JSON object: "notes" of a message id (decimal) or a trace (16 hex
+ * digits), "more", "since_us". False: it is neither. */
+bool ring_find(const struct ring *ring, const char *id, FILE *out);
 
 /* ------------------------------------------------------------------ instance */
 
@@ -371,6 +438,7 @@ struct instance {
     bool start, stop;                         /* flags taken, not yet delivered */
     struct timers timers;
     struct an_outbox out;
+    struct ring ring;
     struct an_now now;
     unsigned steps;      /* since the last drained */
     struct pooled *msgs; /* all that live */
@@ -400,6 +468,7 @@ struct an_runner {
 enum reply_type { REPLY_HELD, REPLY_QUESTION };
 struct reply_to {
     enum reply_type type;
+    bool help; /* an actor that knows no "help" of its own: the runner's words */
     void *waiter;
 };
 _Static_assert(sizeof(struct reply_to) <= AN_REPLY_TO_MAX, "fits");

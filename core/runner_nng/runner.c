@@ -213,6 +213,8 @@ instance_create(struct an_runner *runner, struct an_actor *actor, uint16_t index
     inst->door = door;
     inst->addr = (struct an_addr){(uint8_t)actor->ops->role, index};
     inst->loopback_tail = &inst->loopback;
+    /* Without memory for its ring an actor runs untraced. */
+    inst->out.traced = !runner->cfg.untraced && ring_open(&inst->ring);
     snprintf(inst->who, sizeof(inst->who), "%s/%u", an_role_name(inst->addr.role),
              (unsigned)index);
     inbox_init(&inst->inbox);

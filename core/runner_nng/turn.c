@@ -36,26 +36,28 @@ ask(struct instance *inst, const struct an_effect *effect, const uint8_t *body)
     inst->loopback_tail = &msg->next;
 }
 
+/* To whoever waits: an asker of the bus, or of the text endpoint. */
 static void
-answer(struct instance *inst, const struct an_effect *effect, const uint8_t *body)
+answer_to(struct instance *inst, const struct an_effect *effect, enum an_err err,
+          const uint8_t *body, size_t len)
 {
     struct an_envelope env = {.answer = true,
                               .kind = effect->kind,
-                              .err = (uint16_t)effect->err,
+                              .err = (uint16_t)err,
                               .trace = effect->trace,
                               .from = inst->addr,
-                              .body_len = (uint32_t)effect->len};
+                              .body_len = (uint32_t)len};
     struct reply_to reply;
     nng_msg *msg;
 
     memcpy(&reply, effect->reply_to, sizeof(reply));
     if (reply.type == REPLY_QUESTION) {
-        question_answer(reply.waiter, effect->err, body, effect->len);
+        question_answer(reply.waiter, err, body, len);
         return;
     }
-    if (effect->len > AN_BUS_MSG_LEN_MAX - AN_ENVELOPE_LEN) {
+    if (len > AN_BUS_MSG_LEN_MAX - AN_ENVELOPE_LEN) {
         an_log(AN_LOG_ERROR, inst->who, "answer larger than the limit kind=%s bytes=%zu",
-               an_kind_name(effect->kind), effect->len);
+               an_kind_name(effect->kind), len);
         env.err = AN_ERR_ENVELOPE;
         env.body_len = 0;
     }
@@ -65,6 +67,31 @@ answer(struct instance *inst, const struct an_effect *effect, const uint8_t *bod
     }
     atomic_fetch_add(&inst->counters.answers, 1);
     mailbox_answer(reply.waiter, msg);
+}
+
+/* The actor knows no "help" of its own: still the runner answers some words. */
+static void
+answer_help(struct instance *inst, const struct an_effect *effect)
+{
+    Anser__Bus__Inspected help = ANSER__BUS__INSPECTED__INIT;
+    char json[] = "{\"words\":{" AN_RUNNER_WORDS "}}";
+    uint8_t body[sizeof(json) + 16];
+
+    help.json = (ProtobufCBinaryData){sizeof(json) - 1, (uint8_t *)json};
+    answer_to(inst, effect, AN_OK, body, anser__bus__inspected__pack(&help, body));
+}
+
+static void
+answer(struct instance *inst, const struct an_effect *effect, const uint8_t *body)
+{
+    struct reply_to reply;
+
+    memcpy(&reply, effect->reply_to, sizeof(reply));
+    if (reply.help && effect->err == AN_ERR_ARGUMENT) {
+        answer_help(inst, effect);
+    } else {
+        answer_to(inst, effect, effect->err, body, effect->len);
+    }
 }
 
 static void
@@ -142,6 +169,9 @@ finish(struct instance *inst)
     inst->steps = 0;
     atomic_fetch_add(&inst->counters.drains, 1);
     inst->actor->ops->drained(inst->actor, inst->now, &inst->out);
+    if (inst->out.hop_count > 0) {
+        ring_add(&inst->ring, inst->out.hops, inst->out.hop_count);
+    }
     for (size_t i = 0; i < inst->out.count; i++) {
         carry(inst, &inst->out.effects[i]);
     }
@@ -162,6 +192,9 @@ step(struct instance *inst, struct an_msg *msg)
     if (an_msg_expired(msg, inst->now)) {
         atomic_fetch_add(&inst->counters.refused_expired, 1);
         an_out_answer(&inst->out, msg, AN_ERR_EXPIRED, NULL);
+        return;
+    }
+    if (msg->kind == AN_KIND_INSPECT && words_answer(inst, msg)) {
         return;
     }
     atomic_fetch_add(&inst->counters.steps, 1);
@@ -342,6 +375,7 @@ instance_drop(struct instance *inst)
     }
     inst->actor->ops->destroy(inst->actor);
     msgs_fini(inst);
+    ring_close(&inst->ring);
     an_outbox_fini(&inst->out);
     timers_fini(&inst->timers);
 }
