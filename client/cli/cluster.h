@@ -5,6 +5,7 @@
 /* X(name, function, summary). Each in its own file cmd_cluster_NAME.c; gets argv from its
  * name on. */
 #define AN_CLI_CLUSTER(X)                                                                \
+    X("up", cli_cluster_up, "keep every process of the file on this host running")       \
     X("plan", cli_cluster_plan, "print who runs and listens where, who has which slots")
 
 #define AN_CLI_CLUSTER_DECLARE(name, function, summary)                                  \

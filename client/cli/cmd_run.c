@@ -80,7 +80,7 @@ serve(struct plan *plan, const struct plan_actor *const *actors, unsigned count,
     int got;
 
     if (err != AN_OK) {
-        return cli_fail(err, "run", why);
+        return cli_fail(err, "run", why[0] == '\0' ? NULL : why);
     }
     got = await_ready(process, signals);
     if (got == 0) {
@@ -115,7 +115,7 @@ run(struct plan *plan, const char *file, char **names, int count, const sigset_t
         cli_serve_log(&plan->settings);
         code = serve(plan, actors, (unsigned)count, signals);
     } else {
-        code = cli_fail(err, "run", why);
+        code = cli_fail(err, "run", why[0] == '\0' ? NULL : why);
     }
     free(actors);
     return code;
@@ -157,7 +157,7 @@ cmd_run(int argc, char **argv)
     cli_serve_signals(&signals);
     err = plan_load(&plan, file, why, sizeof(why));
     if (err != AN_OK) {
-        return cli_fail(err, "run", why);
+        return cli_fail(err, "run", why[0] == '\0' ? NULL : why);
     }
     code = run(plan, file, args, count, &signals);
     plan_free(plan);
