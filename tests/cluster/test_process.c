@@ -77,8 +77,10 @@ setup(void **state)
     for (unsigned role = 0; role < AN_ROLE_COUNT; role++) {
         for (unsigned i = 0; i < 8; i++) {
             ports[role][i] = stage_port();
-            hints[i] = stage_port();
         }
+    }
+    for (unsigned i = 0; i < 8; i++) {
+        hints[i] = stage_port();
     }
     an_log_setup(AN_LOG_ERROR, false);
     plan_count = 0;
@@ -256,9 +258,9 @@ test_process_twice_locked(void **state)
 {
     (void)state;
     start(five, "idgen/0");
-    assert_int_equal(try_start(five, "sequencer/0 idgen/0"), AN_ERR_LOCKED);
+    assert_int_equal(try_start(five, "router/0 api/0 idgen/0"), AN_ERR_LOCKED);
     assert_non_null(strstr(why, "process idgen-0 runs already"));
-    start(five, "sequencer/0"); /* and nothing of the refused one is left */
+    start(five, "router/0 api/0"); /* and nothing of the refused one is left */
 }
 
 static void
