@@ -27,6 +27,13 @@
 #define AN_GATE_PENDING_BYTES_MAX                                                        \
     (32u * 1024u * 1024u)        /* requests under way at a gate; beyond: BUSY */
 #define AN_GATE_NAMES_MAX 65536u /* user names whose keys a gate remembers */
+#define AN_GATE_DRAIN_MS                                                                 \
+    10000u /* a draining gate sends its clients elsewhere within this time, evenly:      \
+            * other gates take them as they come, not all at once */
+#define AN_GATE_GRACE_MS                                                                 \
+    3000u /* and one that ends waits so long for the answers to what clients sent */
+#define AN_GATE_LINGER_MS                                                                \
+    200u /* a stopping gate leaves its clients so long to take the last words */
 #define AN_GATE_FOLLOW_MS                                                                \
     5000u /* a command older than this is not sent on to another sequencer: with         \
            * AN_ASK_MS it ends before its client's patience (15 s) does */

@@ -8,7 +8,6 @@
 enum {
     FRAME_ARENA_MAX = 1024 * 1024, /* a body whose unpacked form is larger is bad */
     SCRATCH_ARENA_MAX = 16 * 1024 * 1024, /* all sessions in one announcement */
-    INSPECT_CONNS_MAX = 64,
 };
 
 /* ------------------------------------------------------------------ small things */
@@ -181,6 +180,7 @@ gate_op_fail(struct gate *g, struct gate_op *op, enum an_err err, uint32_t retry
         gate_conn_error(g, c, AN_COMMAND_SEND, op->request, err, retry_after_ms,
                         op->u.send.id);
         gate_client_refused(g, op, err);
+        gate_left_if(g, c);
         break;
     case OP_CONFIRM:
     case OP_DELIVERED:
@@ -242,25 +242,12 @@ gate_batch_take(struct gate *g, uint64_t tag)
 /* ------------------------------------------------------------------ handlers */
 
 static void
-ready_if(struct gate *g)
-{
-    bool all = true;
-
-    for (uint16_t i = 0; i < g->topology->count[AN_ROLE_ROUTER]; i++) {
-        all = all && g->links[i].answered;
-    }
-    if (!g->ready && (all || g->now.mono_ms - g->started_ms >= GATE_READY_MS)) {
-        g->ready = true;
-        an_out_ready(g->out);
-    }
-}
-
-static void
 on_start(struct gate *g, struct an_msg *msg)
 {
     (void)msg;
     g->started_ms = g->now.mono_ms;
     an_out_timer(g->out, g->now.mono_ms + AN_GATE_TICK_MS, GATE_TAG(TAG_TICK, 0));
+    gate_join(g);
 }
 
 static void
@@ -278,15 +265,12 @@ on_timer(struct gate *g, struct an_msg *msg)
     case TAG_LINK:
         gate_router_retry(g, GATE_TAG_N(msg->tag));
         break;
-    }
-}
-
-static void
-stopped_if(struct gate *g)
-{
-    if (g->stopping && !g->stopped && g->conn_count == 0) {
-        g->stopped = true;
-        an_out_stopped(g->out);
+    case TAG_JOIN:
+        gate_join(g);
+        break;
+    case TAG_LEAVE:
+        gate_leave_due(g);
+        break;
     }
 }
 
@@ -294,12 +278,7 @@ static void
 on_stop(struct gate *g, struct an_msg *msg)
 {
     (void)msg;
-    g->stopping = true;
-    for (size_t i = 0; i < g->table_cap; i++) {
-        if (g->table[i] != NULL) {
-            gate_conn_goodbye(g, g->table[i], AN_ERR_SHUTTING_DOWN);
-        }
-    }
+    gate_stop(g);
 }
 
 static void
@@ -344,13 +323,21 @@ on_conn_closed(struct gate *g, struct an_msg *msg)
 static void
 on_submitted(struct gate *g, struct an_msg *msg)
 {
-    gate_submit_done(g, msg);
+    if (GATE_TAG_WHAT(msg->tag) == TAG_JOIN) {
+        gate_join_answered(g, msg);
+    } else {
+        gate_submit_done(g, msg);
+    }
 }
 
 static void
 on_read_done(struct gate *g, struct an_msg *msg)
 {
-    gate_read_done(g, msg);
+    if (GATE_TAG_WHAT(msg->tag) == TAG_JOIN) {
+        gate_join_answered(g, msg);
+    } else {
+        gate_read_done(g, msg);
+    }
 }
 
 static void
@@ -365,64 +352,10 @@ on_deliver(struct gate *g, struct an_msg *msg)
     gate_router_deliver(g, msg);
 }
 
-static const char *
-state_name(unsigned state)
-{
-    static const char *const names[] = {"new", "login", "ready", "closing", "gone"};
-
-    return names[state];
-}
-
-static size_t
-put_conn(char *out, size_t cap, const struct gate *g, const struct gate_conn *c)
-{
-    char user[2 * AN_NAME_LEN_MAX + 1], device[2 * AN_NAME_LEN_MAX + 1];
-    int len = snprintf(
-        out, cap,
-        "{\"conn\":\"%" PRIu64 "\",\"state\":\"%s\",\"user\":\"%s\",\"device\":\"%s\","
-        "\"silent_ms\":%" PRIu64 ",\"output\":%" PRIu32 ",\"sends\":%u}",
-        c->id, state_name(c->state), gate_json_name(user, c->text, c->user_len),
-        gate_json_name(device, c->text + c->user_len, c->device_len),
-        g->now.mono_ms - c->active_ms, c->output, c->send_count);
-
-    return len < 0 || (size_t)len >= cap ? 0 : (size_t)len;
-}
-
-/* "conns": the first so many connections. */
 static void
 on_inspect(struct gate *g, struct an_msg *msg)
 {
-    const Anser__Bus__Inspect *inspect = (const Anser__Bus__Inspect *)msg->body;
-    Anser__Bus__Inspected inspected = ANSER__BUS__INSPECTED__INIT;
-    const size_t cap = INSPECT_CONNS_MAX * 512 + 128;
-    size_t at, shown = 0;
-    char *json;
-
-    if (an_out_help(g->out, msg, "\"conns\":\"connections with user, device, state\"")) {
-        return;
-    }
-    if (inspect->words.len != 5 || memcmp(inspect->words.data, "conns", 5) != 0) {
-        an_out_answer(g->out, msg, AN_ERR_ARGUMENT, NULL);
-        return;
-    }
-    json = malloc(cap);
-    if (json == NULL) {
-        an_out_answer(g->out, msg, AN_ERR_NO_MEMORY, NULL);
-        return;
-    }
-    at = (size_t)snprintf(json, cap, "{\"count\":%zu,\"conns\":[", g->conn_count);
-    for (size_t i = 0; i < g->table_cap && shown < INSPECT_CONNS_MAX; i++) {
-        if (g->table[i] != NULL) {
-            if (shown++ > 0) {
-                json[at++] = ',';
-            }
-            at += put_conn(json + at, cap - at - 4, g, g->table[i]);
-        }
-    }
-    memcpy(json + at, "]}", 3);
-    inspected.json = (ProtobufCBinaryData){at + 2, (uint8_t *)json};
-    an_out_answer(g->out, msg, AN_OK, &inspected.base);
-    free(json);
+    gate_inspect(g, msg);
 }
 
 /* ------------------------------------------------------------------ the actor */
@@ -473,8 +406,8 @@ drained(struct an_actor *actor, struct an_now now, struct an_outbox *out)
     gate_submit_drained(g);
     gate_read_drained(g);
     gate_router_drained(g);
-    ready_if(g);
-    stopped_if(g);
+    gate_joined_if(g);
+    gate_stopped_if(g);
     g->drains++;
 }
 
@@ -484,6 +417,8 @@ metrics(const struct an_actor *actor, an_metric_f *metric, void *ctx)
     const struct gate *g = (const struct gate *)actor;
 
     metric(ctx, "conns", "connections now", false, g->conn_count);
+    metric(ctx, "draining", "1: clients are asked to connect elsewhere", false,
+           g->draining);
     metric(ctx, "requests", "requests of clients under way", false, g->op_count);
     metric(ctx, "request_bytes", "memory they take", false, g->op_bytes);
     metric(ctx, "names", "user names whose keys are known", false, g->names.count);

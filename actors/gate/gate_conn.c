@@ -235,6 +235,7 @@ retry_after(enum an_err err, uint32_t given_ms)
     }
     switch (err) {
     case AN_ERR_BUSY:
+    case AN_ERR_DRAINING:
         return 100;
     case AN_ERR_UNAVAILABLE:
     case AN_ERR_TIMEOUT:
@@ -286,15 +287,31 @@ goodbye_and_close(struct gate *g, uint64_t id, enum an_err err)
 
 /* ------------------------------------------------------------------ life */
 
+/* Why nobody is let in now. */
+static enum an_err
+door_shut(const struct gate *g)
+{
+    if (g->stopping) {
+        return AN_ERR_SHUTTING_DOWN;
+    }
+    if (g->draining) {
+        return AN_ERR_DRAINING;
+    }
+    if (!g->ready) {
+        return AN_ERR_UNAVAILABLE;
+    }
+    return g->conn_count >= g->conns_max ? AN_ERR_TOO_MANY_CONNECTIONS : AN_OK;
+}
+
 void
 gate_conn_open(struct gate *g, uint64_t id)
 {
+    enum an_err err = door_shut(g);
     struct gate_conn *c = NULL;
 
-    if (g->stopping || g->conn_count >= g->conns_max) {
+    if (err != AN_OK) {
         g->counted.conns_refused++;
-        goodbye_and_close(
-            g, id, g->stopping ? AN_ERR_SHUTTING_DOWN : AN_ERR_TOO_MANY_CONNECTIONS);
+        goodbye_and_close(g, id, err);
         return;
     }
     if (gate_conn_find(g, id) != NULL) {
@@ -339,6 +356,8 @@ session_end(struct gate *g, struct gate_conn *c, const char *why)
     unlink_age(c);
     gate_router_down(g, c);
     c->state = CONN_CLOSING;
+    g->closing_count++;
+    g->goodbye_ms = g->now.mono_ms;
     gate_client_drop(g, c);
 }
 
@@ -385,6 +404,7 @@ gate_conn_closed(struct gate *g, uint64_t id)
     }
     table_remove(g, c);
     c->state = CONN_GONE;
+    g->closing_count--;
     g->counted.conns_closed++;
     gate_conn_unref(g, c);
 }

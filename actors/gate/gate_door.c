@@ -192,10 +192,20 @@ loop_once(struct gate_door *door, uint64_t wait_ms)
     uv_timer_stop(&door->turn_timer);
 }
 
-/* Whoever is left gets its last words, and a bounded time to read them. */
+static void
+on_told_due(uv_timer_t *timer)
+{
+    gate_door_kill_told(timer->data);
+}
+
+/* Whoever is left gets its last words, and a bounded time to read them; one that has got
+ * them a short time only, since clients that do not close must not hold the end. */
 static void
 end_all(struct gate_door *door)
 {
+    door->turn_timer.data = door;
+    uv_update_time(&door->loop);
+    uv_timer_start(&door->turn_timer, on_told_due, AN_GATE_LINGER_MS, AN_GATE_LINGER_MS);
     close_listeners(&door->door);
     for (uint32_t i = 0; i < door->conn_cap; i++) {
         if (door->conns[i] != NULL) {
@@ -206,6 +216,7 @@ end_all(struct gate_door *door)
     while (door->stats.conns > 0) {
         uv_run(&door->loop, UV_RUN_ONCE);
     }
+    uv_timer_stop(&door->turn_timer);
 }
 
 static void

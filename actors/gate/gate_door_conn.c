@@ -172,6 +172,16 @@ gate_door_kill(struct door_conn *conn)
     }
 }
 
+void
+gate_door_kill_told(struct gate_door *door)
+{
+    for (uint32_t i = 0; i < door->conn_cap; i++) {
+        if (door->conns[i] != NULL && unsent(door->conns[i]) == 0) {
+            gate_door_kill(door->conns[i]);
+        }
+    }
+}
+
 static void
 on_finish_due(uv_timer_t *timer)
 {

@@ -93,6 +93,8 @@ void gate_door_flush(struct an_door *base);
 bool gate_door_report(struct gate_door *door);
 /* The last words have been given: sends them, then ends, within a bounded time. */
 void gate_door_finish(struct gate_door *door, struct door_conn *conn);
+/* We end: whoever has been sent all is not waited for any longer. */
+void gate_door_kill_told(struct gate_door *door);
 /* At once. CONN_CLOSED follows from the loop. */
 void gate_door_kill(struct door_conn *conn);
 

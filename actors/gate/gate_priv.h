@@ -1,6 +1,9 @@
 /* The inside of the gate actor, shared by its files:
  *
- *   gate.c         the actor: dispatch, start, tick, stop, metrics, inspection
+ *   gate.c         the actor: dispatch, start, tick, metrics; ops
+ *   gate_join.c    when clients are let in
+ *   gate_leave.c   and sent away: drain, stop
+ *   gate_inspect.c words of operators
  *   gate_conn.c    connections: table, lists by age, frames out, closing
  *   gate_client.c  frames in: who may ask what, and what a request must look like
  *   gate_login.c   the way from a token to a session; heartbeats
@@ -37,7 +40,9 @@ enum {
     GATE_HEAD_DELAY_MS = 100, /* heartbeats gather this long for one read of heads */
     GATE_LINK_RETRY_MIN_MS = 10,
     GATE_LINK_RETRY_MAX_MS = 1000,
-    GATE_READY_MS = 2000,          /* without any router's answer it serves after this */
+    GATE_JOIN_RETRY_MS = 200,
+    GATE_JOIN_SAY_MS = 5000,       /* says for whom it waits this often */
+    GATE_LEAVE_STEP_MS = 100,      /* clients are sent away in so small steps */
     GATE_POSITIONS_FLYING_MAX = 4, /* they stay out for up to AN_CONFIRM_DELAY_MS */
     GATE_READS_FLYING_MAX = 4,
     GATE_READ_BYTES_MAX = 6 * AN_PAGE_BYTES_MAX, /* what one READ may bring */
@@ -128,6 +133,7 @@ struct gate_conn {
     bool listed : 1;       /* a router knows of it, or is being told */
     bool pushed_early : 1; /* a push came before LoginOk */
     bool page_flying : 1;
+    bool leaving : 1; /* goes when its Sends are answered; takes no more */
 };
 
 enum gate_what {
@@ -290,10 +296,19 @@ struct gate {
     uint64_t incarnation;
     struct an_rng rng;
     uint64_t started_ms;
-    bool ready, stopping, stopped;
+    bool ready, stopping, stopped, draining;
+    bool joined_sequencer, joined_store; /* one of them has answered */
+    unsigned joining;                    /* asks under way */
+    uint64_t said_ms;                    /* for whom we wait */
+    enum an_err leave_err;               /* what those who leave are told */
+    uint64_t leave_ms, leave_spread_ms;  /* since when, and over how long */
+    uint64_t goodbye_ms;                 /* when the last one was said */
+    size_t leave_total, leave_told;
+    bool leave_armed;
 
     struct gate_conn **table; /* open addressing by connection id; NULL: free */
     size_t table_cap, conn_count;
+    size_t closing_count;             /* of them, those that were told the last word */
     struct gate_conn opening, active; /* rings; the oldest behind newer */
     struct gate_names names;
     struct gate_pipe *pipes;
@@ -319,7 +334,7 @@ struct gate {
 };
 
 /* What tags of timers and asks begin with. */
-enum { TAG_TICK = 1, TAG_HEADS, TAG_LINK, TAG_SUBMIT, TAG_READ };
+enum { TAG_TICK = 1, TAG_HEADS, TAG_LINK, TAG_SUBMIT, TAG_READ, TAG_JOIN, TAG_LEAVE };
 #define GATE_TAG(what, n)  ((uint64_t)(what) << 56 | (uint64_t)(n))
 #define GATE_TAG_WHAT(tag) ((unsigned)((tag) >> 56))
 #define GATE_TAG_N(tag)    ((tag)&0xffffffffffffffu)
@@ -379,6 +394,34 @@ const char *gate_json_id(char *out, const uint8_t id[AN_CLIENT_MSG_ID_LEN]);
 const char *gate_json_name(char *out, const uint8_t *name, size_t len);
 /* What a client is told instead of our inner errors. */
 enum an_err gate_client_err(unsigned err);
+
+/* ------------------------------------------------------------------ gate_join.c */
+
+/* Asks those whom no client can be served without, until one of each has answered. */
+void gate_join(struct gate *g);
+void gate_join_answered(struct gate *g, const struct an_msg *msg);
+/* Says once that clients are let in, when they are. */
+void gate_joined_if(struct gate *g);
+
+/* ------------------------------------------------------------------ gate_leave.c */
+
+/* Clients are asked to connect elsewhere, within so many ms; nobody is let in. */
+void gate_drain(struct gate *g, uint64_t spread_ms);
+/* Clients are let in again; who was asked to leave still leaves. */
+void gate_undrain(struct gate *g);
+/* All clients leave now. */
+void gate_stop(struct gate *g);
+void gate_leave_due(struct gate *g);
+/* An unanswered Send of the connection is about to be freed, after its answer: was it
+ * the last one that a leaving client waited for? */
+void gate_left_if(struct gate *g, struct gate_conn *c);
+/* Says once that the gate has stopped, when it has. */
+void gate_stopped_if(struct gate *g);
+
+/* ------------------------------------------------------------------ gate_inspect.c */
+
+/* An INSPECT. */
+void gate_inspect(struct gate *g, struct an_msg *msg);
 
 /* ------------------------------------------------------------------ gate_client.c */
 

@@ -347,6 +347,7 @@ send_ok(struct gate *g, struct gate_op *op, const Anser__Bus__Result *result)
     ok.inbox_seq = result->inbox_seq;
     g->counted.sends_ok++;
     gate_conn_answer(g, op->conn, AN_COMMAND_SEND, op->request, &ok.base);
+    gate_left_if(g, op->conn);
     gate_op_free(g, op);
 }
 

@@ -52,9 +52,23 @@ kit_gate(const struct gate_cfg *cfg)
 {
     struct harness *h = kit_gate_raw(cfg);
 
+    kit_join(h);
     kit_serve(h);
     assert_non_null(harness_take(h, AN_EFFECT_READY));
     return h;
+}
+
+void
+kit_join(struct harness *h)
+{
+    const struct harness_effect *ask;
+
+    while ((ask = kit_submit(h)) != NULL) {
+        const Anser__Bus__Submit *submit = harness_body(ask);
+
+        assert_int_equal(submit->n_commands, 0);
+        harness_answer(h, ask, AN_ERR_ARGUMENT, NULL);
+    }
 }
 
 static void

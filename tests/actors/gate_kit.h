@@ -32,6 +32,8 @@ uint64_t kit_user(ProtobufCBinaryData name);
 struct harness *kit_gate(const struct gate_cfg *cfg);
 /* The same before anything was answered. */
 struct harness *kit_gate_raw(const struct gate_cfg *cfg);
+/* Answers the empty SUBMITs by which a gate finds out that sequencers are there. */
+void kit_join(struct harness *h);
 /* Answers every ask of the kinds READ (resolve, login, head, sync, history) and SESSIONS,
  * until there are none. SUBMITs are left to the test. */
 void kit_serve(struct harness *h);

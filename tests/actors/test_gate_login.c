@@ -473,25 +473,6 @@ test_gate_login_events_only_while_watched(void **state)
     harness_destroy(h);
 }
 
-static void
-test_gate_ready_waits_for_routers_but_not_for_ever(void **state)
-{
-    struct harness *h = kit_gate_raw(NULL);
-    const struct harness_effect *ask;
-
-    (void)state;
-    assert_null(harness_take(h, AN_EFFECT_READY));
-    ask = harness_take_ask(h, AN_ROLE_ROUTER, AN_KIND_SESSIONS);
-    assert_true(((const Anser__Bus__Sessions *)harness_body(ask))->complete);
-    harness_answer(h, ask, AN_ERR_UNAVAILABLE, NULL);
-    harness_drain(h);
-    assert_null(harness_take(h, AN_EFFECT_READY));
-    harness_advance(h, 3000);
-    assert_non_null(harness_take(h, AN_EFFECT_READY));
-    assert_null(harness_take(h, AN_EFFECT_READY));
-    harness_destroy(h);
-}
-
 int
 main(void)
 {
@@ -510,7 +491,6 @@ main(void)
         cmocka_unit_test(test_gate_login_pushed_meanwhile_reads_head_again),
         cmocka_unit_test(test_gate_logout_answers_and_closes),
         cmocka_unit_test(test_gate_login_events_only_while_watched),
-        cmocka_unit_test(test_gate_ready_waits_for_routers_but_not_for_ever),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
