@@ -126,27 +126,27 @@ answer_whole(const struct seq_link *link, const Anser__Bus__Appended *done)
 struct aftermath {
     bool slots[AN_SLOTS]; /* to be evacuated */
     bool any;
-    bool recover; /* the slot is ours to claim again */
+    uint32_t lost; /* to others */
+    bool recover;  /* the slot is ours to claim again */
     struct seq_list again;
 };
 
 static void
 fenced(struct seq *s, const struct seq_group *g, const Anser__Bus__AppendedSlot *answer,
-       struct aftermath *after, struct an_outbox *out)
+       struct aftermath *after, struct an_now now, struct an_outbox *out)
 {
-    struct seq_slot *slot = &s->slots[g->slot];
-
-    /* A lower epoch than ours fences nobody: the store was put back in time. */
-    if ((answer->owner == s->index && slot->stray) || answer->epoch < slot->epoch) {
-        slot->stray = false;
+    /* A claim of our own that came late, or a store put back in time: its answer to a
+     * claim of what we hold says which. */
+    if (answer->owner == s->index || answer->epoch < s->slots[g->slot].epoch) {
         after->recover = true;
         return;
     }
-    s->m.fenced++;
-    slot->state = SEQ_SLOT_LOST;
-    slot->owner = (uint16_t)answer->owner;
-    an_out_log(out, AN_LOG_WARN, 0, "slot lost slot=%u owner=sequencer/%u epoch=%" PRIu64,
-               (unsigned)g->slot, (unsigned)answer->owner, answer->epoch);
+    seq_slot_lost(s, g->slot, answer->owner, now);
+    if (after->lost++ == 0) {
+        an_out_log(out, AN_LOG_WARN, 0,
+                   "slot lost slot=%u owner=sequencer/%u epoch=%" PRIu64,
+                   (unsigned)g->slot, (unsigned)answer->owner, answer->epoch);
+    }
 }
 
 static void
@@ -168,7 +168,7 @@ group_answered(struct seq *s, struct seq_link *link, const struct seq_group *g,
     after->slots[g->slot] = true;
     after->any = true;
     if (err == AN_ERR_FENCED) {
-        fenced(s, g, answer, after, out);
+        fenced(s, g, answer, after, now, out);
     } else {
         /* Our head is wrong, so may be whatever else is cached: only a claim says from
          * which id on the store must be asked about retries. */
@@ -203,7 +203,7 @@ mend(struct seq *s, struct seq_link *link, struct aftermath *after, struct an_no
 
     seq_list_init(&tired);
     if (after->recover) {
-        seq_recover(s, link, &after->again, out);
+        seq_recover(s, link, &after->again, now, out);
         split_tired(&link->waiting, &tired);
     } else {
         seq_evacuate(s, link, after->slots, &after->again);
@@ -234,7 +234,7 @@ definite(enum an_err err)
 }
 
 static void
-outcome_unknown(struct seq *s, struct seq_link *link, enum an_err err,
+outcome_unknown(struct seq *s, struct seq_link *link, enum an_err err, struct an_now now,
                 struct an_outbox *out)
 {
     struct seq_list first;
@@ -246,7 +246,7 @@ outcome_unknown(struct seq *s, struct seq_link *link, enum an_err err,
     for (uint32_t g = 0; g < link->group_count; g++) {
         group_again(s, link, &link->groups[g], SEQ_CMD_UNKNOWN, &first);
     }
-    seq_recover(s, link, &first, out);
+    seq_recover(s, link, &first, now, out);
 }
 
 void
@@ -261,7 +261,7 @@ seq_batch_answered(struct seq *s, struct seq_link *link, const struct an_msg *ms
     if (msg->err != AN_OK) {
         s->m.append_errors++;
         if (!definite(msg->err)) {
-            outcome_unknown(s, link, msg->err, out);
+            outcome_unknown(s, link, msg->err, now, out);
             return;
         }
         for (uint32_t g = 0; g < link->group_count; g++) {
@@ -270,8 +270,13 @@ seq_batch_answered(struct seq *s, struct seq_link *link, const struct an_msg *ms
         return;
     }
     if (!answer_whole(link, done)) {
-        outcome_unknown(s, link, AN_ERR_INTERNAL, out);
+        outcome_unknown(s, link, AN_ERR_INTERNAL, now, out);
         return;
+    }
+    for (size_t i = 0; i < done->n_blocked_stores; i++) {
+        if (done->blocked_stores[i] < s->link_count) {
+            link->blocked_mono_ms[done->blocked_stores[i]] = now.mono_ms + AN_BLOCKED_MS;
+        }
     }
     seq_list_init(&after.again);
     for (uint32_t g = 0; g < link->group_count; g++) {

@@ -2,6 +2,7 @@
  * earlier, so a batch always continues what is on disk, and one that is refused leaves
  * nothing to take back but its own numbers. */
 #include "actors/sequencer/sequencer_priv.h"
+#include "core/slot.h"
 #include <assert.h>
 #include <inttypes.h>
 #include <string.h>
@@ -78,6 +79,24 @@ number(struct seq *s, struct seq_cmd *cmd, struct an_now now, struct an_outbox *
     cmd->time_ms = conv->last_time_ms;
     cmd->seq = ++conv->assigned;
     event_order(cmd, out);
+    an_out_hop(out, AN_HOP_ORDER, cmd->in->trace, cmd->message_id, cmd->seq);
+}
+
+/* Has one of the two its inbox at a store for which this one can note nothing now? */
+static bool
+blocked(const struct seq *s, const struct seq_link *link, const struct seq_cmd *cmd,
+        struct an_now now)
+{
+    const uint64_t users[2] = {cmd->in->send->sender, cmd->in->send->recipient};
+
+    for (size_t i = 0; i < 2; i++) {
+        uint16_t store = s->topology->slot_store[an_slot_user(users[i])];
+
+        if (now.mono_ms < link->blocked_mono_ms[store]) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* false: no ids; the send stays at the head of the list. */
@@ -95,6 +114,12 @@ collect_send(struct seq *s, struct seq_link *link, struct collected *c, struct a
     if (!seq_send_follows(s, cmd)) {
         seq_list_pop(&link->ready);
         seq_finish(s, cmd, AN_ERR_ORDER, now, out);
+        return true;
+    }
+    if (blocked(s, link, cmd, now)) {
+        seq_list_pop(&link->ready);
+        s->m.blocked++;
+        seq_finish(s, cmd, AN_ERR_UNAVAILABLE, now, out);
         return true;
     }
     s->ids_wanted = true;

@@ -1,10 +1,7 @@
 /* The actor: its life, its messages, its ids and its metrics. */
 #include "actors/sequencer/sequencer_priv.h"
 #include <assert.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 /* ------------------------------------------------------------------ ids */
 
@@ -82,27 +79,20 @@ static void
 on_start(struct seq *s, struct an_msg *msg, struct an_now now, struct an_outbox *out)
 {
     (void)msg;
-    (void)now;
+    for (size_t i = 0; i < AN_SLOTS; i++) {
+        s->slots[i].since_mono_ms = now.mono_ms;
+    }
     for (uint16_t i = 0; i < s->link_count; i++) {
         seq_claim(s, &s->links[i], out);
     }
     ask_ids(s, out);
 }
 
-/* What was taken on is brought to its end; drained() says when. */
 static void
 on_stop(struct seq *s, struct an_msg *msg, struct an_now now, struct an_outbox *out)
 {
     (void)msg;
-    s->stopping = true;
-    for (uint16_t i = 0; i < s->link_count; i++) {
-        struct seq_link *link = &s->links[i];
-
-        seq_finish_all(s, &link->waiting, AN_ERR_SHUTTING_DOWN, now, out);
-        if (link->dirty != NULL) {
-            link->dirty_due_mono_ms = now.mono_ms;
-        }
-    }
+    seq_stop(s, now, out);
 }
 
 static void
@@ -129,10 +119,13 @@ on_timer(struct seq *s, struct an_msg *msg, struct an_now now, struct an_outbox 
 {
     uint32_t index = (uint32_t)msg->tag;
 
-    (void)now;
     switch ((enum seq_tag)(msg->tag >> 32)) {
     case SEQ_TAG_CLAIM:
         seq_claim_timer(s, &s->links[index], out);
+        become_ready(s, now, out);
+        return;
+    case SEQ_TAG_STOP:
+        seq_stop_timer(s, now, out);
         return;
     case SEQ_TAG_POSITIONS:
         s->links[index].dirty_timer = false; /* drained() stores what is due */
@@ -144,43 +137,24 @@ on_timer(struct seq *s, struct an_msg *msg, struct an_now now, struct an_outbox 
         return;
     case SEQ_TAG_APPEND:
     case SEQ_TAG_READ:
+    case SEQ_TAG_PROBE:
+    case SEQ_TAG_HANDOVER:
         break;
     }
     assert(0 && "a timer of a tag that sets none");
 }
 
 static void
-on_inspect(struct seq *s, struct an_msg *msg, struct an_now now, struct an_outbox *out)
+on_probed(struct seq *s, struct an_msg *msg, struct an_now now, struct an_outbox *out)
 {
-    static const char *const names[] = {"foreign", "claiming", "owned", "lost"};
-    const Anser__Bus__Inspect *in = (const Anser__Bus__Inspect *)msg->body;
-    Anser__Bus__Inspected done = ANSER__BUS__INSPECTED__INIT;
-    unsigned counts[4] = {0};
-    uint64_t epoch_max = 0;
-    char json[256];
-    int len;
+    seq_probe_answered(s, (uint32_t)msg->tag, msg, now, out);
+}
 
-    (void)now;
-    if (an_out_help(out, msg, "\"slots\":\"claimed slots and epochs\"")) {
-        return;
-    }
-    if (in->words.len != 5 || memcmp(in->words.data, "slots", 5) != 0) {
-        an_out_answer(out, msg, AN_ERR_ARGUMENT, NULL);
-        return;
-    }
-    for (size_t i = 0; i < AN_SLOTS; i++) {
-        counts[s->slots[i].state]++;
-        if (s->slots[i].epoch > epoch_max) {
-            epoch_max = s->slots[i].epoch;
-        }
-    }
-    len = snprintf(json, sizeof(json),
-                   "{\"%s\":%u,\"%s\":%u,\"%s\":%u,\"%s\":%u,\"epoch_max\":\"%" PRIu64
-                   "\"}",
-                   names[0], counts[0], names[1], counts[1], names[2], counts[2],
-                   names[3], counts[3], epoch_max);
-    done.json = (ProtobufCBinaryData){(size_t)len, (uint8_t *)json};
-    an_out_answer(out, msg, AN_OK, &done.base);
+static void
+on_handed_over(struct seq *s, struct an_msg *msg, struct an_now now,
+               struct an_outbox *out)
+{
+    seq_handover_answered(s, (uint32_t)msg->tag, msg, now, out);
 }
 
 static const struct {
@@ -188,11 +162,19 @@ static const struct {
     void (*handle)(struct seq *s, struct an_msg *msg, struct an_now now,
                    struct an_outbox *out);
 } handlers[] = {
-    {AN_KIND_SUBMIT, seq_submit},      {AN_KIND_APPENDED, on_appended},
-    {AN_KIND_READ_DONE, on_read_done}, {AN_KIND_TAKEN_IDS, on_taken_ids},
-    {AN_KIND_TIMER, on_timer},         {AN_KIND_CLAIMED, on_claimed},
-    {AN_KIND_START, on_start},         {AN_KIND_STOP, on_stop},
-    {AN_KIND_INSPECT, on_inspect},
+    {AN_KIND_SUBMIT, seq_submit},
+    {AN_KIND_APPENDED, on_appended},
+    {AN_KIND_READ_DONE, on_read_done},
+    {AN_KIND_TAKEN_IDS, on_taken_ids},
+    {AN_KIND_TIMER, on_timer},
+    {AN_KIND_CLAIMED, on_claimed},
+    {AN_KIND_START, on_start},
+    {AN_KIND_STOP, on_stop},
+    {AN_KIND_INSPECT, seq_inspect},
+    {AN_KIND_PROBE, seq_probe},
+    {AN_KIND_PROBED, on_probed},
+    {AN_KIND_HANDOVER, seq_handover},
+    {AN_KIND_HANDED_OVER, on_handed_over},
 };
 
 static void
@@ -218,6 +200,7 @@ seq_drained(struct an_actor *actor, struct an_now now, struct an_outbox *out)
 {
     struct seq *s = (struct seq *)actor;
 
+    seq_claim_act(s, out);
     for (uint16_t i = 0; i < s->link_count; i++) {
         seq_reads_act(s, &s->links[i], out);
         seq_batch_act(s, &s->links[i], now, out);
@@ -229,10 +212,7 @@ seq_drained(struct an_actor *actor, struct an_now now, struct an_outbox *out)
         ask_ids(s, out);
     }
     s->ids_wanted = false;
-    if (s->stopping && !s->stopped && s->m.pending == 0) {
-        s->stopped = true;
-        an_out_stopped(out);
-    }
+    seq_stop_act(s, now, out);
 }
 
 static void
@@ -267,12 +247,17 @@ seq_destroy(struct an_actor *actor)
         s->submits = submit->newer;
         an_msg_abandon(submit->msg);
     }
+    for (uint32_t i = 0; i < s->handover_count; i++) {
+        an_msg_abandon(s->handovers[i]);
+    }
     for (uint16_t i = 0; s->links != NULL && i < s->link_count; i++) {
         free(s->links[i].items);
         free(s->links[i].groups);
         free(s->links[i].read_queue);
+        free(s->links[i].blocked_mono_ms);
     }
     free(s->links);
+    free(s->peers);
     free(s->scratch);
     seq_dedupe_fini(&s->dedupe);
     seq_convs_fini(&s->convs);
@@ -308,11 +293,24 @@ links_create(struct seq *s)
         link->items = calloc(AN_BATCH_ITEMS_MAX, sizeof(*link->items));
         link->groups = calloc(AN_BATCH_ITEMS_MAX, sizeof(*link->groups));
         link->read_queue = calloc(SEQ_READS_MAX, sizeof(*link->read_queue));
-        if (link->items == NULL || link->groups == NULL || link->read_queue == NULL) {
+        link->blocked_mono_ms = calloc(s->link_count, sizeof(*link->blocked_mono_ms));
+        if (link->items == NULL || link->groups == NULL || link->read_queue == NULL ||
+            link->blocked_mono_ms == NULL) {
             return false;
         }
     }
     return true;
+}
+
+static bool
+peers_create(struct seq *s)
+{
+    s->peer_count = s->topology->count[AN_ROLE_SEQUENCER];
+    s->peers = calloc(s->peer_count, sizeof(*s->peers));
+    for (uint16_t i = 0; s->peers != NULL && i < s->peer_count; i++) {
+        seq_list_init(&s->peers[i].parked);
+    }
+    return s->peers != NULL;
 }
 
 static void
@@ -352,7 +350,8 @@ sequencer_create(struct an_actor **out, const struct sequencer_cfg *cfg)
     s->idgen = (uint16_t)(cfg->index % cfg->topology->count[AN_ROLE_IDGEN]);
     slots_init(s);
     s->scratch = calloc(1, sizeof(*s->scratch));
-    ok = s->scratch != NULL && links_create(s) &&
+    seq_list_init(&s->late);
+    ok = s->scratch != NULL && links_create(s) && peers_create(s) &&
          seq_dedupe_init(&s->dedupe, or_default(cfg->dedupe_rows_max, AN_DEDUPE_ROWS_MAX),
                          cfg->seed) &&
          seq_convs_init(&s->convs, or_default(cfg->convs_max, AN_SEQ_CONVS_MAX),

@@ -5,6 +5,9 @@
  *   batch.c      numbers what is decided, one Append at a time per store
  *   appended.c   what came of it, seq_finish()
  *   claim.c      owns slots; after an unknown outcome claims again and runs all anew
+ *   takeover.c   slots that another has: MOVED, or asks whether it is still there
+ *   handover.c   stopping: the slots go to their other candidates
+ *   evacuate.c   lets go of slots
  *
  * A command is at any time in exactly one place: a list (through next), the flying batch,
  * behind another command (followers), or finished. Commands live in the arena of their
@@ -34,6 +37,9 @@ enum {
     SEQ_RETRY_UNAVAILABLE_MS = 500,
     SEQ_ID_BLOCK_MAX = 8192, /* ids taken at a time at most */
     SEQ_ID_ASK_MS = 1000,    /* how long sends wait for ids before UNAVAILABLE */
+    SEQ_PROBE_HOPS_MAX = 2, /* owners asked one after the other, each named by the last */
+    SEQ_HANDOVERS_MAX = 16, /* under way to us; beyond: BUSY */
+    SEQ_HANDOVER_MIN_MS = 500, /* what is left for it when finishing took long */
 };
 
 /* What a tag is about; the low 32 bits are an index. */
@@ -43,6 +49,9 @@ enum seq_tag {
     SEQ_TAG_READ, /* store * SEQ_READS_FLYING_MAX + which */
     SEQ_TAG_IDS,
     SEQ_TAG_POSITIONS,
+    SEQ_TAG_PROBE,    /* the peer's index */
+    SEQ_TAG_HANDOVER, /* the same */
+    SEQ_TAG_STOP,
 };
 
 enum seq_cmd_flag {
@@ -88,13 +97,32 @@ enum seq_slot_state {
     SEQ_SLOT_LOST
 };
 
+enum seq_claim_how {
+    SEQ_CLAIM_OWN,  /* ours by the topology, or by a store put back in time: whoever has
+                       it, and until granted */
+    SEQ_CLAIM_HELD, /* had it when an outcome was unknown: until granted, or another did
+                     */
+    SEQ_CLAIM_TAKE, /* of an owner that is gone, for those who ask: one attempt */
+};
+
 struct seq_slot {
     enum seq_slot_state state;
-    enum an_err err; /* CLAIMING: why the store refused */
-    bool asked;      /* CLAIMING: the Claim that is out names it */
-    bool stray;      /* a claim of ours had an unknown outcome */
-    uint16_t owner;  /* FOREIGN, LOST: whom to ask */
-    uint64_t epoch;  /* OWNED */
+    enum seq_claim_how how; /* CLAIMING */
+    enum an_err err;        /* CLAIMING: why the store refused */
+    bool asked;             /* the Claim, or the Probe, that is out names it */
+    bool probing;           /* not ours: commands wait for what its owner says */
+    bool left;              /* given to owner at our end */
+    uint8_t hops;           /* owners asked without end */
+    uint16_t owner;         /* not ours: whom to ask */
+    uint64_t epoch;         /* of our newest claim */
+    uint64_t since_mono_ms; /* CLAIMING */
+    uint64_t fresh_mono_ms; /* not ours: until then the owner is believed alive */
+};
+
+struct seq_peer {           /* another sequencer */
+    bool probing;           /* a Probe is out */
+    bool handing;           /* a Handover is out */
+    struct seq_list parked; /* commands that wait for its answer */
 };
 
 enum seq_read_kind {
@@ -148,6 +176,7 @@ struct seq_link {
     struct seq_item *items;   /* of it, grouped by slot; AN_BATCH_ITEMS_MAX */
     struct seq_group *groups; /* the same */
     uint32_t group_count;
+    uint64_t *blocked_mono_ms; /* by store: until then it can note nothing for that one */
 
     struct seq_read *read_queue; /* SEQ_READS_MAX */
     uint32_t read_count;
@@ -169,6 +198,11 @@ struct seq_link {
     X(unknown, "append_unknown_total", "Batches whose outcome was not known", true)      \
     X(claims, "claims_total", "Claims granted", true)                                    \
     X(fenced, "fenced_total", "Slots lost to another sequencer", true)                   \
+    X(moved, "moved_total", "Commands sent to another sequencer", true)                  \
+    X(probes, "probes_total", "Owners asked whether they are there", true)               \
+    X(takeovers, "takeovers_total", "Slots taken over from another sequencer", true)     \
+    X(handovers, "handovers_total", "Slots given to another sequencer", true)            \
+    X(blocked, "blocked_total", "Sends refused because of a blocked store", true)        \
     X(gaps, "gaps_total", "Slots of a batch refused with GAP", true)                     \
     X(reads, "reads_total", "Questions asked of stores", true)                           \
     X(dedupe_reads, "dedupe_reads_total", "Of those, about client message ids", true)    \
@@ -202,6 +236,10 @@ struct seq_scratch {
     uint32_t group_of[AN_SLOTS];               /* valid while group_batch is this one */
     uint64_t group_batch[AN_SLOTS];
     uint64_t batch;
+    char text[(AN_SLOTS + 4) *
+              96]; /* an answer to INSPECT: at most a range for each slot */
+    Anser__Bus__SlotState states[AN_SLOTS];
+    Anser__Bus__SlotState *state_list[AN_SLOTS];
 };
 
 struct seq {
@@ -212,10 +250,20 @@ struct seq {
     uint64_t dedupe_window_ms;
     uint32_t pending_bytes_max, confirm_delay_ms;
     bool ready, stopping, stopped;
+    bool parting;          /* stopping: all is finished, slots are being given away */
+    bool heirs;            /* stopping: some of our slots have another candidate */
+    bool refusing;         /* stopping: no more is taken on */
+    uint64_t stop_mono_ms; /* stopping: no slot is given away after it */
+    struct seq_list late;  /* stopping: came while the rest was being finished */
+    uint64_t late_count;
 
     struct seq_slot slots[AN_SLOTS];
     struct seq_link *links;
     uint16_t link_count;
+    struct seq_peer *peers; /* by index, our own unused */
+    uint16_t peer_count;
+    struct an_msg *handovers[SEQ_HANDOVERS_MAX]; /* held until the claim has ended */
+    uint32_t handover_count;
 
     struct seq_dedupe dedupe;
     struct seq_convs convs;
@@ -287,6 +335,12 @@ static inline uint64_t
 seq_tag(enum seq_tag tag, uint32_t index)
 {
     return (uint64_t)tag << 32 | index;
+}
+
+static inline bool
+seq_slot_held(const struct seq_slot *slot)
+{
+    return slot->state == SEQ_SLOT_OWNED || slot->state == SEQ_SLOT_CLAIMING;
 }
 
 void seq_submit(struct seq *s, struct an_msg *msg, struct an_now now,
@@ -370,18 +424,64 @@ void seq_batch_answered(struct seq *s, struct seq_link *link, const struct an_ms
 
 /* Asks for every slot of the store that may be ours and is not. */
 void seq_claim(struct seq *s, struct seq_link *link, struct an_outbox *out);
+/* The same where slots came to need it and nothing is out that has to end first. */
+void seq_claim_act(struct seq *s, struct an_outbox *out);
 void seq_claim_answered(struct seq *s, struct seq_link *link, const struct an_msg *msg,
                         struct an_now now, struct an_outbox *out);
 void seq_claim_timer(struct seq *s, struct seq_link *link, struct an_outbox *out);
+/* Begins to claim the slot; seq_claim_act() asks. */
+void seq_slot_claiming(struct seq *s, uint16_t slot, enum seq_claim_how how,
+                       struct an_now now);
+/* Another has claimed it: it is not ours and never claimed back but for who asks. The
+ * caller has evacuated it, or will. */
+void seq_slot_lost(struct seq *s, uint16_t slot, uint32_t owner, struct an_now now);
+/* Something in flight had an unknown outcome: claims the link's slots again, drops what
+ * was cached of them, and then runs *first and everything unanswered anew. */
+void seq_recover(struct seq *s, struct seq_link *link, struct seq_list *first,
+                 struct an_now now, struct an_outbox *out);
+/* Ends those in the list with err; those that may be stored with TIMEOUT. */
+void seq_finish_waiting(struct seq *s, struct seq_list *list, enum an_err err,
+                        struct an_now now, struct an_outbox *out);
+
+/* ------------------------------------------------------------------ evacuate.c */
+
 /* The command points at nothing any more and may be run from the beginning. */
 void seq_detach(struct seq *s, struct seq_cmd *cmd);
 /* Moves every command of these slots of the link behind *to, except those still waiting
  * for the claim, and forgets all that is cached of the slots. No append is out. */
 void seq_evacuate(struct seq *s, struct seq_link *link, const bool slots[AN_SLOTS],
                   struct seq_list *to);
-/* Something in flight had an unknown outcome: claims the link's slots again, drops what
- * was cached of them, and then runs *first and everything unanswered anew. */
-void seq_recover(struct seq *s, struct seq_link *link, struct seq_list *first,
+
+/* ------------------------------------------------------------------ takeover.c */
+
+/* May this sequencer have the slot, and who else? Our own index: nobody. */
+bool seq_candidate(const struct seq *s, uint16_t slot);
+uint16_t seq_other_candidate(const struct seq *s, uint16_t slot);
+/* Runs a command of a slot that is not ours. */
+void seq_not_ours(struct seq *s, struct seq_cmd *cmd, struct an_now now,
+                  struct an_outbox *out);
+void seq_probe(struct seq *s, struct an_msg *msg, struct an_now now,
+               struct an_outbox *out);
+void seq_probe_answered(struct seq *s, uint32_t peer, const struct an_msg *msg,
+                        struct an_now now, struct an_outbox *out);
+
+/* ------------------------------------------------------------------ handover.c */
+
+void seq_stop(struct seq *s, struct an_now now, struct an_outbox *out);
+/* Takes a command on while stopping. */
+void seq_late(struct seq *s, struct seq_cmd *cmd, struct an_now now,
+              struct an_outbox *out);
+void seq_stop_timer(struct seq *s, struct an_now now, struct an_outbox *out);
+/* After each drain: goes on with stopping, and answers handovers that have ended. */
+void seq_stop_act(struct seq *s, struct an_now now, struct an_outbox *out);
+void seq_handover(struct seq *s, struct an_msg *msg, struct an_now now,
+                  struct an_outbox *out);
+void seq_handover_answered(struct seq *s, uint32_t peer, const struct an_msg *msg,
+                           struct an_now now, struct an_outbox *out);
+
+/* ------------------------------------------------------------------ inspect.c */
+
+void seq_inspect(struct seq *s, struct an_msg *msg, struct an_now now,
                  struct an_outbox *out);
 
 /* ------------------------------------------------------------------ reads.c */

@@ -95,6 +95,7 @@ count_finished(struct seq *s, const struct seq_cmd *cmd)
 {
     if (cmd->err != AN_OK && cmd->err != AN_ERR_USER_EXISTS) {
         s->m.refused++;
+        s->m.moved += cmd->err == AN_ERR_MOVED;
         return;
     }
     switch (cmd->in->what_case) {
@@ -188,11 +189,14 @@ seq_run(struct seq *s, struct seq_cmd *cmd, struct an_now now, struct an_outbox 
 {
     struct seq_slot *slot = &s->slots[cmd->slot];
 
+    if (s->parting && !slot->left) {
+        seq_finish(s, cmd, AN_ERR_SHUTTING_DOWN, now, out);
+        return;
+    }
     switch (slot->state) {
     case SEQ_SLOT_FOREIGN:
     case SEQ_SLOT_LOST:
-        cmd->owner = slot->owner;
-        seq_finish(s, cmd, AN_ERR_MOVED, now, out);
+        seq_not_ours(s, cmd, now, out);
         return;
     case SEQ_SLOT_CLAIMING:
         if (slot->err != AN_OK) {
@@ -264,10 +268,10 @@ seq_submit(struct seq *s, struct an_msg *msg, struct an_now now, struct an_outbo
     uint32_t count = (uint32_t)in->n_commands;
     struct seq_submit *submit;
 
-    if (s->stopping || an_msg_expired(msg, now) || count == 0 ||
+    if (s->refusing || an_msg_expired(msg, now) || count == 0 ||
         in->n_commands > AN_BATCH_ITEMS_MAX) {
         refuse(s, msg,
-               s->stopping                ? AN_ERR_SHUTTING_DOWN
+               s->refusing                ? AN_ERR_SHUTTING_DOWN
                : an_msg_expired(msg, now) ? AN_ERR_EXPIRED
                                           : AN_ERR_ARGUMENT,
                out);
@@ -302,6 +306,8 @@ seq_submit(struct seq *s, struct an_msg *msg, struct an_now now, struct an_outbo
         err = admit(s, cmd);
         if (err != AN_OK) {
             seq_finish(s, cmd, err, now, out);
+        } else if (s->stopping) {
+            seq_late(s, cmd, now, out);
         } else {
             seq_run(s, cmd, now, out);
         }

@@ -182,6 +182,7 @@ answer_append(struct rig *rig, const struct harness_effect *ask, bool apply, boo
         if (in->epoch != rig->epoch[in->slot]) {
             slot->err = AN_ERR_FENCED;
             slot->epoch = rig->epoch[in->slot];
+            slot->owner = rig->owner[in->slot];
             continue;
         }
         slot->n_inbox_seqs = slot->n_recipient_inbox_seqs = in->n_entries;
@@ -199,32 +200,57 @@ answer_append(struct rig *rig, const struct harness_effect *ask, bool apply, boo
 }
 
 static void
+claim_one(struct rig *rig, const Anser__Bus__Claim *claim, Anser__Bus__SlotClaim *slot,
+          bool held)
+{
+    if (held && rig->claimer[slot->slot] != claim->incarnation) {
+        slot->err = AN_ERR_FENCED;
+        slot->epoch = rig->epoch[slot->slot];
+        slot->owner = rig->owner[slot->slot];
+        return;
+    }
+    slot->epoch = ++rig->epoch[slot->slot];
+    rig->claimer[slot->slot] = claim->incarnation;
+    rig->owner[slot->slot] = (uint16_t)claim->sequencer;
+    for (size_t m = 0; m < rig->message_count; m++) {
+        uint64_t ms = an_get_u64(rig->messages[m].id) >> 16;
+        if (an_slot_conv(&rig->messages[m].conv) == slot->slot &&
+            ms > slot->dedupe_high_ms) {
+            slot->dedupe_high_ms = ms;
+        }
+    }
+}
+
+static void
 answer_claim(struct rig *rig, const struct harness_effect *ask)
 {
-    static Anser__Bus__SlotClaim slots[AN_SLOTS];
-    static Anser__Bus__SlotClaim *list[AN_SLOTS];
+    static Anser__Bus__SlotClaim slots[2 * AN_SLOTS];
+    static Anser__Bus__SlotClaim *list[2 * AN_SLOTS];
     const Anser__Bus__Claim *claim = harness_body(ask);
     Anser__Bus__Claimed done = ANSER__BUS__CLAIMED__INIT;
 
-    for (size_t i = 0; i < claim->n_slots; i++) {
-        Anser__Bus__SlotClaim *slot = &slots[i];
+    for (size_t i = 0; i < claim->n_slots + claim->n_held; i++) {
+        Anser__Bus__SlotClaim *slot = list[i] = &slots[i];
+        bool held = i >= claim->n_slots;
 
         anser__bus__slot_claim__init(slot);
-        slot->slot = claim->slots[i];
-        slot->epoch = ++rig->epoch[slot->slot];
-        list[i] = slot;
-        for (size_t m = 0; m < rig->message_count; m++) {
-            uint64_t ms = an_get_u64(rig->messages[m].id) >> 16;
-            if (an_slot_conv(&rig->messages[m].conv) == slot->slot &&
-                ms > slot->dedupe_high_ms) {
-                slot->dedupe_high_ms = ms;
-            }
-        }
+        slot->slot = held ? claim->held[i - claim->n_slots] : claim->slots[i];
+        claim_one(rig, claim, slot, held);
     }
     done.slots = list;
-    done.n_slots = claim->n_slots;
+    done.n_slots = claim->n_slots + claim->n_held;
     harness_answer(rig->h, ask, AN_OK, &done.base);
     harness_drain(rig->h);
+}
+
+void
+rig_claimed_by(struct rig *rig, uint16_t owner, uint16_t first, uint16_t count)
+{
+    for (uint16_t slot = first; slot < first + count; slot++) {
+        rig->epoch[slot]++;
+        rig->claimer[slot] = 1000u + owner;
+        rig->owner[slot] = owner;
+    }
 }
 
 static void
@@ -495,7 +521,9 @@ start(struct rig *rig, const struct sequencer_cfg *cfg)
     if (own.convs_max == 0) {
         own.convs_max = 256;
     }
-    own.seed = 99;
+    if (own.seed == 0) {
+        own.seed = 99;
+    }
     err = sequencer_create(&actor, &own);
     assert(err == AN_OK);
     rig->h = harness_create(actor);

@@ -36,7 +36,8 @@ struct rig_delivered {
 struct rig {
     struct harness *h;
     struct an_topology topology;
-    uint64_t epoch[AN_SLOTS];
+    uint64_t epoch[AN_SLOTS], claimer[AN_SLOTS]; /* claimer: its incarnation */
+    uint16_t owner[AN_SLOTS];
     struct rig_message *messages;
     size_t message_count;
     struct rig_device devices[64];
@@ -66,6 +67,8 @@ void rig_pump_kind(struct rig *rig, enum an_kind kind);
 /* The Append that is out, by hand. rig_store carries it out without answering;
  * rig_answer does both. */
 const struct harness_effect *rig_take_append(struct rig *rig);
+/* As if sequencer owner had claimed these slots, count from first on. */
+void rig_claimed_by(struct rig *rig, uint16_t owner, uint16_t first, uint16_t count);
 void rig_store(struct rig *rig, const struct harness_effect *append);
 void rig_answer(struct rig *rig, const struct harness_effect *append);
 /* Answers every slot of it with this error. */

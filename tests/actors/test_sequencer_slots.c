@@ -138,7 +138,7 @@ test_sequencer_foreign_slot_answers_moved_and_its_owner(void **state)
     (void)state;
     an_topology_single(&topology);
     topology.count[AN_ROLE_SEQUENCER] = 2;
-    topology.slot_sequencer[slot_12()] = 1;
+    topology.slot_sequencer[slot_12()] = topology.slot_standby[slot_12()] = 1;
     rig_init_ready(&rig, &cfg);
     request = rig_send(&rig, &(struct rig_send){.id = 1});
     assert_int_equal(err_of(&rig, request), AN_ERR_MOVED);
@@ -386,6 +386,7 @@ test_sequencer_fenced_by_another_with_its_index_does_not_fight(void **state)
     rig_init_ready(&rig, NULL);
     request = rig_send(&rig, &(struct rig_send){.id = 1});
     rig_pump_but_appends(&rig);
+    rig_claimed_by(&rig, 0, slot_12(), 1);
     rig_refuse(&rig, rig_take_append(&rig), AN_ERR_FENCED, 0);
     rig_pump(&rig);
     assert_int_equal(err_of(&rig, request), AN_ERR_MOVED);
