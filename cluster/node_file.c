@@ -1,13 +1,12 @@
 #include "cluster/node_file.h"
+#include "cluster/file.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
 #include <sodium.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 enum { PATH_MAX_LEN = 4096, VERSION = 1, KEY_ID_BYTES = 4 };
@@ -15,17 +14,25 @@ enum { PATH_MAX_LEN = 4096, VERSION = 1, KEY_ID_BYTES = 4 };
 static const int BASE64 = sodium_base64_VARIANT_URLSAFE_NO_PADDING;
 
 void
+node_key_make(struct an_token_key *key)
+{
+    unsigned char id[KEY_ID_BYTES];
+
+    *key = (struct an_token_key){.id = "k"};
+    randombytes_buf(id, sizeof(id));
+    sodium_bin2hex(key->id + 1, 2 * sizeof(id) + 1, id, sizeof(id));
+    randombytes_buf(key->secret, sizeof(key->secret));
+}
+
+void
 node_file_make(struct node_file *file)
 {
-    unsigned char cluster[NODE_CLUSTER_LEN / 2], id[KEY_ID_BYTES];
+    unsigned char cluster[NODE_CLUSTER_LEN / 2];
 
     *file = (struct node_file){0};
     randombytes_buf(cluster, sizeof(cluster));
     sodium_bin2hex(file->cluster, sizeof(file->cluster), cluster, sizeof(cluster));
-    randombytes_buf(id, sizeof(id));
-    file->key.id[0] = 'k';
-    sodium_bin2hex(file->key.id + 1, 2 * sizeof(id) + 1, id, sizeof(id));
-    randombytes_buf(file->key.secret, sizeof(file->key.secret));
+    node_key_make(&file->key);
 }
 
 void
@@ -130,79 +137,63 @@ node_key_read(struct an_token_key *key, const char *path, char *why, size_t why_
 
 /* ------------------------------------------------------------------ writing */
 
+static json_t *
+key_json(const struct an_token_key *key)
+{
+    char secret[64];
+    json_t *object;
+
+    sodium_bin2base64(secret, sizeof(secret), key->secret, sizeof(key->secret), BASE64);
+    object = json_pack("{s:s, s:s}", "id", key->id, "secret", secret);
+    sodium_memzero(secret, sizeof(secret));
+    return object;
+}
+
 static char *
 make_text(const struct node_file *file)
 {
-    char secret[64];
-    char *text;
-    json_t *root;
+    json_t *root = json_pack(
+        "{s:i, s:s, s:i, s:s, s:s, s:s, s:s, s:o}", "version", VERSION, "cluster",
+        file->cluster, "pid", (int)file->pid, "tcp", file->tcp, "control", file->control,
+        "events", file->events, "app", AN_APP_DEFAULT, "key", key_json(&file->key));
+    char *text = root == NULL ? NULL : json_dumps(root, JSON_INDENT(2));
 
-    sodium_bin2base64(secret, sizeof(secret), file->key.secret, sizeof(file->key.secret),
-                      BASE64);
-    root = json_pack("{s:i, s:s, s:i, s:s, s:s, s:s, s:s, s:{s:s, s:s}}", "version",
-                     VERSION, "cluster", file->cluster, "pid", (int)file->pid, "tcp",
-                     file->tcp, "control", file->control, "events", file->events, "app",
-                     AN_APP_DEFAULT, "key", "id", file->key.id, "secret", secret);
-    text = root == NULL ? NULL : json_dumps(root, JSON_INDENT(2));
     json_decref(root);
-    sodium_memzero(secret, sizeof(secret));
     return text;
 }
 
-static int
-write_all(int fd, const char *text, size_t len)
+/* Takes the text, which holds a key. */
+static enum an_err
+write_text(char *text, const char *path, char *why, size_t why_len)
 {
-    while (len > 0) {
-        ssize_t count = write(fd, text, len);
-        if (count < 0 && errno == EINTR) {
-            continue;
-        }
-        if (count <= 0) {
-            return -1;
-        }
-        text += count;
-        len -= (size_t)count;
-    }
-    return 0;
-}
-
-static int
-sync_dir(const char *dir)
-{
-    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int rv = fd < 0 ? -1 : fsync(fd);
-
-    if (fd >= 0) {
-        close(fd);
-    }
-    return rv;
-}
-
-enum an_err
-node_file_write(const struct node_file *file, const char *dir, char *why, size_t why_len)
-{
-    char path[PATH_MAX_LEN], fresh[PATH_MAX_LEN];
-    char *text = make_text(file);
-    int fd = -1, rv = -1;
+    enum an_err err;
 
     if (text == NULL) {
         snprintf(why, why_len, "out of memory");
         return AN_ERR_NO_MEMORY;
     }
-    snprintf(path, sizeof(path), "%s/node.json", dir);
-    snprintf(fresh, sizeof(fresh), "%s/node.json.new", dir);
-    fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fd >= 0 && write_all(fd, text, strlen(text)) == 0 && fsync(fd) == 0 &&
-        rename(fresh, path) == 0 && sync_dir(dir) == 0) {
-        rv = 0;
-    }
-    if (rv != 0) {
-        snprintf(why, why_len, "%s: %s", fresh, strerror(errno));
-    }
-    if (fd >= 0) {
-        close(fd);
-    }
+    err = file_replace(path, 0600, text, strlen(text), why, why_len);
     sodium_memzero(text, strlen(text));
     free(text);
-    return rv == 0 ? AN_OK : errno == ENOSPC ? AN_ERR_DISK_FULL : AN_ERR_IO;
+    return err;
+}
+
+enum an_err
+node_file_write(const struct node_file *file, const char *dir, char *why, size_t why_len)
+{
+    char path[PATH_MAX_LEN];
+
+    snprintf(path, sizeof(path), "%s/node.json", dir);
+    return write_text(make_text(file), path, why, why_len);
+}
+
+enum an_err
+node_key_write(const struct an_token_key *key, const char *path, char *why,
+               size_t why_len)
+{
+    json_t *root = json_pack("{s:o}", "key", key_json(key));
+    char *text = root == NULL ? NULL : json_dumps(root, JSON_INDENT(2));
+
+    json_decref(root);
+    return write_text(text, path, why, why_len);
 }

@@ -31,6 +31,11 @@ AN_MUST_USE enum an_err node_file_read(struct node_file *file, const char *dir, 
  * AN_ERR_NOT_FOUND, AN_ERR_CORRUPT, AN_ERR_IO, with *why. */
 AN_MUST_USE enum an_err node_key_read(struct an_token_key *key, const char *path,
                                       char *why, size_t why_len);
+/* A fresh key, and a file (0600) for node_key_read with nothing else in it. Errors as
+ * node_file_write. */
+void node_key_make(struct an_token_key *key);
+AN_MUST_USE enum an_err node_key_write(const struct an_token_key *key, const char *path,
+                                       char *why, size_t why_len);
 /* Replaces it durably. AN_ERR_IO, AN_ERR_DISK_FULL, AN_ERR_NO_MEMORY, with *why. */
 AN_MUST_USE enum an_err node_file_write(const struct node_file *file, const char *dir,
                                         char *why, size_t why_len);

@@ -6,7 +6,8 @@
  * name on. */
 #define AN_CLI_CLUSTER(X)                                                                \
     X("up", cli_cluster_up, "keep every process of the file on this host running")       \
-    X("plan", cli_cluster_plan, "print who runs and listens where, who has which slots")
+    X("plan", cli_cluster_plan, "print who runs and listens where, who has which slots") \
+    X("keygen", cli_cluster_keygen, "make the CA, the hosts' certificates, the token key")
 
 #define AN_CLI_CLUSTER_DECLARE(name, function, summary)                                  \
     int function(int argc, char **argv);

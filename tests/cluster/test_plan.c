@@ -1,6 +1,7 @@
 /* Does a cluster file say what it means, and is a wrong one refused by line and key? Each
  * way to be wrong is a row, or a case. */
 #include "cluster/plan.h"
+#include "cluster/plan_show.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -169,6 +170,58 @@ test_plan_missing_file_is_named(void **state)
     assert_int_equal(plan_load(&plan, "/nonexistent/c.yaml", why, sizeof(why)),
                      AN_ERR_IO);
     assert_non_null(strstr(why, "/nonexistent/c.yaml: No such file"));
+}
+
+static char *
+shown(const struct plan *plan, enum an_err show(const struct plan *, FILE *))
+{
+    char *text = NULL;
+    size_t len;
+    FILE *out = open_memstream(&text, &len);
+
+    assert_non_null(out);
+    assert_int_equal(show(plan, out), AN_OK);
+    fclose(out);
+    return text;
+}
+
+static void
+test_plan_show_says_who_is_where(void **state)
+{
+    static const char *const lines[] = {
+        "cluster demo: 2 hosts, 7 processes, 7 actors\n",
+        "\nhost b, address 10.0.0.2, sockets in /run/x\n",
+        "  gate-0         gate/0         7506   clients tcp://0.0.0.0:1\n",
+        "  router-0       router/0       7500   slots 0-1023, hints for gates "
+        "7507-7507\n",
+        "  sequencer-0    sequencer/0    7501   slots 0-6,8-1023, standby sequencer/1\n",
+        "  sequencer-1    sequencer/1    7502   slots 7, no standby\n",
+        "  p              store/0        7503   slots 0-1023, data /etc/anser/d\n"};
+    struct plan *plan = parsed(
+        TWO_HOSTS TLS "run: /run/x\nactors:\n" ROUT
+                      "  sequencer/0: {host: a, slots: [0-6, 8-1023], standby: "
+                      "sequencer/1}\n  sequencer/1: {host: b, slots: 7}\n"
+                      "  store/0: {host: a, slots: 0-1023, data: d, process: p}\n" IDG
+                      "  api/0: {host: b}\n"
+                      "  gate/0: {host: b, listen: [\"tcp://0.0.0.0:1\"]}\n");
+    char *text = shown(plan, plan_show);
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+        if (strstr(text, lines[i]) == NULL) {
+            fail_msg("no '%s' in:\n%s", lines[i], text);
+        }
+    }
+    free(text);
+    text = shown(plan, plan_show_json);
+    assert_non_null(strstr(text,
+                           "{\"actor\":\"sequencer/0\",\"host\":\"a\",\"process\":"
+                           "\"sequencer-0\",\"bus\":\"tls+tcp://10.0.0.1:7501\","
+                           "\"slots\":\"0-6,8-1023\",\"standby\":\"sequencer/1\"}"));
+    assert_non_null(strstr(text, "\"listen\":[\"tcp://0.0.0.0:1\"]"));
+    assert_non_null(strstr(text, "\"hints\":[\"tls+tcp://10.0.0.1:7507\"]"));
+    free(text);
+    plan_free(plan);
 }
 
 /* ------------------------------------------------------------------ what is refused */
@@ -460,6 +513,7 @@ main(void)
         cmocka_unit_test(test_plan_actors_that_name_one_process_share_it),
         cmocka_unit_test(test_plan_files_of_the_tree_are_plans),
         cmocka_unit_test(test_plan_missing_file_is_named),
+        cmocka_unit_test(test_plan_show_says_who_is_where),
         cmocka_unit_test(test_plan_keys_missing_unknown_and_repeated),
         cmocka_unit_test(test_plan_names_that_do_not_do),
         cmocka_unit_test(test_plan_slots_uncovered_twice_or_no_slots),

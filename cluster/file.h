@@ -1,0 +1,15 @@
+/* Whole small files, durably. */
+#ifndef AN_CLUSTER_FILE_H
+#define AN_CLUSTER_FILE_H
+
+#include "core/err.h"
+#include <stddef.h>
+#include <sys/types.h>
+
+/* Puts len bytes at path, mode 0600 or what is given, whole or not at all: into PATH.new
+ * first, synced, renamed, the directory synced. AN_ERR_IO, AN_ERR_DISK_FULL, with *why.
+ */
+AN_MUST_USE enum an_err file_replace(const char *path, mode_t mode, const void *data,
+                                     size_t len, char *why, size_t why_len);
+
+#endif
