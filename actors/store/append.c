@@ -23,14 +23,14 @@ body_of(const struct append *append)
 
 /* Would all of the slot's entries fit? Changes nothing that outlasts a refusal. */
 static enum an_err
-check_slot(const Anser__Bus__AppendSlot *slot, struct store_entry *entries,
-           uint64_t *head)
+check_slot(const struct store *store, const Anser__Bus__AppendSlot *slot,
+           struct store_entry *entries, uint64_t *head)
 {
     enum an_err err = AN_OK;
     size_t checked;
 
     for (checked = 0; checked < slot->n_entries; checked++) {
-        err = store_entry_check(slot->entries[checked], &entries[checked]);
+        err = store_entry_check(store, slot->entries[checked], &entries[checked]);
         if (err != AN_OK) {
             break;
         }
@@ -73,7 +73,7 @@ build_slot(struct store *store, const Anser__Bus__AppendSlot *slot, uint64_t inc
     err = store_reserve(store, room.rows, room.heads, room.bytes) ? AN_OK
                                                                   : AN_ERR_NO_MEMORY;
     if (err == AN_OK) {
-        err = check_slot(slot, entries, &result->head);
+        err = check_slot(store, slot, entries, &result->head);
     }
     if (err != AN_OK) {
         result->err = err;
@@ -127,6 +127,8 @@ count_slot(struct store *store, const Anser__Bus__AppendSlot *slot, enum an_err 
         store->counts.slots_fenced++;
     } else if (err == AN_ERR_GAP) {
         store->counts.slots_gap++;
+    } else if (err == AN_ERR_UNAVAILABLE) {
+        store->counts.slots_blocked++;
     } else if (err == AN_ERR_NOT_MINE || err == AN_ERR_ARGUMENT ||
                err == AN_ERR_CURSOR_AHEAD) {
         store->counts.slots_bad++;
@@ -143,6 +145,7 @@ append_finish(struct store *store, struct store_write *write, enum an_err err)
     const Anser__Bus__Append *body = body_of(append);
     Anser__Bus__Appended answer = ANSER__BUS__APPENDED__INIT;
     struct store_entry *entries = append->entries;
+    uint32_t blocked[AN_SLOTS];
 
     for (size_t i = 0; err != AN_OK && i < append->slot_count; i++) {
         /* What a slot was told may rest on another write of the refused batch. */
@@ -154,6 +157,12 @@ append_finish(struct store *store, struct store_write *write, enum an_err err)
     }
     answer.slots = append->slot_list;
     answer.n_slots = append->slot_count;
+    for (size_t i = 0; i < append->slot_count; i++) {
+        if (append->slots[i].err == AN_ERR_UNAVAILABLE) {
+            answer.n_blocked_stores = store_outgoing_list_blocked(store, blocked);
+        }
+    }
+    answer.blocked_stores = blocked;
     an_out_answer(store->out, write->msg, AN_OK, &answer.base);
     for (size_t i = 0; i < append->slot_count; i++) {
         const Anser__Bus__AppendSlot *slot = body->slots[i];

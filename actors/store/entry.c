@@ -6,7 +6,8 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* Rows of a message that are its own: message, dedupe, two inbox entries. Its heads are
+/* Rows of a message that are its own: message, dedupe, two inbox entries (an outgoing
+ * one in place of each that is elsewhere). Its heads are
  * written once per batch. */
 enum { MESSAGE_ROWS = 4, SMALL_VALUE = 128 };
 
@@ -18,19 +19,30 @@ name_fits(ProtobufCBinaryData name)
     return name.len > 0 && name.len <= AN_NAME_LEN_MAX;
 }
 
+bool
+store_message_fits(const Anser__Bus__MessageEntry *message)
+{
+    struct an_conv conv;
+    struct an_conv direct = an_conv_direct(message->sender, message->recipient);
+
+    return an_conv_get(&conv, message->conversation.data, message->conversation.len) &&
+           memcmp(conv.bytes, direct.bytes, AN_CONV_LEN) == 0 && message->sender != 0 &&
+           message->recipient != 0 && message->seq > 0 && name_fits(message->from) &&
+           name_fits(message->to) && name_fits(message->device) &&
+           message->client_msg_id.len == AN_CLIENT_MSG_ID_LEN && message->body.len > 0 &&
+           message->body.len <= AN_BODY_LEN_MAX;
+}
+
 static bool
 message_fits(const Anser__Bus__MessageEntry *entry, uint32_t slot)
 {
     struct an_conv conv;
-    struct an_conv direct = an_conv_direct(entry->sender, entry->recipient);
 
-    return an_conv_get(&conv, entry->conversation.data, entry->conversation.len) &&
-           memcmp(conv.bytes, direct.bytes, AN_CONV_LEN) == 0 &&
-           an_slot_conv(&conv) == slot && entry->sender != 0 && entry->recipient != 0 &&
-           entry->seq > 0 && name_fits(entry->from) && name_fits(entry->to) &&
-           name_fits(entry->device) && entry->client_msg_id.len == AN_CLIENT_MSG_ID_LEN &&
-           entry->body_hash.len == 16 && entry->body.len > 0 &&
-           entry->body.len <= AN_BODY_LEN_MAX;
+    if (!store_message_fits(entry) || entry->body_hash.len != 16) {
+        return false;
+    }
+    memcpy(conv.bytes, entry->conversation.data, AN_CONV_LEN);
+    return an_slot_conv(&conv) == slot;
 }
 
 static bool
@@ -95,26 +107,40 @@ need_conv(struct store *store, struct store_write *write, struct store_entry *ow
     return store_want_head(store, write, STORE_WANT_CONVERSATION, own->conv);
 }
 
-static enum an_err
-need_inbox(struct store *store, struct store_write *write, struct store_head **out,
-           uint64_t user)
+enum an_err
+store_inbox_need(struct store *store, struct store_write *write, struct store_head **out,
+                 uint64_t user)
 {
-    struct store_head *head = store_heads_pin(&store->inboxes, user, 0);
+    struct store_head *head;
 
+    if (store->outgoing != NULL && !store_owns(store, an_slot_user(user))) {
+        return AN_OK;
+    }
+    head = store_heads_pin(&store->inboxes, user, 0);
     if (head == NULL) {
         return AN_ERR_NO_MEMORY;
     }
     *out = head;
     if (head->state == STORE_HEAD_UNKNOWN) {
         head->slot = an_slot_user(user);
-        if (!store_owns(store, head->slot)) {
-            /* Its store numbers it, when there is more than one. */
-            *out = NULL;
-            store_heads_unpin(&store->inboxes, head);
-            return AN_OK;
-        }
     }
     return store_want_head(store, write, STORE_WANT_INBOX, head);
+}
+
+/* The boxes of a message's sender and, where that is another, of its recipient. */
+static enum an_err
+need_inboxes(struct store *store, struct store_write *write, struct store_entry *own,
+             const Anser__Bus__MessageEntry *message)
+{
+    enum an_err err = store_inbox_need(store, write, &own->inbox[0], message->sender);
+
+    own->elsewhere[0] = err == AN_OK && own->inbox[0] == NULL;
+    if (err != AN_OK || message->recipient == message->sender) {
+        return err;
+    }
+    err = store_inbox_need(store, write, &own->inbox[1], message->recipient);
+    own->elsewhere[1] = err == AN_OK && own->inbox[1] == NULL;
+    return err;
 }
 
 enum an_err
@@ -126,15 +152,9 @@ store_entry_need(struct store *store, struct store_write *write, struct store_en
     switch (entry->what_case) {
     case ANSER__BUS__ENTRY__WHAT_MESSAGE:
         err = need_conv(store, write, own, entry->message->conversation, slot);
-        if (err == AN_OK) {
-            err = need_inbox(store, write, &own->inbox[0], entry->message->sender);
-        }
-        if (err == AN_OK && entry->message->recipient != entry->message->sender) {
-            err = need_inbox(store, write, &own->inbox[1], entry->message->recipient);
-        }
-        return err;
+        return err == AN_OK ? need_inboxes(store, write, own, entry->message) : err;
     case ANSER__BUS__ENTRY__WHAT_DEVICE:
-        return need_inbox(store, write, &own->inbox[0], entry->device->user);
+        return store_inbox_need(store, write, &own->inbox[0], entry->device->user);
     case ANSER__BUS__ENTRY__WHAT_DELIVERED:
         return need_conv(store, write, own, entry->delivered->conversation, slot);
     case ANSER__BUS__ENTRY__WHAT_USER:
@@ -163,13 +183,20 @@ store_entry_release(struct store *store, struct store_entry *own)
 /* ------------------------------------------------------------------ checking */
 
 static enum an_err
-check_message(const Anser__Bus__MessageEntry *entry, struct store_head *conv)
+check_message(const struct store *store, const Anser__Bus__MessageEntry *entry,
+              const struct store_entry *own)
 {
+    struct store_head *conv = own->conv;
+
     if (entry->seq != conv->checked_head + 1) {
         return AN_ERR_GAP;
     }
     if (entry->time_ms < conv->checked_mark) {
         return AN_ERR_ARGUMENT; /* time goes back: the sequencer's bug, not a race */
+    }
+    if ((own->elsewhere[0] && store_outgoing_blocked(store, entry->sender)) ||
+        (own->elsewhere[1] && store_outgoing_blocked(store, entry->recipient))) {
+        return AN_ERR_UNAVAILABLE;
     }
     conv->checked_head++;
     conv->checked_mark = entry->time_ms;
@@ -177,11 +204,12 @@ check_message(const Anser__Bus__MessageEntry *entry, struct store_head *conv)
 }
 
 enum an_err
-store_entry_check(const Anser__Bus__Entry *entry, struct store_entry *own)
+store_entry_check(const struct store *store, const Anser__Bus__Entry *entry,
+                  struct store_entry *own)
 {
     switch (entry->what_case) {
     case ANSER__BUS__ENTRY__WHAT_MESSAGE:
-        return check_message(entry->message, own->conv);
+        return check_message(store, entry->message, own);
     case ANSER__BUS__ENTRY__WHAT_DEVICE:
         return entry->device->cursor > own->inbox[0]->next_head ? AN_ERR_CURSOR_AHEAD
                                                                 : AN_OK;
@@ -208,9 +236,9 @@ store_entry_uncheck(struct store_entry *own)
 
 /* ------------------------------------------------------------------ building */
 
-static void
-put_inbox(struct store *store, struct store_head *inbox,
-          const Anser__Bus__MessageEntry *entry)
+void
+store_inbox_put(struct store *store, struct store_head *inbox,
+                const Anser__Bus__MessageEntry *entry)
 {
     Anser__Stored__InboxEntry value = ANSER__STORED__INBOX_ENTRY__INIT;
 
@@ -285,8 +313,11 @@ build_message(struct store *store, const Anser__Bus__MessageEntry *entry,
     /* The sender's box first. */
     for (unsigned i = 0; i < 2; i++) {
         if (own->inbox[i] != NULL) {
-            put_inbox(store, own->inbox[i], entry);
+            store_inbox_put(store, own->inbox[i], entry);
             own->inbox_seq[i] = own->inbox[i]->next_head;
+        } else if (own->elsewhere[i]) {
+            own->outgoing[i] = store_outgoing_put(
+                store, i == 0 ? entry->sender : entry->recipient, entry);
         }
     }
     put_dedupe(store, head, &conv, entry, own->inbox_seq[0]);
@@ -399,6 +430,8 @@ tell_message(struct store *store, const Anser__Bus__Entry *entry,
     store->counts.message_bytes += message->body.len;
     store->counts.inbox_entries += own->inbox[0] != NULL;
     store->counts.inbox_entries += own->inbox[1] != NULL;
+    an_out_hop(store->out, AN_HOP_COMMIT, entry->trace, message->message_id,
+               message->seq);
     if (store->out->watched) {
         an_out_event(
             store->out, "message.commit",
@@ -410,6 +443,12 @@ tell_message(struct store *store, const Anser__Bus__Entry *entry,
             own->inbox_seq[0]);
     }
     store_push_message(store, message, entry->trace, own->inbox, own->inbox_seq);
+    for (unsigned i = 0; i < 2; i++) {
+        if (own->elsewhere[i]) {
+            store_outgoing_note(store, i == 0 ? message->sender : message->recipient,
+                                own->outgoing[i], entry->trace, message);
+        }
+    }
 }
 
 void

@@ -3,6 +3,7 @@
 #include "core/text.h"
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* X(field, counter, name, help): the engine's numbers under their names here. */
@@ -59,6 +60,7 @@ store_metrics(const struct an_actor *actor, an_metric_f *metric, void *ctx)
          store->queue.count);
     tell(metric, ctx, "reads_in_flight", "Read requests not answered yet", false,
          store->reads_in_flight);
+    store_outgoing_metrics(store, metric, ctx);
     engine_stats(store->engine, &stats);
 #define TELL(field, counter, name, help)                                                 \
     tell(metric, ctx, "engine_" name, help, counter, stats.field);
@@ -138,6 +140,21 @@ backup(struct store *store, struct an_msg *msg, const char *path)
     an_out_answer(store->out, msg, AN_OK, &answer.base);
 }
 
+static void
+inspect_outgoing(struct store *store, struct an_msg *msg)
+{
+    Anser__Bus__Inspected answer = ANSER__BUS__INSPECTED__INIT;
+    char *json = store_outgoing_describe(store);
+
+    if (json == NULL) {
+        an_out_answer(store->out, msg, AN_ERR_NO_MEMORY, NULL);
+        return;
+    }
+    answer.json = (ProtobufCBinaryData){strlen(json), (uint8_t *)json};
+    an_out_answer(store->out, msg, AN_OK, &answer.base);
+    free(json);
+}
+
 void
 store_inspect(struct store *store, struct an_msg *msg)
 {
@@ -149,6 +166,7 @@ store_inspect(struct store *store, struct an_msg *msg)
 
     if (an_out_help(store->out, msg,
                     "\"slot N\":\"whose slot N is\","
+                    "\"outgoing\":\"inbox entries that wait for other stores\","
                     "\"conversation KEY KEY\":\"its head, if in memory\","
                     "\"timeline KEY\":\"the same of a user's inbox\","
                     "\"backup\":\"how the last copy went\","
@@ -160,6 +178,10 @@ store_inspect(struct store *store, struct an_msg *msg)
         words[body->words.len] = '\0';
         if (strcmp(words, "backup") == 0 || strncmp(words, "backup ", 7) == 0) {
             backup(store, msg, words + (words[6] == ' ' ? 7 : 6));
+            return;
+        }
+        if (strcmp(words, "outgoing") == 0) {
+            inspect_outgoing(store, msg);
             return;
         }
         len = describe(store, words, json, sizeof(json));

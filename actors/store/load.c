@@ -79,6 +79,26 @@ store_want_slot(struct store *store, struct store_write *write, uint16_t number)
     return AN_OK;
 }
 
+enum an_err
+store_want_mark(struct store *store, struct store_write *write, struct store_mark *mark)
+{
+    if (mark->state == STORE_HEAD_LOADED) {
+        return AN_OK;
+    }
+    if (mark->state == STORE_HEAD_UNKNOWN) {
+        struct store_want want = {
+            .what = STORE_WANT_MARK, .slot = mark->slot, .mark = mark};
+
+        if (!add_want(store, want)) {
+            return AN_ERR_NO_MEMORY;
+        }
+        mark->state = STORE_HEAD_LOADING;
+        mark->load = store->loads_begun + 1;
+    }
+    wait_for(write, mark->load);
+    return AN_OK;
+}
+
 static struct store_heads *
 table_of(struct store *store, enum store_want_what what)
 {
@@ -135,6 +155,21 @@ take_slot(struct store *store, struct store_slot *slot, const struct engine_item
     return true;
 }
 
+static bool
+take_mark(struct store *store, struct store_mark *mark, const struct engine_item *item)
+{
+    if (item != NULL) {
+        const Anser__Stored__Mark *row =
+            store_decode(store, &store->decode, &anser__stored__mark__descriptor, item);
+
+        if (row == NULL) {
+            return false;
+        }
+        mark->mark = mark->next = row->number;
+    }
+    return true;
+}
+
 /* AN_OK: the want is loaded, perhaps as "there is none". */
 static enum an_err
 take(struct store *store, const struct store_want *want, enum an_err err,
@@ -149,6 +184,9 @@ take(struct store *store, const struct store_want *want, enum an_err err,
 
         good = err == AN_OK && take_slot(store, slot, item);
         slot->state = good ? STORE_HEAD_LOADED : STORE_HEAD_UNKNOWN;
+    } else if (want->what == STORE_WANT_MARK) {
+        good = err == AN_OK && take_mark(store, want->mark, item);
+        want->mark->state = good ? STORE_HEAD_LOADED : STORE_HEAD_UNKNOWN;
     } else {
         good = err == AN_OK && take_head(store, want, item);
         want->head->state = good ? STORE_HEAD_LOADED : STORE_HEAD_UNKNOWN;
@@ -205,6 +243,8 @@ want_key(uint8_t *key, const struct store_want *want)
         return an_row_conversation(key, want->slot, &conv);
     case STORE_WANT_INBOX:
         return an_row_inbox_head(key, want->slot, head->key[0]);
+    case STORE_WANT_MARK:
+        return an_row_mark(key, want->slot, want->mark->source);
     case STORE_WANT_SLOT:
         break;
     }

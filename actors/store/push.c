@@ -103,8 +103,8 @@ pack(struct an_arena *arena, const ProtobufCMessage *message, ProtobufCBinaryDat
     return true;
 }
 
-static bool
-copy(struct an_arena *arena, ProtobufCBinaryData *data)
+bool
+store_copy(struct an_arena *arena, ProtobufCBinaryData *data)
 {
     uint8_t *out = an_arena_dup(arena, data->data, data->len);
 
@@ -124,7 +124,7 @@ make_item(struct an_arena *arena, const Anser__Bus__PushItem *item,
     Anser__Bus__PushItem *out = an_arena_dup(arena, item, sizeof(*item));
 
     if (out == NULL || !pack(arena, body, &out->body) ||
-        !copy(arena, &out->except_device)) {
+        !store_copy(arena, &out->except_device)) {
         return NULL;
     }
     if (tell != NULL && !pack(arena, &tell->base, &out->tell_body)) {
@@ -168,6 +168,39 @@ push_event(struct store *store, Anser__Bus__PushItem *item,
     add(store, item, &event.base, message->body.len + 4 * AN_NAME_LEN_MAX, tell);
 }
 
+/* What all hints of a message have in common. */
+static void
+fill(Anser__Bus__PushItem *item, Anser__Client__Message *message,
+     const Anser__Bus__MessageEntry *entry, uint64_t trace)
+{
+    message->message_id = entry->message_id;
+    message->seq = entry->seq;
+    message->time_ms = entry->time_ms;
+    message->from = entry->from;
+    message->to = entry->to;
+    message->from_device = entry->device;
+    message->client_msg_id = entry->client_msg_id;
+    message->type = entry->type;
+    message->body = entry->body;
+    item->command = AN_COMMAND_EVENT;
+    item->trace = trace;
+    item->message_id = entry->message_id;
+}
+
+static void
+push_to_recipient(struct store *store, Anser__Bus__PushItem item,
+                  Anser__Client__Message *message, const Anser__Bus__MessageEntry *entry,
+                  const struct store_head *inbox, uint64_t inbox_seq)
+{
+    Anser__Client__Receipt stored = ANSER__CLIENT__RECEIPT__INIT;
+
+    stored.peer = entry->to;
+    stored.seq = entry->seq;
+    stored.kind = ANSER__CLIENT__RECEIPT_KIND__RECEIPT_STORED;
+    item.tell_user = entry->sender;
+    push_event(store, &item, message, inbox, inbox_seq, &stored);
+}
+
 void
 store_push_message(struct store *store, const Anser__Bus__MessageEntry *entry,
                    uint64_t trace, struct store_head *const inboxes[2],
@@ -176,27 +209,9 @@ store_push_message(struct store *store, const Anser__Bus__MessageEntry *entry,
     Anser__Client__Message message = ANSER__CLIENT__MESSAGE__INIT;
     Anser__Bus__PushItem item = ANSER__BUS__PUSH_ITEM__INIT;
 
-    message.message_id = entry->message_id;
-    message.seq = entry->seq;
-    message.time_ms = entry->time_ms;
-    message.from = entry->from;
-    message.to = entry->to;
-    message.from_device = entry->device;
-    message.client_msg_id = entry->client_msg_id;
-    message.type = entry->type;
-    message.body = entry->body;
-    item.command = AN_COMMAND_EVENT;
-    item.trace = trace;
-    item.message_id = entry->message_id;
+    fill(&item, &message, entry, trace);
     if (inboxes[1] != NULL) {
-        Anser__Bus__PushItem own = item;
-        Anser__Client__Receipt stored = ANSER__CLIENT__RECEIPT__INIT;
-
-        stored.peer = entry->to;
-        stored.seq = entry->seq;
-        stored.kind = ANSER__CLIENT__RECEIPT_KIND__RECEIPT_STORED;
-        own.tell_user = entry->sender;
-        push_event(store, &own, &message, inboxes[1], inbox_seqs[1], &stored);
+        push_to_recipient(store, item, &message, entry, inboxes[1], inbox_seqs[1]);
     }
     if (inboxes[0] != NULL) {
         /* To the sender's other devices; to all of them when it is to oneself. */
@@ -204,6 +219,22 @@ store_push_message(struct store *store, const Anser__Bus__MessageEntry *entry,
             item.except_device = entry->device;
         }
         push_event(store, &item, &message, inboxes[0], inbox_seqs[0], NULL);
+    }
+}
+
+void
+store_push_forwarded(struct store *store, const Anser__Bus__ForwardEntry *entry,
+                     const struct store_head *inbox, uint64_t inbox_seq)
+{
+    Anser__Client__Message message = ANSER__CLIENT__MESSAGE__INIT;
+    Anser__Bus__PushItem item = ANSER__BUS__PUSH_ITEM__INIT;
+
+    fill(&item, &message, entry->message, entry->trace);
+    if (entry->user != entry->message->sender) {
+        push_to_recipient(store, item, &message, entry->message, inbox, inbox_seq);
+    } else {
+        /* The sending device too: its answer could not name the inbox seq. */
+        push_event(store, &item, &message, inbox, inbox_seq, NULL);
     }
 }
 

@@ -149,6 +149,7 @@ tick(struct store *store)
     }
     engine_tick(store->engine, store->now.mono_ms);
     store_retention_tick(store);
+    store_outgoing_tick(store);
     an_out_timer(store->out, store->now.mono_ms + TICK_MS, STORE_TAG_TICK);
 }
 
@@ -207,7 +208,8 @@ struct handler {
 static const struct handler HANDLERS[] = {
     {AN_KIND_APPEND, store_append},   {AN_KIND_READ, store_read},
     {AN_KIND_CLAIM, store_claim},     {AN_KIND_CAS, store_cas},
-    {AN_KIND_INSPECT, store_inspect},
+    {AN_KIND_INSPECT, store_inspect}, {AN_KIND_FORWARD, store_forward},
+    {AN_KIND_MARKS, store_marks},
 };
 
 static void
@@ -239,9 +241,10 @@ local(struct store *store, struct an_msg *msg)
         start(store);
         break;
     case AN_KIND_TIMER:
-        assert(msg->tag == STORE_TAG_TICK);
-        tick(store);
-        break;
+        if (msg->tag == STORE_TAG_TICK) {
+            tick(store);
+        }
+        break; /* a retry: what follows the step sees to it */
     case AN_KIND_JOB_DONE:
         job_done(store, msg->job);
         break;
@@ -262,7 +265,9 @@ store_step(struct an_actor *actor, struct an_msg *msg, struct an_now now,
 
     store->now = now;
     store->out = out;
-    if (msg->answer) {
+    if (msg->answer && msg->tag >= STORE_TAG_FORWARD) {
+        store_outgoing_answer(store, msg);
+    } else if (msg->answer) {
         store_push_done(store, msg);
     } else if (msg->request) {
         request(store, msg);
@@ -280,7 +285,9 @@ store_drained(struct an_actor *actor, struct an_now now, struct an_outbox *out)
     store->now = now;
     store->out = out;
     store_retention_run(store);
+    store_outgoing_gather(store);
     store_write_run(store);
+    store_outgoing_run(store);
     store_push_run(store);
     if (store->appended) {
         store->appended = false;
@@ -317,6 +324,8 @@ store_destroy(struct an_actor *actor)
     store_cas_fini(store);
     store_load_fini(store);
     store_push_fini(store);
+    store_outgoing_fini(store);
+    store_receive_fini(store);
     engine_close(store->engine);
     store_read_fini(store);
     store_heads_fini(&store->convs);
@@ -399,7 +408,10 @@ make(const struct store_cfg *cfg)
     store->routers = calloc((size_t)store->router_count + 1, sizeof(*store->routers));
     store->writer_count = cfg->topology->count[AN_ROLE_SEQUENCER];
     store->writers = calloc((size_t)store->writer_count + 1, sizeof(*store->writers));
-    if (store->routers == NULL || store->writers == NULL) {
+    if (store->routers == NULL || store->writers == NULL || !store_outgoing_init(store) ||
+        !store_receive_init(store)) {
+        store_outgoing_fini(store);
+        store_receive_fini(store);
         free(store->routers);
         free(store->writers);
         free(store);

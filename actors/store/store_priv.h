@@ -48,7 +48,18 @@
     X(pushes, true, "Hints given to routers")                                            \
     X(pushes_dropped, true, "Hints dropped because a router's queue was full")           \
     X(pushes_failed, true, "Hints in requests that a router did not answer")             \
-    X(expired_rows, true, "Dedupe rows deleted because they are past the window")
+    X(expired_rows, true, "Dedupe rows deleted because they are past the window")        \
+    X(outgoing, true, "Outgoing rows stored: inbox entries for users of other stores")   \
+    X(outgoing_deleted, true, "Outgoing rows deleted: the other store has the entries")  \
+    X(outgoing_reads, true, "Reads of outgoing rows that were not in memory")            \
+    X(outgoing_lost, true, "Outgoing entries whose rows are gone: a store was put back") \
+    X(forwards, true, "Requests with entries to other stores")                           \
+    X(rewinds, true, "Slots of them whose entries another store wants from before")      \
+    X(slots_blocked, true, "Slots of appends refused because another store is behind")   \
+    X(forwards_applied, true, "Inbox entries of other stores stored")                    \
+    X(forwards_repeated, true, "Inbox entries of other stores that were there already")  \
+    X(forwards_rewound, true, "Slots of other stores' requests answered with REWIND")    \
+    X(skips, true, "Times that entries of another store were lost and passed over")
 
 #define STORE_METRIC_FIELD(name, counter, help) uint64_t name;
 struct store_counts {
@@ -64,7 +75,10 @@ enum {
 
 enum store_tag {
     STORE_TAG_TICK = 1,
-    STORE_TAG_PUSH = 1u << 16, /* plus the router's index */
+    STORE_TAG_PUSH = 1u << 16,    /* plus the router's index */
+    STORE_TAG_FORWARD = 2u << 16, /* plus the other store's, like the next two */
+    STORE_TAG_MARKS = 3u << 16,
+    STORE_TAG_RETRY = 4u << 16,
 };
 
 /* ------------------------------------------------------------------ slots */
@@ -112,12 +126,28 @@ struct store_write_list {
 
 /* ------------------------------------------------------------------ loads */
 
-enum store_want_what { STORE_WANT_CONVERSATION, STORE_WANT_INBOX, STORE_WANT_SLOT };
+enum store_want_what {
+    STORE_WANT_CONVERSATION,
+    STORE_WANT_INBOX,
+    STORE_WANT_SLOT,
+    STORE_WANT_MARK,
+};
+
+/* Up to where the entries of a source store were taken into a slot. */
+struct store_mark {
+    uint64_t mark, next; /* as synced, and with the batch */
+    uint64_t load;
+    struct store_mark *next_touched; /* in the batch */
+    uint16_t slot, source;
+    uint8_t state; /* enum store_head_state */
+    bool touched;
+};
 
 struct store_want {
     enum store_want_what what;
     uint16_t slot;
-    struct store_head *head; /* pinned by the want; NULL for a slot */
+    struct store_head *head; /* pinned by the want; of a conversation or an inbox */
+    struct store_mark *mark;
 };
 
 struct store_wants {
@@ -149,6 +179,7 @@ struct store_retention {
 
 struct store_cas;
 struct store_read;
+struct store_outgoing;
 
 /* The newest write request of a sequencer that was taken on. */
 struct store_writer {
@@ -207,6 +238,12 @@ struct store {
     uint16_t writer_count;
     struct store_push_chunk *chunks_spare;
 
+    struct store_outgoing *outgoing; /* to other stores; NULL: there are none */
+    struct store_mark **marks;       /* by source store; NULL until it forwards */
+    uint16_t mark_count;
+    struct store_mark *marks_touched;
+    size_t marks_touched_count;
+
     struct store_retention retention;
     struct store_counts counts;
 };
@@ -241,6 +278,8 @@ AN_MUST_USE enum an_err store_want_head(struct store *store, struct store_write 
                                         struct store_head *head);
 AN_MUST_USE enum an_err store_want_slot(struct store *store, struct store_write *write,
                                         uint16_t slot);
+AN_MUST_USE enum an_err store_want_mark(struct store *store, struct store_write *write,
+                                        struct store_mark *mark);
 /* Lists the head for a row of its own in this batch. Room was reserved. */
 void store_touch(struct store *store, struct store_head *head);
 /* Room in the batch and the touched list. */
@@ -260,11 +299,48 @@ void store_cas_fini(struct store *store);
 void store_read(struct store *store, struct an_msg *msg);
 void store_read_fini(struct store *store);
 
+/* receive.c: from other stores. */
+void store_forward(struct store *store, struct an_msg *msg);
+void store_marks(struct store *store, struct an_msg *msg);
+/* Rows of the marks that the batch moves; false without memory. */
+bool store_marks_put(struct store *store);
+void store_marks_settle(struct store *store, bool synced);
+bool store_receive_init(struct store *store);
+void store_receive_fini(struct store *store);
+
+/* outgoing.c, forward*.c: to other stores. The user is of one of them. */
+/* Can no entry for the user be noted now? */
+bool store_outgoing_blocked(const struct store *store, uint64_t user);
+/* The stores of which that is so, at most AN_SLOTS of them; their count. */
+size_t store_outgoing_list_blocked(const struct store *store, uint32_t *out);
+/* The row of an entry for the user, into the batch; its number. Room was reserved. */
+uint64_t store_outgoing_put(struct store *store, uint64_t user,
+                            const Anser__Bus__MessageEntry *message);
+void store_outgoing_settle(struct store *store, bool synced);
+/* It is synced: forwards it when its turn comes. */
+void store_outgoing_note(struct store *store, uint64_t user, uint64_t number,
+                         uint64_t trace, const Anser__Bus__MessageEntry *message);
+void store_outgoing_answer(struct store *store, const struct an_msg *msg);
+/* Before and after the writes of a drain; about once a second. */
+void store_outgoing_gather(struct store *store);
+void store_outgoing_run(struct store *store);
+void store_outgoing_tick(struct store *store);
+void store_outgoing_metrics(const struct store *store, an_metric_f *metric, void *ctx);
+/* JSON for operators, into memory to be freed; NULL without. */
+char *store_outgoing_describe(const struct store *store);
+bool store_outgoing_init(struct store *store);
+void store_outgoing_fini(struct store *store);
+
 /* push.c */
+/* A copy of the bytes in the arena; false without memory. */
+bool store_copy(struct an_arena *arena, ProtobufCBinaryData *data);
 /* inboxes: the sender's and the recipient's as synced, NULL where there is none here. */
 void store_push_message(struct store *store, const Anser__Bus__MessageEntry *entry,
                         uint64_t trace, struct store_head *const inboxes[2],
                         const uint64_t inbox_seqs[2]);
+/* An entry that another store forwarded. */
+void store_push_forwarded(struct store *store, const Anser__Bus__ForwardEntry *entry,
+                          const struct store_head *inbox, uint64_t inbox_seq);
 void store_push_delivered(struct store *store, const Anser__Bus__DeliveredEntry *entry,
                           uint64_t trace);
 void store_push_run(struct store *store);

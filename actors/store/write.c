@@ -132,7 +132,7 @@ put_heads(struct store *store)
             put_inbox_head(store, head);
         }
     }
-    return true;
+    return store->marks_touched == NULL || store_marks_put(store);
 }
 
 /* After the answer of the engine the two faces of every touched head are one again. */
@@ -157,6 +157,8 @@ settle_heads(struct store *store, bool synced)
         head->touched = false;
     }
     store->touched_count = 0;
+    store_marks_settle(store, synced);
+    store_outgoing_settle(store, synced);
 }
 
 static void
