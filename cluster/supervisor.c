@@ -426,12 +426,20 @@ kill_turns(struct supervisor *sup, unsigned first_turn, unsigned last_turn)
     }
 }
 
+static uint32_t
+stop_ms(const struct supervisor *sup, unsigned now)
+{
+    if (sup->cfg->stop_ms != 0) {
+        return sup->cfg->stop_ms;
+    }
+    return stop_order[now] == AN_ROLE_STORE ? STOP_STORES_MS : STOP_MS;
+}
+
 static void
 stop_all(struct supervisor *sup)
 {
     for (unsigned now = 0; now < ROLES_IN_TURN && sup->signals < 2; now++) {
-        const uint64_t until_ms =
-            mono_ms() + (stop_order[now] == AN_ROLE_STORE ? STOP_STORES_MS : STOP_MS);
+        const uint64_t until_ms = mono_ms() + stop_ms(sup, now);
 
         signal_turns(sup, now, now, SIGTERM);
         while (any_runs(sup, now, now) && sup->signals < 2 && mono_ms() < until_ms) {

@@ -29,6 +29,7 @@ struct supervisor_cfg {
     uint16_t host;
     const char *program; /* run as: PROGRAM run ACTOR... --cluster FILE */
     const char *file;
+    uint32_t stop_ms; /* for the processes of one turn to end; 0: 30 s, stores 90 s */
     /* Called once, when every process has said that it is ready. text: all their actors,
      * then the addresses that gates listen on, separated by spaces. */
     void (*ready)(void *ctx, const char *text);
