@@ -232,6 +232,7 @@ struct an_actor {
  * JSON value, or AN_ERR_ARGUMENT when the actor does not know the words. */
 
 #define AN_RUNNER_WORDS                                                                  \
+    "\"status\":\"whether it is ready, since when it runs\","                            \
     "\"stats\":\"this actor's counters\","                                               \
     "\"peers\":\"whom it asks or hears, and whether it is connected\","                  \
     "\"trace ID\":\"where a message (its id, or its trace) was seen here\""

@@ -101,6 +101,7 @@ reply_help(struct question *question)
                "\"help\":\"this\","
                "\"actors\":\"the actors of this process\","
                "\"metrics\":\"Prometheus text of every actor\","
+               "\"ACTOR status\":\"whether it is ready, since when it runs\","
                "\"ACTOR stats\":\"one actor's counters, e.g. sequencer/0 stats\","
                "\"ACTOR peers\":\"whom it asks or hears, and whether it is connected\","
                "\"ACTOR trace ID\":\"where a message (its id, or its trace) was seen\","

@@ -421,6 +421,7 @@ struct instance {
     char who[WHO_LEN];
     pthread_t thread;
     bool started;
+    uint64_t started_ms;
 
     struct inbox inbox;
     struct mailbox mailbox;

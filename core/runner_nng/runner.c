@@ -296,6 +296,7 @@ an_runner_start(struct an_runner *runner, struct an_addr addr)
         return err;
     }
     inst->inbox.start = true;
+    inst->started_ms = clock_mono_ms();
     if (pthread_create(&inst->thread, NULL, instance_main, inst) != 0) {
         return AN_ERR_NO_MEMORY;
     }

@@ -1,5 +1,5 @@
 /* Words that the runner answers for every actor, whether they come by the text endpoint
- * or over the bus: stats, peers, trace. On the instance's thread. */
+ * or over the bus: status, stats, peers, trace. On the instance's thread. */
 #include "core/metrics.h"
 #include "core/runner_nng/priv.h"
 #include "core/text.h"
@@ -8,9 +8,28 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Makes a JSON object's members. False: the words are wrong. */
 typedef bool words_f(struct instance *inst, const char *rest, FILE *out);
+
+static bool
+put_status(struct instance *inst, const char *rest, FILE *out)
+{
+    bool ready, stopped;
+
+    (void)rest;
+    pthread_mutex_lock(&inst->runner->lock);
+    ready = inst->ready;
+    stopped = inst->stopped;
+    pthread_mutex_unlock(&inst->runner->lock);
+    fprintf(out,
+            "\"ready\":%s,\"stopped\":%s,\"uptime_ms\":%llu,\"pid\":%ld,"
+            "\"version\":\"" AN_VERSION "\"",
+            ready ? "true" : "false", stopped ? "true" : "false",
+            (unsigned long long)(clock_mono_ms() - inst->started_ms), (long)getpid());
+    return true;
+}
 
 static bool
 put_stats(struct instance *inst, const char *rest, FILE *out)
@@ -87,6 +106,7 @@ static const struct {
     words_f *put;
     bool takes_rest;
 } table[] = {
+    {"status", put_status, false},
     {"stats", put_stats, false},
     {"peers", put_peers, false},
     {"trace", put_trace, true},

@@ -105,6 +105,7 @@ test_words_reach_any_actor_from_any_host(void **unused)
     for (unsigned i = 0; i < 3; i++) {
         uint16_t host = i == 2 ? AN_HOST_NONE : (uint16_t)i; /* TLS, ipc, TLS */
         expect_from(host, store, "say hi", "{\"hi\":1}");
+        expect_from(host, store, "status", "\"uptime_ms\":");
         expect_from(host, store, "stats", "\"steps_total\":");
         expect_from(host, store, "help", "\"peers\":");
         expect_from(host, store, "peers", "\"peers\":[");
