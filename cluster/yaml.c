@@ -1,4 +1,5 @@
 #include "cluster/yaml.h"
+#include "core/text.h"
 #include <assert.h>
 #include <errno.h>
 #include <stdarg.h>
@@ -7,7 +8,7 @@
 #include <string.h>
 #include <yaml.h>
 
-enum { PAIRS_MAX = 1024, REASON_MAX = 400 };
+enum { PAIRS_MAX = 1024, REASON_MAX = 400, KEY_SHOWN = 64 };
 
 struct an_yaml {
     yaml_document_t document;
@@ -39,12 +40,16 @@ __attribute__((format(printf, 3, 0))) static enum an_err
 complain(struct an_yaml_at at, bool whole, const char *fmt, va_list args)
 {
     struct an_yaml *doc = at.doc;
-    char reason[REASON_MAX];
+    char reason[REASON_MAX], line[REASON_MAX + 2 * KEY_SHOWN + 8];
+    int len;
 
     vsnprintf(reason, sizeof(reason), fmt, args);
-    snprintf(doc->why, doc->why_len, "%s:%u: %s%s%s%s%s", doc->name, at.line,
-             whole ? at.in : "", whole && at.in[0] != '\0' ? "." : "", at.key,
-             at.key[0] != '\0' ? ": " : "", reason);
+    len = snprintf(line, sizeof(line), "%.*s%s%.*s%s%s", KEY_SHOWN, whole ? at.in : "",
+                   whole && at.in[0] != '\0' ? "." : "", KEY_SHOWN, at.key,
+                   at.key[0] != '\0' ? ": " : "", reason);
+    /* Quoted, a key or a text may hold anything; it stays one line. */
+    an_text_escape(reason, sizeof(reason), line, (size_t)len, false);
+    snprintf(doc->why, doc->why_len, "%s:%u: %s", doc->name, at.line, reason);
     return AN_ERR_CONFIG;
 }
 
@@ -212,14 +217,18 @@ an_yaml_is_list(struct an_yaml_at at)
     return node != NULL && node->type == YAML_SEQUENCE_NODE;
 }
 
+/* "" of what is no key: a list, a mapping, a text with a NUL in it. */
 static const char *
 key_text(struct an_yaml_at at, int node)
 {
     yaml_node_t *key = yaml_document_get_node(&at.doc->document, node);
+    const char *text;
 
-    return key != NULL && key->type == YAML_SCALAR_NODE
-               ? (const char *)key->data.scalar.value
-               : "";
+    if (key == NULL || key->type != YAML_SCALAR_NODE) {
+        return "";
+    }
+    text = (const char *)key->data.scalar.value;
+    return strlen(text) == key->data.scalar.length ? text : "";
 }
 
 unsigned

@@ -251,6 +251,9 @@ test_plan_keys_missing_unknown_and_repeated(void **state)
                    "c.yaml:10: listen: not a key of sett");
     expect_refused(ONE "settings: {gate: {sends_max: 0}}\n",
                    "c.yaml:9: gate.sends_max: 0 is not in 1..65536");
+    expect_refused(HEAD "actors: {\"gate/0\\0x\": 1}\n",
+                   "c.yaml:3: a key is a text, not empty");
+    expect_refused(ONE "\"x\\ny\": 1\n", "c.yaml:9: x\\ny: not a key here");
     expect_refused(ONE "---\na: 1\n", "c.yaml:10: a second document");
 }
 
