@@ -327,13 +327,8 @@ on_send(struct gate *g, struct gate_conn *c, uint32_t request,
     uint64_t number = 0;
 
     g->counted.sends++;
-    if (c->leaving) { /* none is taken after it: their order is kept */
-        gate_conn_error(g, c, AN_COMMAND_SEND, request, g->leave_err, 0,
-                        send->client_msg_id.len == AN_CLIENT_MSG_ID_LEN
-                            ? send->client_msg_id.data
-                            : NULL);
-        g->counted.sends_failed++;
-        return;
+    if (err == AN_OK && c->leaving) {
+        err = g->leave_err; /* for every later one too, so their order is kept */
     }
     if (err == AN_OK && !order_admits(g, c, send, &number)) {
         err = AN_ERR_ORDER;
