@@ -289,6 +289,7 @@ seq_recover(struct seq *s, struct seq_link *link, struct seq_list *first,
 {
     bool slots[AN_SLOTS];
 
+    link->suspect = false;
     for (uint16_t slot = 0; slot < AN_SLOTS; slot++) {
         slots[slot] = s->topology->slot_store[slot] == link->index;
         if (slots[slot] && s->slots[slot].state == SEQ_SLOT_OWNED) {
@@ -300,5 +301,19 @@ seq_recover(struct seq *s, struct seq_link *link, struct seq_list *first,
     seq_list_move(&link->waiting, first);
     if (!link->claiming) {
         seq_claim(s, link, out);
+    }
+}
+
+void
+seq_recover_act(struct seq *s, struct an_now now, struct an_outbox *out)
+{
+    for (uint16_t i = 0; i < s->link_count; i++) {
+        struct seq_link *link = &s->links[i];
+        struct seq_list none = {.head = NULL};
+
+        if (link->suspect && !link->flying) {
+            seq_list_init(&none);
+            seq_recover(s, link, &none, now, out);
+        }
     }
 }

@@ -14,6 +14,8 @@ struct seq_conv {
     uint16_t slot;
     bool used, touched;
     bool loaded, loading; /* the fields below; a read is out */
+    uint64_t asked;       /* reads begun */
+    uint64_t answered;    /* of those, the last one answered */
     uint32_t hash;
     uint32_t refs;     /* commands that point here */
     uint64_t head;     /* on disk */

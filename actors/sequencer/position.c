@@ -45,7 +45,7 @@ wanted(const struct seq_cmd *cmd)
 enum verdict {
     VERDICT_DONE,  /* the position is there already */
     VERDICT_STORE, /* right; wait until it is stored */
-    VERDICT_READ,  /* perhaps wrong: read the inbox's head first */
+    VERDICT_READ,  /* perhaps wrong: read the timeline's head first */
     VERDICT_AHEAD,
     VERDICT_RESET,
 };
@@ -83,7 +83,10 @@ judge(const struct seq *s, const struct seq_position *p, const struct seq_cmd *c
     if (wanted(cmd) <= p->durable) {
         return VERDICT_DONE;
     }
-    return wanted(cmd) <= p->conv->assigned ? VERDICT_STORE : VERDICT_AHEAD;
+    if (wanted(cmd) > p->conv->assigned) {
+        return p->conv->answered > cmd->asked_at ? VERDICT_AHEAD : VERDICT_READ;
+    }
+    return VERDICT_STORE;
 }
 
 static void
@@ -121,6 +124,22 @@ read_device(struct seq *s, struct seq_device *device)
     return true;
 }
 
+static bool
+read_head(struct seq *s, struct seq_conv *conv)
+{
+    struct seq_read read = {.kind = SEQ_READ_HEAD, .slot = conv->slot, .conv = conv};
+
+    if (conv->loading) {
+        return true;
+    }
+    if (!seq_read_add(s, &read)) {
+        return false;
+    }
+    conv->loading = true;
+    conv->asked++;
+    return true;
+}
+
 /* Finishes the command or puts it among the waiting. */
 static void
 judge_one(struct seq *s, struct seq_position *p, struct seq_cmd *cmd, struct an_now now,
@@ -138,7 +157,7 @@ judge_one(struct seq *s, struct seq_position *p, struct seq_cmd *cmd, struct an_
         seq_finish(s, cmd, AN_ERR_RESET, now, out);
         return;
     case VERDICT_READ:
-        if (!read_device(s, p->device)) {
+        if (p->device != NULL ? !read_device(s, p->device) : !read_head(s, p->conv)) {
             s->m.busy++;
             seq_finish(s, cmd, AN_ERR_BUSY, now, out);
             return;
@@ -261,7 +280,9 @@ seq_delivered_run(struct seq *s, struct seq_cmd *cmd, struct an_now now,
     }
     cmd->conv = conv;
     conv->refs++;
+    cmd->asked_at = conv->asked;
     if (!conv->loaded) {
+        conv->asked += !conv->loading;
         conv->loading = true;
         seq_list_push(&conv->waiting, cmd);
         return;
@@ -278,4 +299,44 @@ seq_delivered_decide(struct seq *s, struct seq_cmd *cmd, struct an_now now,
 
     cmd->position = &conv->delivered[member];
     judge_one(s, cmd->position, cmd, now, out);
+}
+
+/* Those of the position that need the head end with err. */
+static void
+finish_ahead(struct seq *s, struct seq_position *p, enum an_err err, struct an_now now,
+             struct an_outbox *out)
+{
+    struct seq_list rest = {.head = NULL};
+    struct seq_cmd *cmd;
+
+    seq_list_init(&rest);
+    seq_list_move(&rest, &p->waiting);
+    while ((cmd = seq_list_pop(&rest)) != NULL) {
+        if (wanted(cmd) > p->conv->assigned) {
+            seq_finish(s, cmd, err, now, out);
+        } else {
+            seq_list_push(&p->waiting, cmd);
+        }
+    }
+}
+
+void
+seq_head_answered(struct seq *s, struct seq_conv *conv, const Anser__Bus__Answer *answer,
+                  enum an_err err, struct an_now now, struct an_outbox *out)
+{
+    conv->loading = false;
+    conv->answered = conv->asked;
+    if (err == AN_OK && answer->conversation_head > conv->assigned) {
+        /* Another has numbered messages: the slot is its, and we were not told. Claiming
+         * what we hold tells; then all is run anew. */
+        seq_link_of(s, conv->slot)->suspect = true;
+        return;
+    }
+    for (size_t i = 0; i < 2; i++) {
+        if (err != AN_OK && err != AN_ERR_NOT_FOUND) {
+            finish_ahead(s, &conv->delivered[i], err, now, out);
+        } else {
+            seq_position_judge(s, &conv->delivered[i], now, out);
+        }
+    }
 }

@@ -70,6 +70,7 @@ fill(struct question *q, struct seq_read *read)
     q->query.slot = read->slot;
     switch (read->kind) {
     case SEQ_READ_CONV:
+    case SEQ_READ_HEAD:
         q->query.what_case = ANSER__BUS__QUERY__WHAT_CONVERSATION;
         q->query.conversation = &q->of.conversation;
         anser__bus__conversation_query__init(&q->of.conversation);
@@ -148,6 +149,9 @@ answered_one(struct seq *s, const struct seq_read *read, const Anser__Bus__Answe
     switch (read->kind) {
     case SEQ_READ_CONV:
         seq_conv_answered(s, read->conv, answer, err, now, out);
+        return;
+    case SEQ_READ_HEAD:
+        seq_head_answered(s, read->conv, answer, err, now, out);
         return;
     case SEQ_READ_DEDUPE:
     case SEQ_READ_DEDUPE_AFTER:

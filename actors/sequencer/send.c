@@ -257,6 +257,7 @@ seq_send_run(struct seq *s, struct seq_cmd *cmd, struct an_now now, struct an_ou
     conv->refs++;
     body_hash(cmd->body_hash, cmd->in->send);
     if (!conv->loaded) {
+        conv->asked += !conv->loading;
         conv->loading = true;
         seq_list_push(&conv->waiting, cmd);
     } else if (conv->waiting.head != NULL || !decide(s, cmd, now, out)) {
@@ -289,6 +290,7 @@ seq_conv_answered(struct seq *s, struct seq_conv *conv, const Anser__Bus__Answer
                   enum an_err err, struct an_now now, struct an_outbox *out)
 {
     conv->loading = false;
+    conv->answered = conv->asked;
     if (err != AN_OK && err != AN_ERR_NOT_FOUND) {
         seq_finish_all(s, &conv->waiting, err, now, out);
         return;

@@ -200,10 +200,11 @@ seq_drained(struct an_actor *actor, struct an_now now, struct an_outbox *out)
 {
     struct seq *s = (struct seq *)actor;
 
+    seq_recover_act(s, now, out);
     seq_claim_act(s, out);
     for (uint16_t i = 0; i < s->link_count; i++) {
-        seq_reads_act(s, &s->links[i], out);
         seq_batch_act(s, &s->links[i], now, out);
+        seq_reads_act(s, &s->links[i], out); /* the batch may have left questions */
     }
     if (s->ids_wanted && !s->ids.asking && seq_ids_low(&s->ids, now)) {
         if (s->ids.left == 0 && s->ids.block < SEQ_ID_BLOCK_MAX) {

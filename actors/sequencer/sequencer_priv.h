@@ -82,7 +82,7 @@ struct seq_cmd {
     struct seq_dedupe_row *row;    /* send: in flight */
     struct seq_position *position; /* confirm, delivered: waits there */
     struct seq_list followers;     /* get this one's outcome; accounts: run after it */
-    uint64_t asked_at;             /* confirm: reads begun when it came */
+    uint64_t asked_at;             /* confirm, delivered: reads begun when it came */
     uint8_t body_hash[SEQ_HASH_LEN];
 
     enum an_err err;
@@ -128,6 +128,7 @@ struct seq_peer {           /* another sequencer */
 enum seq_read_kind {
     SEQ_READ_DROPPED, /* nobody wants the answer any more */
     SEQ_READ_CONV,
+    SEQ_READ_HEAD,         /* of a conversation that is in memory */
     SEQ_READ_DEDUPE,       /* of cmd's own id */
     SEQ_READ_DEDUPE_AFTER, /* of cmd's after_id */
     SEQ_READ_DEVICE,
@@ -172,6 +173,7 @@ struct seq_link {
     uint64_t dirty_due_mono_ms; /* the earliest */
     bool dirty_timer;
 
+    bool suspect;             /* a slot of it may be another's: to be claimed again */
     bool flying;              /* an Append is out */
     struct seq_item *items;   /* of it, grouped by slot; AN_BATCH_ITEMS_MAX */
     struct seq_group *groups; /* the same */
@@ -392,6 +394,10 @@ void seq_delivered_decide(struct seq *s, struct seq_cmd *cmd, struct an_now now,
 void seq_device_answered(struct seq *s, struct seq_device *device,
                          const Anser__Bus__Answer *answer, enum an_err err,
                          struct an_now now, struct an_outbox *out);
+/* The head was read again because a delivered command lies above what we know. */
+void seq_head_answered(struct seq *s, struct seq_conv *conv,
+                       const Anser__Bus__Answer *answer, enum an_err err,
+                       struct an_now now, struct an_outbox *out);
 /* Looks at every waiting command again. */
 void seq_position_judge(struct seq *s, struct seq_position *p, struct an_now now,
                         struct an_outbox *out);
@@ -439,6 +445,8 @@ void seq_slot_lost(struct seq *s, uint16_t slot, uint32_t owner, struct an_now n
  * was cached of them, and then runs *first and everything unanswered anew. */
 void seq_recover(struct seq *s, struct seq_link *link, struct seq_list *first,
                  struct an_now now, struct an_outbox *out);
+/* The same, once no append is out, of links under suspicion. */
+void seq_recover_act(struct seq *s, struct an_now now, struct an_outbox *out);
 /* Ends those in the list with err; those that may be stored with TIMEOUT. */
 void seq_finish_waiting(struct seq *s, struct seq_list *list, enum an_err err,
                         struct an_now now, struct an_outbox *out);

@@ -162,6 +162,58 @@ test_sequencer_held_claim_of_a_store_put_back_in_time_is_granted(void **state)
     rig_fini(&rig);
 }
 
+/* It was paused and does not know yet: a delivery of what the other numbered is no
+ * mistake of the client. */
+static void
+test_sequencer_delivery_above_its_head_makes_it_find_out_who_has_the_slot(void **state)
+{
+    struct rig rig;
+    uint64_t peer = pair_user(false, 0);
+    uint64_t request;
+
+    (void)state;
+    pair_begin();
+    rig_init_ready(&rig, &pair_cfg);
+    pair_send(&rig, peer, 1);
+    rig_pump(&rig);
+    rig_claimed_by(&rig, 1, 0, PAIR_HALF);
+    rig.messages[1] = rig.messages[0]; /* the other's */
+    rig.messages[1].seq = 2;
+    rig.message_count = 2;
+    request = rig_delivered(&rig, 1, peer, peer, 2);
+    rig_pump_kind(&rig, AN_KIND_READ);
+    assert_false(rig_answered(&rig, request));
+    rig_pump(&rig);
+    assert_true(pair_moved(&rig, request, 1));
+    assert_int_equal(harness_metric(rig.h, "slots_owned"), 0);
+    rig_fini(&rig);
+}
+
+static void
+test_sequencer_delivery_above_a_head_that_cannot_be_read_is_unavailable(void **state)
+{
+    struct rig rig;
+    uint64_t peer = pair_user(false, 0);
+    uint64_t ahead, fine;
+
+    (void)state;
+    pair_begin();
+    rig_init_ready(&rig, &pair_cfg);
+    pair_send(&rig, peer, 1);
+    rig_pump(&rig);
+    fine = rig_delivered(&rig, 1, peer, peer, 1);
+    ahead = rig_delivered(&rig, 1, peer, peer, 2);
+    pair_fail(&rig, pair_take(&rig, AN_KIND_READ), AN_ERR_TIMEOUT);
+    assert_int_equal(pair_err(&rig, ahead), AN_ERR_UNAVAILABLE);
+    harness_advance(rig.h, 100);
+    rig_pump(&rig);
+    assert_int_equal(pair_err(&rig, fine), AN_OK);
+    ahead = rig_delivered(&rig, 1, peer, peer, 2);
+    rig_pump(&rig);
+    assert_int_equal(pair_err(&rig, ahead), AN_ERR_CURSOR_AHEAD);
+    rig_fini(&rig);
+}
+
 /* What pushed messages told about inboxes must not outlast the slots: the store may have
  * been put back in time before they are claimed again. */
 static void
@@ -267,6 +319,8 @@ main(void)
         TEST(unknown_outcome_claims_back_only_what_nobody_else_claimed),
         TEST(fenced_by_its_own_index_takes_back_when_asked_later),
         TEST(held_claim_of_a_store_put_back_in_time_is_granted),
+        TEST(delivery_above_its_head_makes_it_find_out_who_has_the_slot),
+        TEST(delivery_above_a_head_that_cannot_be_read_is_unavailable),
         TEST(known_heads_are_forgotten_on_reclaim),
         TEST(slot_lost_and_taken_back_begins_with_nothing_cached),
         TEST(slots_word_tells_ranges_owners_and_epochs),

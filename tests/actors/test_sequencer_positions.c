@@ -278,6 +278,8 @@ test_sequencer_delivered_above_the_head_is_refused(void **state)
     append = rig_take_append(&rig);
     flying = rig_delivered(&rig, 1, 2, 2, 1); /* the push overtook the answer */
     ahead = rig_delivered(&rig, 1, 2, 2, 2);
+    assert_false(rig_answered(&rig, ahead)); /* not before the store was asked */
+    rig_pump_but_appends(&rig);
     assert_int_equal(err_of(&rig, ahead), AN_ERR_CURSOR_AHEAD);
     rig_answer(&rig, append);
     settle(&rig);
