@@ -361,6 +361,9 @@ read_process(struct reading *r, struct an_yaml_at at, struct plan_actor *actor)
     if (an_yaml_there(at)) {
         err = plan_read_name(at, name);
     }
+    if (err == AN_OK && strcmp(name, "up") == 0) { /* up.lock is the supervisor's */
+        err = an_yaml_refuse(at, "'up' is taken: choose another name");
+    }
     if (err != AN_OK) {
         return err;
     }

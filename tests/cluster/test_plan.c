@@ -161,6 +161,37 @@ test_plan_files_of_the_tree_are_plans(void **state)
     plan_free(plan);
 }
 
+/* docs/cluster-file.md: its example is a plan, and each key has a row. */
+static void
+test_plan_docs_have_every_key_and_an_example(void **state)
+{
+    static const char *const keys[] = {"cluster",  "hosts", "actors",    "tls",
+                                       "bus_port", "run",   "token_key", "app",
+                                       "settings", "host",  "address",   "process",
+                                       "listen",   "slots", "standby",   "data"};
+    static char docs[65536];
+    char row[64], *begin, *end;
+    FILE *file = fopen(AN_DOCS "/cluster-file.md", "re");
+
+    (void)state;
+    assert_non_null(file);
+    docs[fread(docs, 1, sizeof(docs) - 1, file)] = '\0';
+    fclose(file);
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+        snprintf(row, sizeof(row), "\n| `%s` | ", keys[i]);
+        if (strstr(docs, row) == NULL) {
+            fail_msg("docs/cluster-file.md lacks a row of %s", keys[i]);
+        }
+    }
+    begin = strstr(docs, "```yaml\n");
+    assert_non_null(begin);
+    begin += strlen("```yaml\n");
+    end = strstr(begin, "```");
+    assert_non_null(end);
+    *end = '\0';
+    plan_free(parsed(begin));
+}
+
 static void
 test_plan_missing_file_is_named(void **state)
 {
@@ -276,6 +307,8 @@ test_plan_names_that_do_not_do(void **state)
     expect_refused(HEAD "actors:\n  gate/00: {host: a}\n", "c.yaml:4: gate/00: no actor");
     expect_refused(HEAD "actors:\n  idgen/0: {host: a, process: a/b}\n",
                    "c.yaml:4: idgen/0.process: 'a/b': a name has letters");
+    expect_refused(HEAD "actors:\n  idgen/0: {host: a, process: up}\n",
+                   "c.yaml:4: idgen/0.process: 'up' is taken");
     expect_refused(ONE "app: \"a/b\"\n", "c.yaml:9: app: 'a/b' is no name of an app");
 }
 
@@ -515,6 +548,7 @@ main(void)
         cmocka_unit_test(test_plan_ports_are_numbered_over_all_hosts),
         cmocka_unit_test(test_plan_actors_that_name_one_process_share_it),
         cmocka_unit_test(test_plan_files_of_the_tree_are_plans),
+        cmocka_unit_test(test_plan_docs_have_every_key_and_an_example),
         cmocka_unit_test(test_plan_missing_file_is_named),
         cmocka_unit_test(test_plan_show_says_who_is_where),
         cmocka_unit_test(test_plan_keys_missing_unknown_and_repeated),
