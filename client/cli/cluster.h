@@ -6,6 +6,7 @@
  * name on. */
 #define AN_CLI_CLUSTER(X)                                                                \
     X("up", cli_cluster_up, "keep every process of the file on this host running")       \
+    X("status", cli_cluster_status, "ask every actor whether it is well")                \
     X("plan", cli_cluster_plan, "print who runs and listens where, who has which slots") \
     X("keygen", cli_cluster_keygen, "make the CA, the hosts' certificates, the token key")
 
