@@ -63,6 +63,10 @@
 #define AN_PUSH_QUEUE_BYTES_MAX                                                          \
     (8u * 1024u * 1024u) /* hints waiting for a router; beyond: dropped */
 
+#define AN_CLOSE_MS                                                                      \
+    3000u /* a process that has finished waits for NNG to close its connections          \
+           */
+
 #define AN_SUBMITS_FLYING_MAX                                                            \
     2u /* of sends, gate to (sequencer, store): one is decided, one is on its way */
 

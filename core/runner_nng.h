@@ -15,6 +15,7 @@
 #include "core/door.h"
 #include "core/places.h"
 #include "core/topology.h"
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -64,8 +65,15 @@ AN_MUST_USE enum an_err an_runner_wait_ready(struct an_runner *runner,
  * started: AN_OK. */
 AN_MUST_USE enum an_err an_runner_stop(struct an_runner *runner, struct an_addr addr,
                                        uint32_t timeout_ms);
-/* Ends every thread, closes every socket, waits for jobs that run, destroys the actors.
- * What was not stopped before is dropped as by a crash. NULL is fine. */
+/* Ends every thread, waits for jobs that run, destroys the actors, then closes every
+ * socket. What was not stopped before is dropped as by a crash. NULL is fine. NNG 1.5.2
+ * may never end the close of an ipc or TCP connection on which a message is just coming
+ * in: a process that has to end uses an_runner_destroy_within. */
 void an_runner_destroy(struct an_runner *runner);
+/* The same, but waits for the sockets at most that long. False: the actors are destroyed
+ * (a store has closed its files), connections are not all closed, and runner belongs to a
+ * thread that still tries: log it and end the process with _exit(); exit() would wait for
+ * NNG, too. */
+AN_MUST_USE bool an_runner_destroy_within(struct an_runner *runner, uint32_t timeout_ms);
 
 #endif

@@ -13,6 +13,9 @@
  *   inspect.c     the text and event endpoints
  *   words.c       words that the runner answers for every actor
  *   trace.c       a ring of the hops that messages took
+ *   faults.c      why a connection was not made
+ *   control.c     words asked by a command
+ *   mend.c        faults of NNG 1.5.2, mended from outside
  *
  * Threads: NNG's task threads run callbacks, which only put a parcel into an instance's
  * inbox (or send a prepared refusal); everything else about an instance happens on its
@@ -493,8 +496,10 @@ struct instance *runner_find(struct an_runner *runner, struct an_addr addr);
 uint64_t instance_turn(struct instance *inst);
 /* A door's message, stepped now. */
 void instance_deliver(struct instance *inst, struct an_msg *msg);
-/* Ends its jobs and destroys the actor; its thread and sockets are gone. */
+/* Ends its jobs and destroys the actor; its thread is gone, its sockets may be open. */
 void instance_drop(struct instance *inst);
+/* Of what came since: nobody will look at it. */
+void instance_drop_parcels(struct instance *inst);
 /* Adds the actor's numbers and the runner's own. The instance's thread. */
 void instance_metrics(struct instance *inst, struct an_metrics *metrics);
 /* Sets ready or stopped and tells whoever waits. */
@@ -502,6 +507,8 @@ void runner_note(struct instance *inst, bool *flag);
 /* A bus message as bytes; the digests are filled in. NULL without memory. */
 nng_msg *bus_msg(const struct an_runner *runner, struct an_envelope *env,
                  const uint8_t *body);
+/* Is NNG the version whose faults mend.c knows? Calling it links that file in. */
+bool nng_is_mended(void);
 /* 0 is AN_OK; anything unknown AN_ERR_CONNECTION. */
 enum an_err nng_to_err(int rv);
 

@@ -126,6 +126,8 @@ an_runner_create(struct an_runner **out, const struct an_runner_cfg *cfg, char *
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&runner->changed, &attr);
     pthread_condattr_destroy(&attr);
+    an_log(AN_LOG_DEBUG, "bus", "NNG %s%s", nng_version(),
+           nng_is_mended() ? ", its closing mended" : "");
     runner->cluster = an_cluster_digest(cfg->cluster);
     runner->stores = an_topology_digest(cfg->topology);
     err = copy_cfg(runner, cfg);
@@ -355,6 +357,9 @@ end_thread(struct instance *inst)
     }
     inbox_flag(inst, &inst->inbox.quit);
     pthread_join(inst->thread, NULL);
+    pthread_mutex_lock(&inst->runner->lock); /* the inspection asks it no more */
+    inst->started = false;
+    pthread_mutex_unlock(&inst->runner->lock);
 }
 
 static void
@@ -369,10 +374,10 @@ close_sockets(struct instance *inst)
 }
 
 static void
-instance_destroy(struct instance *inst)
+instance_free(struct instance *inst)
 {
-    instance_drop(inst);
-    /* Not before: what their closing ended lies in the inbox as parcels of theirs. */
+    instance_drop_parcels(inst);
+    /* Not before: what their closing ended lay in the inbox as parcels of theirs. */
     mailbox_free(&inst->mailbox);
     peers_free(inst);
     if (inst->door != NULL) {
@@ -382,24 +387,34 @@ instance_destroy(struct instance *inst)
     free(inst);
 }
 
-void
-an_runner_destroy(struct an_runner *runner)
+/* First half of the end: no actor exists any more, what they held on disk is closed.
+ * Callbacks still may put parcels into inboxes. */
+static void
+end_actors(struct an_runner *runner)
 {
-    if (runner == NULL) {
-        return;
-    }
     for (size_t i = 0; i < runner->instance_count; i++) {
         end_thread(runner->instances[i]);
     }
-    /* No actor runs any more; callbacks still may, until their sockets are closed. */
+    pool_stop(&runner->pool);
+    for (size_t i = 0; i < runner->instance_count; i++) {
+        instance_drop(runner->instances[i]);
+    }
+}
+
+/* The rest: what NNG may never end. */
+static void
+end_sockets(struct an_runner *runner)
+{
     for (size_t i = 0; i < runner->instance_count; i++) {
         close_sockets(runner->instances[i]);
     }
-    pool_stop(&runner->pool);
     for (size_t i = 0; i < runner->instance_count; i++) {
-        instance_destroy(runner->instances[i]);
+        instance_drop_parcels(runner->instances[i]); /* an answer of words may go out */
     }
     inspect_close(runner->inspect);
+    for (size_t i = 0; i < runner->instance_count; i++) {
+        instance_free(runner->instances[i]);
+    }
     links_close(runner);
     free(runner->instances);
     free((void *)(uintptr_t)runner->cfg.cluster);
@@ -407,4 +422,106 @@ an_runner_destroy(struct an_runner *runner)
     pthread_cond_destroy(&runner->changed);
     pthread_mutex_destroy(&runner->lock);
     free(runner);
+}
+
+void
+an_runner_destroy(struct an_runner *runner)
+{
+    if (runner == NULL) {
+        return;
+    }
+    end_actors(runner);
+    end_sockets(runner);
+}
+
+/* Shared by who waits and the thread that closes; the last one frees it. */
+struct ending {
+    struct an_runner *runner;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool done, left;
+};
+
+static void
+ending_free(struct ending *ending)
+{
+    pthread_cond_destroy(&ending->changed);
+    pthread_mutex_destroy(&ending->lock);
+    free(ending);
+}
+
+static void *
+ending_main(void *arg)
+{
+    struct ending *ending = arg;
+    bool left;
+
+    end_sockets(ending->runner);
+    pthread_mutex_lock(&ending->lock);
+    ending->done = true;
+    left = ending->left;
+    pthread_cond_signal(&ending->changed);
+    pthread_mutex_unlock(&ending->lock);
+    if (left) {
+        ending_free(ending);
+    }
+    return NULL;
+}
+
+/* NULL without memory or thread. */
+static struct ending *
+ending_start(struct an_runner *runner)
+{
+    struct ending *ending = calloc(1, sizeof(*ending));
+    pthread_condattr_t attr;
+    pthread_t thread;
+
+    if (ending == NULL) {
+        return NULL;
+    }
+    ending->runner = runner;
+    pthread_mutex_init(&ending->lock, NULL);
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&ending->changed, &attr);
+    pthread_condattr_destroy(&attr);
+    if (pthread_create(&thread, NULL, ending_main, ending) != 0) {
+        ending_free(ending);
+        return NULL;
+    }
+    pthread_detach(thread);
+    return ending;
+}
+
+bool
+an_runner_destroy_within(struct an_runner *runner, uint32_t timeout_ms)
+{
+    struct ending *ending;
+    struct timespec until;
+    uint64_t until_ms;
+    bool done;
+    int rv = 0;
+
+    if (runner == NULL) {
+        return true;
+    }
+    end_actors(runner);
+    ending = ending_start(runner);
+    if (ending == NULL) {
+        return false;
+    }
+    until_ms = clock_mono_ms() + timeout_ms;
+    until =
+        (struct timespec){(time_t)(until_ms / 1000), (long)(until_ms % 1000) * 1000000};
+    pthread_mutex_lock(&ending->lock);
+    while (!ending->done && rv == 0) {
+        rv = pthread_cond_timedwait(&ending->changed, &ending->lock, &until);
+    }
+    done = ending->done;
+    ending->left = !done;
+    pthread_mutex_unlock(&ending->lock);
+    if (done) {
+        ending_free(ending);
+    }
+    return done;
 }

@@ -364,15 +364,22 @@ end_jobs(struct instance *inst)
 }
 
 void
-instance_drop(struct instance *inst)
+instance_drop_parcels(struct instance *inst)
 {
-    inst->now = clock_now();
-    end_jobs(inst);
+    take(inst);
     while (inst->taken != NULL) {
         struct parcel *parcel = inst->taken;
         inst->taken = parcel->next;
         parcel_drop(parcel);
     }
+}
+
+void
+instance_drop(struct instance *inst)
+{
+    inst->now = clock_now();
+    end_jobs(inst);
+    instance_drop_parcels(inst);
     inst->actor->ops->destroy(inst->actor);
     msgs_fini(inst);
     ring_close(&inst->ring);

@@ -61,10 +61,16 @@ stage_put(struct stage *stage, enum an_role role, uint16_t index, uint16_t host,
 }
 
 void
-stage_copy(struct stage *to, const struct stage *from, const char *cert)
+stage_adopt(struct stage *to, const struct stage *from)
 {
     *to = *from;
     point(to);
+}
+
+void
+stage_copy(struct stage *to, const struct stage *from, const char *cert)
+{
+    stage_adopt(to, from);
     snprintf(to->places.ca, sizeof(to->places.ca), "%s/ca.pem", stage_certs);
     snprintf(to->places.cert, sizeof(to->places.cert), "%s/%s.pem", stage_certs, cert);
     snprintf(to->places.key, sizeof(to->places.key), "%s/%s.key", stage_certs, cert);

@@ -23,6 +23,8 @@ void stage_put(struct stage *stage, enum an_role role, uint16_t index, uint16_t 
                uint16_t process);
 /* The same stage as the host of that index sees it: with its own certificate. */
 void stage_copy(struct stage *to, const struct stage *from, const char *cert);
+/* Of another process: its pointers point nowhere. */
+void stage_adopt(struct stage *to, const struct stage *from);
 /* A port of 127.0.0.1 that nobody had a moment ago. */
 uint16_t stage_port(void);
 
