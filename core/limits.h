@@ -20,6 +20,9 @@
 #define AN_GATE_TICK_MS                                                                  \
     1000u /* idle, login and heartbeat lists are walked this often                       \
            */
+#define AN_GATE_SIGNS                                                                    \
+    4u /* signs of life of a gate to each router in a heartbeat; a router that has heard \
+        * none of the last three believes the gate gone: it knows within a heartbeat */
 #define AN_CONN_OUTPUT_MAX                                                               \
     (1024u * 1024u)              /* unread output; beyond: SLOW_CONSUMER, closed */
 #define AN_CONN_SENDS_MAX 256u   /* unanswered Sends of a connection; beyond: BUSY */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 enum {
+    TICK_MIN_MS = 10,
     FRAME_ARENA_MAX = 1024 * 1024, /* a body whose unpacked form is larger is bad */
     SCRATCH_ARENA_MAX = 16 * 1024 * 1024, /* all sessions in one announcement */
 };
@@ -246,7 +247,7 @@ on_start(struct gate *g, struct an_msg *msg)
 {
     (void)msg;
     g->started_ms = g->now.mono_ms;
-    an_out_timer(g->out, g->now.mono_ms + AN_GATE_TICK_MS, GATE_TAG(TAG_TICK, 0));
+    an_out_timer(g->out, g->now.mono_ms + g->tick_ms, GATE_TAG(TAG_TICK, 0));
     gate_join(g);
 }
 
@@ -257,7 +258,7 @@ on_timer(struct gate *g, struct an_msg *msg)
     case TAG_TICK:
         gate_conn_walk_old(g);
         gate_router_tick(g);
-        an_out_timer(g->out, g->now.mono_ms + AN_GATE_TICK_MS, GATE_TAG(TAG_TICK, 0));
+        an_out_timer(g->out, g->now.mono_ms + g->tick_ms, GATE_TAG(TAG_TICK, 0));
         break;
     case TAG_HEADS:
         gate_heads_due(g);
@@ -485,6 +486,10 @@ limits_fill(struct gate *g, const struct gate_cfg *cfg)
 {
     g->conns_max = or_default(cfg->conns_max, AN_CONNS_MAX);
     g->heartbeat_ms = or_default(cfg->heartbeat_ms, AN_HEARTBEAT_MS);
+    g->tick_ms = g->heartbeat_ms / (2 * AN_GATE_SIGNS);
+    g->tick_ms = g->tick_ms > AN_GATE_TICK_MS ? AN_GATE_TICK_MS
+                 : g->tick_ms < TICK_MIN_MS   ? TICK_MIN_MS
+                                              : g->tick_ms;
     g->idle_ms = or_default(cfg->idle_ms, AN_IDLE_MS);
     g->login_timeout_ms = or_default(cfg->login_timeout_ms, AN_LOGIN_TIMEOUT_MS);
     g->output_bytes_max = or_default(cfg->output_bytes_max, AN_CONN_OUTPUT_MAX);

@@ -277,6 +277,7 @@ event_gate_in(struct gate *g, const struct gate_op *op)
     char id[2 * AN_CLIENT_MSG_ID_LEN + 1];
     char from[2 * AN_NAME_LEN_MAX + 1], to[2 * AN_NAME_LEN_MAX + 1];
 
+    an_out_hop(g->out, AN_HOP_GATE_IN, op->trace, 0, op->conn->id);
     if (!g->out->watched) {
         return;
     }

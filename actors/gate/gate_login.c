@@ -127,6 +127,7 @@ gate_login(struct gate *g, struct gate_conn *c, uint32_t request,
         return;
     }
     c->state = CONN_LOGIN;
+    c->since_ms = g->now.wall_ms;
     gate_name_resolve(g, op, c->text + c->user_len + c->device_len, c->app_len);
 }
 

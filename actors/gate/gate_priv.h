@@ -113,6 +113,7 @@ struct gate_conn {
     uint64_t user;                    /* key; 0 before its name is resolved */
     struct gate_conn *older, *newer;  /* in gate.opening or gate.active */
     uint64_t active_ms;               /* last frame; when opened, in gate.opening */
+    uint64_t since_ms;                /* wall time of the Login */
     uint64_t confirmed;               /* this device's cursor as last heard */
     struct gate_op *sends;            /* unanswered Sends, newest first */
     struct gate_lane *lanes;          /* with commands waiting */
@@ -278,7 +279,7 @@ struct gate_link {
     bool flying, flying_all;
     bool answered; /* once in our life */
     bool retry_armed;
-    uint32_t retry_ms;
+    uint32_t retry_ms; /* not 0: the last announcement failed */
     uint64_t sent_ms;
     struct gate_ops ups;     /* logins to announce */
     struct gate_ops told;    /* logins in the announcement under way */
@@ -291,8 +292,8 @@ struct gate {
     const struct an_topology *topology;
     const struct an_token_keys *keys;
     uint16_t index;
-    uint32_t conns_max, heartbeat_ms, idle_ms, login_timeout_ms, output_bytes_max,
-        sends_max, submits_flying_max;
+    uint32_t conns_max, heartbeat_ms, tick_ms, idle_ms, login_timeout_ms,
+        output_bytes_max, sends_max, submits_flying_max;
     uint64_t incarnation;
     struct an_rng rng;
     uint64_t started_ms;

@@ -13,22 +13,31 @@ link_of(struct gate *g, uint64_t user)
 
 /* ------------------------------------------------------------------ what to tell */
 
-void
-gate_router_up(struct gate *g, struct gate_op *login)
+/* A router that is away does not keep its users out: they are announced when it is back,
+ * and until then their heartbeats bring what no push does. */
+static void
+go_on(struct gate *g, struct gate_op *login)
 {
-    gate_ops_push(&link_of(g, login->peer)->ups, login);
+    login->conn->listed = login->conn->state == CONN_LOGIN;
+    gate_login_announced(g, login);
 }
 
 void
-gate_router_down(struct gate *g, struct gate_conn *c)
+gate_router_up(struct gate *g, struct gate_op *login)
 {
-    struct gate_link *link;
+    struct gate_link *link = link_of(g, login->peer);
 
-    if (!c->listed) {
+    if (link->retry_ms == 0) {
+        gate_ops_push(&link->ups, login);
         return;
     }
-    c->listed = false;
-    link = link_of(g, c->user);
+    link->all = true;
+    go_on(g, login);
+}
+
+static void
+down_add(struct gate_link *link, uint64_t user, uint64_t conn)
+{
     if (link->down_count == link->down_cap && link->down_cap < GATE_DOWNS_MAX) {
         size_t cap = link->down_cap == 0 ? 16 : link->down_cap * 2;
         struct gate_down *downs = realloc(link->downs, cap * sizeof(*downs));
@@ -41,7 +50,16 @@ gate_router_down(struct gate *g, struct gate_conn *c)
     if (link->down_count == link->down_cap) {
         link->all = true;
     } else {
-        link->downs[link->down_count++] = (struct gate_down){c->user, c->id};
+        link->downs[link->down_count++] = (struct gate_down){user, conn};
+    }
+}
+
+void
+gate_router_down(struct gate *g, struct gate_conn *c)
+{
+    if (c->listed) {
+        c->listed = false;
+        down_add(link_of(g, c->user), c->user, c->id);
     }
 }
 
@@ -57,6 +75,7 @@ put_session(struct an_arena *arena, const struct gate_conn *c)
     anser__bus__session__init(s);
     s->user = c->user;
     s->conn = c->id;
+    s->since_ms = c->since_ms;
     s->name = (ProtobufCBinaryData){c->user_len, c->text};
     s->device = (ProtobufCBinaryData){c->device_len, c->text + c->user_len};
     s->platform = (ProtobufCBinaryData){strlen(platform), (uint8_t *)(uintptr_t)platform};
@@ -194,7 +213,7 @@ gate_router_drained(struct gate *g)
     }
 }
 
-/* A router believes in a gate for three heartbeats; each gets a sign of life in time. */
+/* Each router gets its signs of life in time. */
 void
 gate_router_tick(struct gate *g)
 {
@@ -202,7 +221,7 @@ gate_router_tick(struct gate *g)
         const struct gate_link *link = &g->links[i];
 
         if (!link->flying && !link->retry_armed &&
-            g->now.mono_ms - link->sent_ms >= g->heartbeat_ms) {
+            g->now.mono_ms - link->sent_ms >= g->heartbeat_ms / AN_GATE_SIGNS) {
             announce(g, i);
         }
     }
@@ -216,9 +235,11 @@ gate_router_retry(struct gate *g, uint64_t index)
 
 /* Not told, or nobody knows: all of it again, after a pause that grows. */
 static void
-failed(struct gate *g, uint64_t index, enum an_err err)
+failed(struct gate *g, uint64_t index)
 {
     struct gate_link *link = &g->links[index];
+    struct gate_ops told = link->told, ups = link->ups;
+    struct gate_op *op;
 
     link->all = true;
     link->retry_armed = true;
@@ -227,7 +248,10 @@ failed(struct gate *g, uint64_t index, enum an_err err)
         link->retry_ms = GATE_LINK_RETRY_MAX_MS;
     }
     an_out_timer(g->out, g->now.mono_ms + link->retry_ms, GATE_TAG(TAG_LINK, index));
-    fail_told(g, link, gate_client_err(err));
+    link->told = link->ups = (struct gate_ops){0};
+    while ((op = gate_ops_pop(&told)) != NULL || (op = gate_ops_pop(&ups)) != NULL) {
+        go_on(g, op);
+    }
 }
 
 void
@@ -241,7 +265,7 @@ gate_router_done(struct gate *g, const struct an_msg *msg)
 
     link->flying = false;
     if (msg->err != AN_OK) {
-        failed(g, index, msg->err);
+        failed(g, index);
         return;
     }
     link->answered = true;
@@ -275,6 +299,9 @@ deliver_one(struct gate *g, uint64_t conn, const Anser__Bus__DeliverItem *item)
 {
     struct gate_conn *c = gate_conn_find(g, conn);
 
+    if (c == NULL) { /* the route is stale, or its end is on its way already */
+        down_add(link_of(g, item->user), item->user, conn);
+    }
     if (c == NULL || c->user != item->user ||
         (c->state != CONN_READY && c->state != CONN_LOGIN)) {
         g->counted.deliver_stale++;
@@ -292,6 +319,9 @@ deliver_one(struct gate *g, uint64_t conn, const Anser__Bus__DeliverItem *item)
         return;
     }
     g->counted.deliver_frames++;
+    if (item->command == AN_COMMAND_EVENT) {
+        an_out_hop(g->out, AN_HOP_DELIVER, item->trace, item->message_id, conn);
+    }
     gate_conn_send_packed(g, c, item->command, 0, 0, item->body.data, item->body.len);
 }
 

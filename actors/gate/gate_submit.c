@@ -323,6 +323,7 @@ event_ack(struct gate *g, const struct gate_op *op, const Anser__Bus__Result *re
 {
     char id[2 * AN_CLIENT_MSG_ID_LEN + 1];
 
+    an_out_hop(g->out, AN_HOP_ACK, op->trace, result->message_id, op->conn->id);
     if (!g->out->watched) {
         return;
     }

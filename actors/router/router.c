@@ -3,6 +3,7 @@
 #include "actors/router/router_table.h"
 #include "core/limits.h"
 #include "core/log.h"
+#include "core/slot.h"
 #include "proto/bus.pb-c.h"
 #include "proto/frame.h"
 #include <assert.h>
@@ -13,8 +14,9 @@
 
 enum {
     TAG_TICK = 1,
-    SILENT_HEARTBEATS = 3, /* a gate that says nothing for so long is gone */
-    INSPECT_MAX = 64,      /* sessions shown at once */
+    SILENT_SIGNS = AN_GATE_SIGNS - 1, /* a gate that misses so many is gone */
+    SAME_TIME_MS = 5000,              /* gates' clocks may differ so much */
+    INSPECT_MAX = 64,                 /* sessions shown at once */
     HELD_MSGS_MAX = 64, /* pushes kept for one drain; then what they brought goes out */
 };
 
@@ -24,6 +26,7 @@ enum {
     X(push_items, "things to tell a user")                                               \
     X(offline_items, "of those, to a user without a device online")                      \
     X(receipts_stored, "senders told that the recipient is offline")                     \
+    X(closed_again, "gates told again to close a session")                               \
     X(announcements, "session lists from gates")                                         \
     X(sessions_up, "sessions that came")                                                 \
     X(sessions_down, "sessions that went")                                               \
@@ -35,6 +38,7 @@ struct gate {
     uint64_t incarnation; /* 0: has not announced its sessions, or is forgotten */
     uint64_t view;        /* what the gate is told as our incarnation */
     uint64_t heard_ms;
+    uint64_t closed_ms; /* when what it has to close was last said again */
 };
 
 struct router {
@@ -89,6 +93,13 @@ knows_all(const struct router *r, struct an_now now)
     return true;
 }
 
+/* How often a gate shows that it lives. */
+static uint32_t
+sign_ms(const struct router *r)
+{
+    return r->heartbeat_ms < AN_GATE_SIGNS ? 1 : r->heartbeat_ms / AN_GATE_SIGNS;
+}
+
 static void
 on_timer(struct router *r, struct an_msg *msg, struct an_now now, struct an_outbox *out)
 {
@@ -97,13 +108,13 @@ on_timer(struct router *r, struct an_msg *msg, struct an_now now, struct an_outb
         struct gate *gate = &r->gates[i];
 
         if (gate->incarnation != 0 &&
-            now.mono_ms - gate->heard_ms >= SILENT_HEARTBEATS * r->heartbeat_ms) {
+            now.mono_ms - gate->heard_ms >= SILENT_SIGNS * sign_ms(r)) {
             an_out_log(out, AN_LOG_WARN, 0,
                        "gate is silent, its sessions are forgotten gate=%u", i);
             gate_forget(r, i);
         }
     }
-    an_out_timer(out, now.mono_ms + r->heartbeat_ms, TAG_TICK);
+    an_out_timer(out, now.mono_ms + sign_ms(r), TAG_TICK);
 }
 
 static void
@@ -111,15 +122,15 @@ on_start(struct router *r, struct an_msg *msg, struct an_now now, struct an_outb
 {
     (void)msg;
     r->started_ms = now.mono_ms;
-    an_out_timer(out, now.mono_ms + r->heartbeat_ms, TAG_TICK);
+    an_out_timer(out, now.mono_ms + sign_ms(r), TAG_TICK);
     an_out_ready(out);
 }
 
 /* ------------------------------------------------------------------ sessions */
 
 static void
-session_close(struct router *r, struct router_session *session, struct an_msg *msg,
-              struct an_outbox *out)
+close_say(struct router *r, struct router_session *session, struct an_msg *msg,
+          struct an_outbox *out)
 {
     Anser__Bus__DeliverItem item = ANSER__BUS__DELIVER_ITEM__INIT;
 
@@ -129,29 +140,74 @@ session_close(struct router *r, struct router_session *session, struct an_msg *m
     item.close_err = AN_ERR_REPLACED;
     item.trace = msg->trace;
     router_batch_add(&r->batch, session->gate, &item, msg, out);
+}
+
+/* It is online no more, and kept until its gate says that it is closed: what we publish
+ * may be lost, and is said again. */
+static void
+session_close(struct router *r, struct router_session *session, struct an_msg *msg,
+              struct an_outbox *out)
+{
+    close_say(r, session, msg, out);
+    session->closing = true;
+    r->table.closing++;
     r->counted.replaced++;
-    router_table_remove(&r->table, session);
+}
+
+/* The gate lives, and may have missed what it has to close. Now and then, since this
+ * walks all sessions. */
+static void
+close_again(struct router *r, uint16_t index, struct an_msg *msg, struct an_now now,
+            struct an_outbox *out)
+{
+    struct gate *gate = &r->gates[index];
+
+    if (r->table.closing == 0) {
+        gate->closed_ms = now.mono_ms;
+        return;
+    }
+    if (now.mono_ms - gate->closed_ms < sign_ms(r)) {
+        return;
+    }
+    gate->closed_ms = now.mono_ms;
+    for (size_t i = 0; i < r->table.cap; i++) {
+        for (struct router_session *s = r->table.heads[i]; s != NULL; s = s->next) {
+            if (s->closing && s->gate == index) {
+                close_say(r, s, msg, out);
+                r->counted.closed_again++;
+            }
+        }
+    }
 }
 
 /* Makes room for the newcomer: the same device's older connection goes, and when the user
- * has too many devices the oldest one does. Returns its session if it is known already.
- */
+ * has too many devices the oldest one does. Which is older nobody knows when both come
+ * from complete lists, after we were away: then the logins' times say. Returns its
+ * session if it is known already. */
 static struct router_session *
 session_room(struct router *r, uint16_t gate, const Anser__Bus__Session *up,
-             struct an_msg *msg, struct an_outbox *out)
+             bool complete, bool *late, struct an_msg *msg, struct an_outbox *out)
 {
-    struct router_session *session, *next, *oldest = NULL;
+    struct router_session *session, *oldest = NULL;
     size_t count = 0;
 
     for (session = router_table_find(&r->table, up->user); session != NULL;
-         session = next) {
-        next = session->next;
+         session = session->next) {
         if (session->gate == gate && session->conn == up->conn) {
             return session;
         }
+    }
+    for (session = router_table_find(&r->table, up->user); session != NULL;
+         session = session->next) {
+        if (session->closing) {
+            continue;
+        }
         if (session->device_len == up->device.len &&
             memcmp(session->text, up->device.data, up->device.len) == 0) {
-            session_close(r, session, msg, out);
+            *late = complete && up->since_ms + SAME_TIME_MS < session->since_ms;
+            if (!*late) {
+                session_close(r, session, msg, out);
+            }
             continue;
         }
         count++;
@@ -164,17 +220,18 @@ session_room(struct router *r, uint16_t gate, const Anser__Bus__Session *up,
 }
 
 static void
-session_up(struct router *r, uint16_t gate, const Anser__Bus__Session *up,
+session_up(struct router *r, uint16_t gate, const Anser__Bus__Session *up, bool complete,
            struct an_msg *msg, struct an_outbox *out)
 {
     struct router_session *session;
+    bool late = false;
 
     if (up->user == 0 || up->device.len == 0 || up->device.len > AN_NAME_LEN_MAX ||
         up->platform.len > AN_NAME_LEN_MAX || up->name.len > AN_NAME_LEN_MAX) {
         r->counted.refused++;
         return;
     }
-    session = session_room(r, gate, up, msg, out);
+    session = session_room(r, gate, up, complete, &late, msg, out);
     if (session == NULL && r->table.sessions < r->sessions_max) {
         session =
             router_table_add(&r->table, up->user, up->conn, gate,
@@ -182,6 +239,12 @@ session_up(struct router *r, uint16_t gate, const Anser__Bus__Session *up,
                              (struct router_text){up->platform.data, up->platform.len},
                              (struct router_text){up->name.data, up->name.len});
         r->counted.sessions_up += session != NULL;
+        if (session != NULL) {
+            session->since_ms = up->since_ms;
+        }
+        if (session != NULL && late) {
+            session_close(r, session, msg, out);
+        }
     }
     if (session == NULL) {
         r->counted.refused++; /* pushes will not find it; heartbeats still heal it */
@@ -213,7 +276,7 @@ sessions_apply(struct router *r, uint16_t index, const Anser__Bus__Sessions *ses
         session_down(r, index, sessions->down[i]);
     }
     for (size_t i = 0; i < sessions->n_up; i++) {
-        session_up(r, index, sessions->up[i], msg, out);
+        session_up(r, index, sessions->up[i], sessions->complete, msg, out);
     }
     if (sessions->complete) {
         r->counted.sessions_down += router_table_sweep(&r->table, index, r->mark);
@@ -248,6 +311,7 @@ on_sessions(struct router *r, struct an_msg *msg, struct an_now now,
     if (gate->incarnation == sessions->incarnation) {
         gate->heard_ms = now.mono_ms;
         sessions_apply(r, msg->from.index, sessions, msg, out);
+        close_again(r, msg->from.index, msg, now, out);
     }
     done.router_incarnation = gate->view;
     an_out_answer(out, msg, AN_OK, &done.base);
@@ -263,7 +327,8 @@ conns_on_gate(uint64_t conns[AN_DEVICES_PER_USER_MAX],
 {
     size_t count = 0;
 
-    for (; session != NULL && count < AN_DEVICES_PER_USER_MAX; session = session->next) {
+    for (; session != NULL && count < AN_DEVICES_PER_USER_MAX;
+         session = router_table_next(session)) {
         if (session->gate != gate) {
             continue;
         }
@@ -280,7 +345,7 @@ conns_on_gate(uint64_t conns[AN_DEVICES_PER_USER_MAX],
 static bool
 gate_seen(const struct router_session *first, const struct router_session *session)
 {
-    for (; first != session; first = first->next) {
+    for (; first != session; first = router_table_next(first)) {
         if (first->gate == session->gate) {
             return true;
         }
@@ -309,7 +374,7 @@ deliver(struct router *r, const struct router_session *first,
 {
     uint64_t conns[AN_DEVICES_PER_USER_MAX];
 
-    for (const struct router_session *s = first; s != NULL; s = s->next) {
+    for (const struct router_session *s = first; s != NULL; s = router_table_next(s)) {
         if (gate_seen(first, s)) {
             continue;
         }
@@ -322,24 +387,57 @@ deliver(struct router *r, const struct router_session *first,
     }
 }
 
-/* The recipient has no device online: the sender learns that the message waits. */
+/* false: the user has no device online. */
+static bool
+push_one(struct router *r, const Anser__Bus__PushItem *push, struct an_msg *msg,
+         struct an_outbox *out)
+{
+    const struct router_session *first = router_table_online(&r->table, push->user);
+    Anser__Bus__DeliverItem item = ANSER__BUS__DELIVER_ITEM__INIT;
+
+    if (first == NULL) {
+        return false;
+    }
+    item.user = push->user;
+    item.command = push->command;
+    item.body = push->body;
+    item.trace = push->trace;
+    item.message_id = push->message_id;
+    deliver(r, first, &item, push->except_device, msg, out);
+    return true;
+}
+
+static void
+on_pushed(struct router *r, struct an_msg *msg, struct an_now now, struct an_outbox *out)
+{
+    (void)now;
+    (void)out;
+    router_batch_told(&r->batch, msg->tag);
+}
+
+/* The recipient has no device online: the sender learns that the message waits; from the
+ * router that knows where he is. */
 static void
 tell_stored(struct router *r, const Anser__Bus__PushItem *push, struct an_msg *msg,
             struct an_now now, struct an_outbox *out)
 {
-    Anser__Bus__DeliverItem item = ANSER__BUS__DELIVER_ITEM__INIT;
-    const struct router_session *first = router_table_find(&r->table, push->tell_user);
+    Anser__Bus__PushItem told = ANSER__BUS__PUSH_ITEM__INIT;
+    uint16_t router;
 
-    if (push->tell_user == 0 || first == NULL || !knows_all(r, now)) {
+    if (push->tell_user == 0 || !knows_all(r, now)) {
         return;
     }
-    item.user = push->tell_user;
-    item.command = AN_COMMAND_RECEIPT;
-    item.body = push->tell_body;
-    item.trace = push->trace;
-    item.message_id = push->message_id;
-    r->counted.receipts_stored++;
-    deliver(r, first, &item, (ProtobufCBinaryData){0}, msg, out);
+    told.user = push->tell_user;
+    told.command = AN_COMMAND_RECEIPT;
+    told.body = push->tell_body;
+    told.trace = push->trace;
+    told.message_id = push->message_id;
+    router = r->topology->slot_router[an_slot_user(told.user)];
+    if (router != r->index) {
+        router_batch_tell(&r->batch, router, &told, msg, out);
+    } else if (push_one(r, &told, msg, out)) {
+        r->counted.receipts_stored++;
+    }
 }
 
 static void
@@ -350,22 +448,16 @@ on_push(struct router *r, struct an_msg *msg, struct an_now now, struct an_outbo
 
     r->counted.pushes++;
     for (size_t i = 0; i < push->n_items; i++) {
-        const Anser__Bus__PushItem *from = push->items[i];
-        const struct router_session *first = router_table_find(&r->table, from->user);
-        Anser__Bus__DeliverItem item = ANSER__BUS__DELIVER_ITEM__INIT;
+        const Anser__Bus__PushItem *item = push->items[i];
 
         r->counted.push_items++;
-        if (first == NULL) {
-            r->counted.offline_items++;
-            tell_stored(r, from, msg, now, out);
-            continue;
+        if (item->command == AN_COMMAND_EVENT) {
+            an_out_hop(out, AN_HOP_PUSH, item->trace, item->message_id, item->user);
         }
-        item.user = from->user;
-        item.command = from->command;
-        item.body = from->body;
-        item.trace = from->trace;
-        item.message_id = from->message_id;
-        deliver(r, first, &item, from->except_device, msg, out);
+        if (!push_one(r, item, msg, out)) {
+            r->counted.offline_items++;
+            tell_stored(r, item, msg, now, out);
+        }
     }
     an_out_answer(out, msg, AN_OK, &pushed.base);
     if (++r->held >= HELD_MSGS_MAX) {
@@ -428,13 +520,13 @@ inspect_sessions(const struct router *r, const char *word, size_t len, char *jso
 {
     size_t at =
         (size_t)snprintf(json, cap, "{\"users\":%zu,\"online\":%zu,\"sessions\":[",
-                         r->table.users, r->table.sessions);
+                         r->table.users, r->table.sessions - r->table.closing);
     size_t shown = 0;
 
     for (size_t i = 0; i < r->table.cap; i++) {
         for (const struct router_session *s = r->table.heads[i];
              s != NULL && shown < INSPECT_MAX; s = s->next) {
-            if (len > 0 && !session_called(s, word, len)) {
+            if (s->closing || (len > 0 && !session_called(s, word, len))) {
                 continue;
             }
             if (shown++ > 0) {
@@ -505,9 +597,10 @@ step(struct an_actor *actor, struct an_msg *msg, struct an_now now, struct an_ou
         unsigned kind;
         handler_f *handle;
     } handlers[] = {
-        {AN_KIND_PUSH, on_push},   {AN_KIND_SESSIONS, on_sessions},
-        {AN_KIND_TIMER, on_timer}, {AN_KIND_INSPECT, on_inspect},
-        {AN_KIND_START, on_start}, {AN_KIND_STOP, on_stop},
+        {AN_KIND_PUSH, on_push},     {AN_KIND_SESSIONS, on_sessions},
+        {AN_KIND_TIMER, on_timer},   {AN_KIND_INSPECT, on_inspect},
+        {AN_KIND_START, on_start},   {AN_KIND_STOP, on_stop},
+        {AN_KIND_PUSHED, on_pushed},
     };
 
     for (size_t i = 0; i < sizeof(handlers) / sizeof(handlers[0]); i++) {
@@ -538,7 +631,10 @@ metrics(const struct an_actor *actor, an_metric_f *metric, void *ctx)
     for (uint16_t i = 0; i < r->gate_count; i++) {
         gates += r->gates[i].incarnation != 0;
     }
-    metric(ctx, "sessions", "devices online", false, r->table.sessions);
+    metric(ctx, "sessions", "devices online", false,
+           r->table.sessions - r->table.closing);
+    metric(ctx, "sessions_closing", "replaced, not closed by their gate yet", false,
+           r->table.closing);
     metric(ctx, "users", "users with a device online", false, r->table.users);
     metric(ctx, "gates", "gates heard of", false, gates);
 #define METRIC(name, help) metric(ctx, #name "_total", help, true, r->counted.name);
@@ -546,6 +642,8 @@ metrics(const struct an_actor *actor, an_metric_f *metric, void *ctx)
 #undef METRIC
     metric(ctx, "delivers_total", "batches published to gates", true, r->batch.publishes);
     metric(ctx, "deliver_items_total", "things in them", true, r->batch.items);
+    metric(ctx, "tells_total", "receipts passed on to other routers", true,
+           r->batch.told);
     metric(ctx, "deliver_dropped_total", "things dropped for want of memory", true,
            r->batch.dropped);
 }
@@ -587,7 +685,9 @@ router_create(struct an_actor **out, const struct router_cfg *cfg)
     r->gate_count = cfg->topology->count[AN_ROLE_GATE];
     r->sessions_max = (size_t)r->gate_count * AN_CONNS_MAX * 4;
     r->gates = calloc(r->gate_count == 0 ? 1 : r->gate_count, sizeof(*r->gates));
-    if (r->gates == NULL || router_batch_init(&r->batch, r->gate_count) != AN_OK) {
+    if (r->gates == NULL ||
+        router_batch_init(&r->batch, r->gate_count,
+                          cfg->topology->count[AN_ROLE_ROUTER]) != AN_OK) {
         destroy(&r->actor);
         return AN_ERR_NO_MEMORY;
     }

@@ -2,15 +2,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ARENA_BYTES_MAX = 4 * 1024 * 1024 };
+enum { ARENA_BYTES_MAX = 4 * 1024 * 1024, FLYING_MAX = 4 };
 
 enum an_err
-router_batch_init(struct router_batch *batch, uint16_t gate_count)
+router_batch_init(struct router_batch *batch, uint16_t gate_count, uint16_t peer_count)
 {
-    *batch = (struct router_batch){.gate_count = gate_count};
+    *batch = (struct router_batch){.gate_count = gate_count, .peer_count = peer_count};
+    batch->peers = calloc(peer_count == 0 ? 1 : peer_count, sizeof(*batch->peers));
     batch->gates = calloc(gate_count == 0 ? 1 : gate_count, sizeof(*batch->gates));
     an_arena_init(&batch->arena, ARENA_BYTES_MAX);
-    return batch->gates == NULL ? AN_ERR_NO_MEMORY : AN_OK;
+    return batch->gates == NULL || batch->peers == NULL ? AN_ERR_NO_MEMORY : AN_OK;
 }
 
 static void
@@ -31,6 +32,10 @@ router_batch_fini(struct router_batch *batch)
         free(batch->gates[i].items);
     }
     free(batch->gates);
+    for (uint16_t i = 0; i < batch->peer_count && batch->peers != NULL; i++) {
+        free(batch->peers[i].items);
+    }
+    free(batch->peers);
     an_arena_fini(&batch->arena);
 }
 
@@ -106,9 +111,65 @@ router_batch_add(struct router_batch *batch, uint16_t gate,
     }
 }
 
+static void
+push(struct router_batch *batch, uint16_t peer, struct an_outbox *out)
+{
+    struct router_batch_peer *to = &batch->peers[peer];
+    Anser__Bus__Push body = ANSER__BUS__PUSH__INIT;
+
+    if (to->count == 0) {
+        return;
+    }
+    body.items = to->items;
+    body.n_items = to->count;
+    an_out_ask(out, (struct an_addr){AN_ROLE_ROUTER, peer}, AN_KIND_PUSH, &body.base,
+               AN_ASK_MS, peer, to->items[0]->trace);
+    to->flying++;
+    to->count = 0;
+    to->bytes = 0;
+}
+
+void
+router_batch_tell(struct router_batch *batch, uint16_t peer,
+                  const Anser__Bus__PushItem *item, struct an_msg *msg,
+                  struct an_outbox *out)
+{
+    struct router_batch_peer *to = &batch->peers[peer];
+    Anser__Bus__PushItem *copy = NULL;
+
+    if (to->items == NULL) {
+        to->items = calloc(AN_BATCH_ITEMS_MAX, sizeof(Anser__Bus__PushItem *));
+    }
+    if (to->items != NULL && to->flying < FLYING_MAX) {
+        copy = an_arena_dup(&batch->arena, item, sizeof(*item));
+    }
+    if (copy == NULL) {
+        batch->dropped++;
+        return;
+    }
+    hold(batch, msg);
+    to->items[to->count++] = copy;
+    to->bytes += protobuf_c_message_get_packed_size(&item->base) + 8;
+    batch->told++;
+    if (to->count == AN_BATCH_ITEMS_MAX || to->bytes >= AN_BATCH_BYTES_MAX) {
+        push(batch, peer, out);
+    }
+}
+
+void
+router_batch_told(struct router_batch *batch, uint64_t tag)
+{
+    if (tag < batch->peer_count && batch->peers[tag].flying > 0) {
+        batch->peers[tag].flying--;
+    }
+}
+
 void
 router_batch_flush(struct router_batch *batch, struct an_outbox *out)
 {
+    for (uint16_t i = 0; i < batch->peer_count; i++) {
+        push(batch, i, out);
+    }
     for (uint16_t i = 0; i < batch->gate_count; i++) {
         publish(batch, i, out);
     }

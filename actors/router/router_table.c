@@ -69,6 +69,27 @@ router_table_find(const struct router_table *table, uint64_t user)
     return table->cap == 0 ? NULL : table->heads[place(table, user)];
 }
 
+static const struct router_session *
+skip_closing(const struct router_session *session)
+{
+    while (session != NULL && session->closing) {
+        session = session->next;
+    }
+    return session;
+}
+
+const struct router_session *
+router_table_online(const struct router_table *table, uint64_t user)
+{
+    return skip_closing(router_table_find(table, user));
+}
+
+const struct router_session *
+router_table_next(const struct router_session *session)
+{
+    return skip_closing(session->next);
+}
+
 struct router_session *
 router_table_add(struct router_table *table, uint64_t user, uint64_t conn, uint16_t gate,
                  struct router_text device, struct router_text platform,
@@ -136,6 +157,7 @@ remove_at(struct router_table *table, size_t i, struct router_session *session)
         link = &(*link)->next;
     }
     *link = session->next;
+    table->closing -= session->closing;
     free(session);
     table->sessions--;
     if (table->heads[i] == NULL) {

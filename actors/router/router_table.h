@@ -10,8 +10,10 @@
 struct router_session {
     struct router_session *next; /* of the same user, newest first */
     uint64_t user, conn;
-    uint32_t mark; /* of the announcement that named it last */
+    uint64_t since_ms; /* its login, by its gate's clock */
+    uint32_t mark;     /* of the announcement that named it last */
     uint16_t gate;
+    bool closing; /* its gate was told to close it; not online any more */
     uint8_t device_len, platform_len, name_len;
     uint8_t text[]; /* device, platform, name */
 };
@@ -19,7 +21,8 @@ struct router_session {
 struct router_table {
     struct router_session **heads; /* NULL: free */
     size_t cap;                    /* 0 or a power of two */
-    size_t users, sessions;
+    size_t users, sessions;        /* closing ones included */
+    size_t closing;
 };
 
 /* A session's texts, borrowed. Lengths at most AN_NAME_LEN_MAX. */
@@ -30,8 +33,12 @@ struct router_text {
 
 /* Frees every session. A zeroed table is fine. */
 void router_table_fini(struct router_table *table);
-/* The newest session of the user; follow next. NULL: offline. */
+/* The newest session of the user, closing or not; follow next. */
 struct router_session *router_table_find(const struct router_table *table, uint64_t user);
+/* The same of those that are not closing; next, of session, or NULL. NULL: offline. */
+const struct router_session *router_table_online(const struct router_table *table,
+                                                 uint64_t user);
+const struct router_session *router_table_next(const struct router_session *session);
 /* Adds in front of the user's chain. NULL without memory. */
 struct router_session *router_table_add(struct router_table *table, uint64_t user,
                                         uint64_t conn, uint16_t gate,

@@ -64,6 +64,27 @@ test_gate_deliveries_become_frames(void **state)
     harness_destroy(h);
 }
 
+/* X6: a route to a connection that is gone is taken back. */
+static void
+test_gate_stale_route_is_taken_back(void **state)
+{
+    struct harness *h = kit_gate(NULL);
+    const struct harness_effect *ask;
+
+    (void)state;
+    kit_login(h, 10, "alice", "phone");
+    deliver_full(h, KIT_SEED, 99, BOB, AN_COMMAND_EVENT, 0);
+    harness_drain(h);
+    ask = announced(h);
+    assert_non_null(ask);
+    assert_int_equal(sessions_of(ask)->n_down, 1);
+    assert_int_equal(sessions_of(ask)->down[0]->user, BOB);
+    assert_int_equal(sessions_of(ask)->down[0]->conn, 99);
+    assert_false(sessions_of(ask)->complete);
+    told(h, ask, KIT_VIEW);
+    harness_destroy(h);
+}
+
 /* X4: a push names gate incarnation, connection and user. */
 static void
 test_gate_foreign_deliveries_dropped(void **state)
@@ -209,7 +230,7 @@ test_gate_gives_a_sign_of_life_each_heartbeat(void **state)
             signs++;
         }
     }
-    assert_in_range(signs, 5, 6);
+    assert_in_range(signs, 18, 24);
     harness_destroy(h);
 }
 
@@ -279,6 +300,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_gate_deliveries_become_frames),
         cmocka_unit_test(test_gate_foreign_deliveries_dropped),
+        cmocka_unit_test(test_gate_stale_route_is_taken_back),
         cmocka_unit_test(test_gate_replaced_says_goodbye),
         cmocka_unit_test(test_gate_announcements_one_at_a_time),
         cmocka_unit_test(test_gate_x4_new_router_view_announces_all),
