@@ -134,7 +134,7 @@ remember(struct store_outgoing *outgoing, struct store_peer *peer, uint16_t slot
     size_t bytes = store_outgoing_entry_bytes(entry->message);
     Anser__Bus__ForwardEntry *own;
 
-    if (peer->bytes + bytes > AN_OUTGOING_BYTES_MAX) {
+    if (peer->bytes + bytes > outgoing->bytes_max) {
         return false;
     }
     if (chunk == NULL || chunk->count == AN_BATCH_ITEMS_MAX ||
@@ -184,7 +184,7 @@ store_outgoing_note(struct store *store, uint64_t user, uint64_t number, uint64_
 static bool
 blocked(const struct store_peer *peer)
 {
-    return !peer->known || peer->waiting >= AN_OUTGOING_ROWS_MAX;
+    return !peer->known || peer->waiting >= peer->store->outgoing->rows_max;
 }
 
 bool
@@ -457,7 +457,7 @@ store_outgoing_describe(const struct store *store)
 /* ------------------------------------------------------------------ life */
 
 bool
-store_outgoing_init(struct store *store)
+store_outgoing_init(struct store *store, const struct store_cfg *cfg)
 {
     const struct an_topology *topology = store->topology;
     struct store_outgoing *outgoing;
@@ -470,6 +470,10 @@ store_outgoing_init(struct store *store)
         return false;
     }
     store->outgoing = outgoing;
+    outgoing->rows_max =
+        cfg->outgoing_rows_max != 0 ? cfg->outgoing_rows_max : AN_OUTGOING_ROWS_MAX;
+    outgoing->bytes_max =
+        cfg->outgoing_bytes_max != 0 ? cfg->outgoing_bytes_max : AN_OUTGOING_BYTES_MAX;
     outgoing->peer_count = topology->count[AN_ROLE_STORE];
     outgoing->peers = calloc(outgoing->peer_count, sizeof(*outgoing->peers));
     if (outgoing->peers == NULL) {

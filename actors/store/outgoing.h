@@ -98,6 +98,8 @@ struct store_outgoing {
     struct store_outgoing_slot slots[AN_SLOTS];
     uint16_t touched[AN_SLOTS];
     size_t touched_count;
+    uint64_t rows_max;       /* waiting for one store */
+    size_t bytes_max;        /* of them in memory */
     uint16_t home;           /* first slot of this store: where its rows are */
     bool tail, tail_reading; /* the numbers of its rows are known */
     uint64_t tail_mono_ms;   /* not read again before */

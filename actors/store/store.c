@@ -408,8 +408,8 @@ make(const struct store_cfg *cfg)
     store->routers = calloc((size_t)store->router_count + 1, sizeof(*store->routers));
     store->writer_count = cfg->topology->count[AN_ROLE_SEQUENCER];
     store->writers = calloc((size_t)store->writer_count + 1, sizeof(*store->writers));
-    if (store->routers == NULL || store->writers == NULL || !store_outgoing_init(store) ||
-        !store_receive_init(store)) {
+    if (store->routers == NULL || store->writers == NULL ||
+        !store_outgoing_init(store, cfg) || !store_receive_init(store)) {
         store_outgoing_fini(store);
         store_receive_fini(store);
         free(store->routers);

@@ -21,6 +21,8 @@ struct store_cfg {
     uint64_t dedupe_window_ms;
     uint32_t page_items_max;
     uint32_t page_bytes_max;
+    uint32_t outgoing_rows_max;
+    size_t outgoing_bytes_max;
 };
 
 /* Opens the engine, which may replay a log: the errors and *why of engine_open, or

@@ -328,7 +328,7 @@ void store_outgoing_tick(struct store *store);
 void store_outgoing_metrics(const struct store *store, an_metric_f *metric, void *ctx);
 /* JSON for operators, into memory to be freed; NULL without. */
 char *store_outgoing_describe(const struct store *store);
-bool store_outgoing_init(struct store *store);
+bool store_outgoing_init(struct store *store, const struct store_cfg *cfg);
 void store_outgoing_fini(struct store *store);
 
 /* push.c */

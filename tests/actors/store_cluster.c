@@ -8,6 +8,20 @@
 
 /* ------------------------------------------------------------------ life */
 
+static struct store_rig *
+make_rig(uint16_t index, uint16_t stores)
+{
+    struct store_rig *rig = store_rig_create();
+    struct an_topology *topology = &rig->topology;
+
+    rig->cfg.index = index;
+    topology->count[AN_ROLE_STORE] = stores;
+    for (unsigned slot = 0; slot < AN_SLOTS; slot++) {
+        topology->slot_store[slot] = (uint16_t)(slot * stores / AN_SLOTS);
+    }
+    return rig;
+}
+
 struct cluster *
 cluster_create(uint16_t stores)
 {
@@ -17,17 +31,17 @@ cluster_create(uint16_t stores)
     assert(stores <= CLUSTER_STORES_MAX);
     c->count = stores;
     for (uint16_t i = 0; i < stores; i++) {
-        struct an_topology *topology;
-
-        c->rigs[i] = store_rig_create();
-        c->rigs[i]->cfg.index = i;
-        topology = &c->rigs[i]->topology;
-        topology->count[AN_ROLE_STORE] = stores;
-        for (unsigned slot = 0; slot < AN_SLOTS; slot++) {
-            topology->slot_store[slot] = (uint16_t)(slot * stores / AN_SLOTS);
-        }
+        c->rigs[i] = make_rig(i, stores);
     }
     return c;
+}
+
+void
+cluster_lose_disk(struct cluster *c, uint16_t store)
+{
+    assert(!c->up[store]);
+    store_rig_destroy(c->rigs[store]);
+    c->rigs[store] = make_rig(store, c->count);
 }
 
 static void

@@ -47,6 +47,8 @@ void cluster_open(struct cluster *c, uint16_t store);
 void cluster_open_all(struct cluster *c);
 /* It is gone, with what it had not answered; its disk stays. */
 void cluster_close(struct cluster *c, uint16_t store);
+/* Closed: its disk is a new one, as if all was lost. */
+void cluster_lose_disk(struct cluster *c, uint16_t store);
 /* Until nothing moves. */
 void cluster_run(struct cluster *c);
 /* The same, with time going on in all of them. */

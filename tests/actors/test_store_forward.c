@@ -307,7 +307,7 @@ test_store_alone_takes_what_is_its_own(void **state)
 
 /* ------------------------------------------------------------------ chance */
 
-enum { USERS = 9, STEPS = 160 };
+enum { USERS = 9, STEPS = 160, SEEDS = 40 };
 
 struct world {
     struct cluster *c;
@@ -343,7 +343,8 @@ send_by_chance(struct world *world)
         const Anser__Bus__AppendedSlot *slot = cluster_send(world->c, a, b, head + i);
 
         if (slot == NULL || slot->err != AN_OK) {
-            assert_true(slot == NULL || slot->err == AN_ERR_UNAVAILABLE);
+            assert_true(slot == NULL || slot->err == AN_ERR_UNAVAILABLE ||
+                        slot->err == AN_ERR_DISK_FULL);
             world->refused++;
             return;
         }
@@ -373,10 +374,22 @@ crash_by_chance(struct world *world)
         cluster_run(world->c);
     }
     cluster_close(world->c, store);
+    files_sim_fail(rig->sim, FILES_SIM_NONE, "", 0); /* a start needs a good disk */
     files_sim_crash(rig->sim, an_rng_next(&world->rng));
     files_sim_cut_power(rig->sim, 0);
     rig->fatals = 0;
     world->crashes++;
+}
+
+/* For one write. */
+static void
+fill_a_disk(struct world *world)
+{
+    uint16_t store = (uint16_t)an_rng_below(&world->rng, world->c->count);
+
+    if (world->c->up[store]) {
+        files_sim_fail(world->c->rigs[store]->sim, FILES_SIM_WRITE_FULL, "", 1);
+    }
 }
 
 static void
@@ -393,6 +406,9 @@ static void
 heal(struct world *world)
 {
     world->c->fate = NULL;
+    for (uint16_t i = 0; i < world->c->count; i++) {
+        files_sim_fail(world->c->rigs[i]->sim, FILES_SIM_NONE, "", 0);
+    }
     while (world->c->late_count > 0) {
         cluster_late(world->c, an_rng_below(&world->rng, world->c->late_count));
     }
@@ -416,6 +432,8 @@ live(struct world *world, uint64_t seed)
     world->c = cluster_create(seed % 2 == 0 ? 2 : 3);
     for (uint16_t i = 0; i < world->c->count; i++) {
         world->c->rigs[i]->cfg.engine.overlay_rows_max = 200;
+        world->c->rigs[i]->cfg.outgoing_bytes_max = seed % 3 == 0 ? 5000 : 0;
+        world->c->rigs[i]->cfg.outgoing_rows_max = seed % 5 == 0 ? 30 : 0;
     }
     cluster_open_all(world->c);
     for (unsigned i = 0; i < USERS; i++) {
@@ -437,6 +455,8 @@ live(struct world *world, uint64_t seed)
             cluster_run(world->c);
         } else if (dice < 18) {
             cluster_advance(world->c, 1 + an_rng_below(&world->rng, 1500));
+        } else if (dice == 18 && an_rng_below(&world->rng, 2) == 0) {
+            fill_a_disk(world);
         } else if (dice == 18 && world->c->late_count > 0) {
             cluster_late(world->c, an_rng_below(&world->rng, world->c->late_count));
         } else if (an_rng_below(&world->rng, 3) == 0) {
@@ -460,7 +480,7 @@ test_store_forward_by_chance_each_inbox_has_each_event_once(void **state)
     unsigned crashes = 0;
 
     (void)state;
-    for (uint64_t i = 1; i <= 12; i++) {
+    for (uint64_t i = 1; i <= (seed != NULL ? 1u : SEEDS); i++) {
         struct world world = {0};
         uint64_t own = seed != NULL ? strtoull(seed, NULL, 10) : i;
 
