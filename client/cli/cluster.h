@@ -2,6 +2,9 @@
 #ifndef AN_CLIENT_CLI_CLUSTER_H
 #define AN_CLIENT_CLI_CLUSTER_H
 
+#include "client/cli/args.h"
+#include "cluster/plan.h"
+
 /* X(name, function, summary). Each in its own file cmd_cluster_NAME.c; gets argv from its
  * name on. */
 #define AN_CLI_CLUSTER(X)                                                                \
@@ -14,5 +17,10 @@
     int function(int argc, char **argv);
 AN_CLI_CLUSTER(AN_CLI_CLUSTER_DECLARE)
 #undef AN_CLI_CLUSTER_DECLARE
+
+/* Parses argv as cli_parse does and reads the cluster file, the one argument. -1 to go
+ * on: *plan is to be freed. Otherwise the exit code; what was wrong was named. */
+int cli_cluster_open(const struct cli_command *command, int argc, char **argv,
+                     struct plan **plan);
 
 #endif

@@ -14,7 +14,7 @@ static const struct {
     AN_CLI_CLUSTER(ROW)
 #undef ROW
 };
-enum { COMMANDS = sizeof(commands) / sizeof(commands[0]) };
+enum { COMMANDS = sizeof(commands) / sizeof(commands[0]), WHY_MAX = 1024 };
 
 static void
 print_help(FILE *to)
@@ -26,6 +26,22 @@ print_help(FILE *to)
         fprintf(to, "  %-9s %s\n", commands[i].name, commands[i].summary);
     }
     fprintf(to, "\n'anser cluster COMMAND --help' tells more.\n");
+}
+
+int
+cli_cluster_open(const struct cli_command *command, int argc, char **argv,
+                 struct plan **plan)
+{
+    char why[WHY_MAX] = "";
+    char **args;
+    int count, code = cli_parse(command, argc, argv, &args, &count);
+    enum an_err err;
+
+    if (code >= 0) {
+        return code;
+    }
+    err = plan_load(plan, args[0], why, sizeof(why));
+    return err == AN_OK ? -1 : cli_fail(err, command->name, why[0] == '\0' ? NULL : why);
 }
 
 int

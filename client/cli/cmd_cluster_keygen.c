@@ -41,19 +41,14 @@ cli_cluster_keygen(int argc, char **argv)
         .args_max = 1};
     struct plan *plan;
     char why[WHY_MAX] = "";
-    char **args;
-    int count, code = cli_parse(&command, argc, argv, &args, &count);
-    enum an_err err;
+    int code = cli_cluster_open(&command, argc, argv, &plan);
 
     if (code >= 0) {
         return code;
     }
-    err = plan_load(&plan, args[0], why, sizeof(why));
-    if (err == AN_OK) {
-        const struct keygen_cfg cfg = {
-            .plan = plan, .out = out, .renew = renew, .host = host, .say = print_line};
-        err = keygen(&cfg, why, sizeof(why));
-        plan_free(plan);
-    }
+    const struct keygen_cfg cfg = {
+        .plan = plan, .out = out, .renew = renew, .host = host, .say = print_line};
+    enum an_err err = keygen(&cfg, why, sizeof(why));
+    plan_free(plan);
     return err == AN_OK ? 0 : cli_fail(err, command.name, why[0] == '\0' ? NULL : why);
 }

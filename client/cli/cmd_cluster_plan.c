@@ -4,8 +4,6 @@
 #include "cluster/plan_show.h"
 #include <stdio.h>
 
-enum { WHY_MAX = 1024 };
-
 int
 cli_cluster_plan(int argc, char **argv)
 {
@@ -23,17 +21,11 @@ cli_cluster_plan(int argc, char **argv)
         .args_min = 1,
         .args_max = 1};
     struct plan *plan;
-    char why[WHY_MAX] = "";
-    char **args;
-    int count, code = cli_parse(&command, argc, argv, &args, &count);
+    int code = cli_cluster_open(&command, argc, argv, &plan);
     enum an_err err;
 
     if (code >= 0) {
         return code;
-    }
-    err = plan_load(&plan, args[0], why, sizeof(why));
-    if (err != AN_OK) {
-        return cli_fail(err, command.name, why[0] == '\0' ? NULL : why);
     }
     err = json ? plan_show_json(plan, stdout) : plan_show(plan, stdout);
     plan_free(plan);

@@ -223,8 +223,7 @@ test_plan_show_says_who_is_where(void **state)
         "cluster demo: 2 hosts, 7 processes, 7 actors\n",
         "\nhost b, address 10.0.0.2, sockets in /run/x\n",
         "  gate-0         gate/0         7506   clients tcp://0.0.0.0:1\n",
-        "  router-0       router/0       7500   slots 0-1023, hints for gates "
-        "7507-7507\n",
+        "  router-0       router/0       7500   slots 0-1023, hints for gates 7507",
         "  sequencer-0    sequencer/0    7501   slots 0-6,8-1023, standby sequencer/1\n",
         "  sequencer-1    sequencer/1    7502   slots 7, no standby\n",
         "  p              store/0        7503   slots 0-1023, data /etc/anser/d\n"};
