@@ -20,6 +20,7 @@
     X("history", cmd_history, "--user NAME --with OTHER", "print a conversation")        \
     X("check", cmd_check, "[DIR]", "verify every stored invariant, offline")             \
     X("backup", cmd_backup, "OUT [--data DIR]", "copy a running node's data")            \
+    X("trace", cmd_trace, "ID", "show where a message was seen, with times")             \
     X("metrics", cmd_metrics, "[--data DIR]", "print Prometheus text of every actor")    \
     X("bench", cmd_bench, "[--users N] [--window W]", "load a running node")             \
     X("version", cmd_version, "", "print the version")
