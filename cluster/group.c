@@ -72,7 +72,7 @@ group_create(struct group **out, const struct group_cfg *cfg, char *why, size_t 
     group->cfg.actors = NULL; /* the caller's list may go */
     group->members = calloc(cfg->actor_count + 1, sizeof(struct member));
     if (group->members == NULL) {
-        group_destroy(group);
+        (void)group_destroy(group);
         return AN_ERR_NO_MEMORY;
     }
     take_members(group, cfg);
@@ -82,7 +82,7 @@ group_create(struct group **out, const struct group_cfg *cfg, char *why, size_t 
         }
     }
     if (err != AN_OK) {
-        group_destroy(group);
+        (void)group_destroy(group);
         return err;
     }
     *out = group;
@@ -297,11 +297,11 @@ group_stop(struct group *group)
     }
 }
 
-void
+bool
 group_destroy(struct group *group)
 {
     if (group == NULL) {
-        return;
+        return true;
     }
     for (unsigned i = 0; i < group->member_count; i++) {
         struct an_door *door = group->members[i].new_door;
@@ -310,7 +310,12 @@ group_destroy(struct group *group)
             door->ops->destroy(door);
         }
     }
-    an_runner_destroy(group->runner);
+    if (!an_runner_destroy_within(group->runner, AN_CLOSE_MS)) {
+        an_log(AN_LOG_WARN, group->cfg.who,
+               "stores are closed, connections are not: left as they are");
+        return false;
+    }
     free(group->members);
     free(group);
+    return true;
 }

@@ -46,7 +46,9 @@ AN_MUST_USE enum an_err group_await(struct group *group, uint32_t timeout_ms, ch
 const char *group_address(const struct group *group, unsigned index);
 /* Stops what was started, gates first and stores last, each within a bounded time. */
 void group_stop(struct group *group);
-/* NULL is fine. What was not stopped is dropped as by a crash. */
-void group_destroy(struct group *group);
+/* NULL is fine. What was not stopped is dropped as by a crash. False: the stores are
+ * closed, but NNG does not end (an_runner_destroy_within); the plan stays borrowed, and
+ * the process must end with _exit(). It was logged. */
+bool group_destroy(struct group *group);
 
 #endif

@@ -217,10 +217,11 @@ start_all(struct node *node)
     return err == AN_OK ? start_group(node) : err;
 }
 
-static void
+static bool
 node_free(struct node *node)
 {
-    group_destroy(node->group);
+    bool ended = group_destroy(node->group);
+
     if (node->run_dir[0] != '\0') {
         run_dir_remove(node->run_dir);
     }
@@ -229,7 +230,10 @@ node_free(struct node *node)
     }
     node_file_fini(&node->file);
     sodium_memzero(&node->keys, sizeof(node->keys));
-    free(node);
+    if (ended) {
+        free(node); /* else the runner still has its topology */
+    }
+    return ended;
 }
 
 enum an_err
@@ -249,7 +253,10 @@ node_start(struct node **out, const struct config *config, char *why, size_t why
     make_plan(node, config);
     err = start_all(node);
     if (err != AN_OK) {
-        node_free(node);
+        if (!node_free(node)) {
+            an_log(AN_LOG_ERROR, "node", "%s", why);
+            _exit(an_err_exit_code(err));
+        }
         return err;
     }
     *out = node;
@@ -268,12 +275,12 @@ node_data(const struct node *node)
     return node->data;
 }
 
-void
+bool
 node_stop(struct node *node)
 {
     if (node == NULL) {
-        return;
+        return true;
     }
     group_stop(node->group);
-    node_free(node);
+    return node_free(node);
 }

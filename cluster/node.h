@@ -7,6 +7,7 @@
 
 #include "cluster/config.h"
 #include "core/err.h"
+#include <stdbool.h>
 
 struct node;
 
@@ -25,7 +26,8 @@ AN_MUST_USE enum an_err node_start(struct node **out, const struct config *confi
 const char *node_address(const struct node *node);
 const char *node_data(const struct node *node);
 /* Goodbyes to clients, what is in flight finished, the store applied and closed. Each
- * actor has a bounded time. NULL is fine. */
-void node_stop(struct node *node);
+ * actor has a bounded time. NULL is fine. False: all is on disk, but NNG does not end,
+ * and the process must end with _exit(). It was logged. */
+AN_MUST_USE bool node_stop(struct node *node);
 
 #endif

@@ -282,10 +282,11 @@ start_all(struct process *process, const struct plan_actor *const *actors, unsig
                : err;
 }
 
-static void
+static bool
 process_free(struct process *process)
 {
-    group_destroy(process->group);
+    bool ended = group_destroy(process->group);
+
     if (process->lock_fds != NULL) {
         unlink_names(process);
         for (unsigned i = 0; i < process->name_count; i++) {
@@ -297,7 +298,10 @@ process_free(struct process *process)
     sodium_memzero(&process->keys, sizeof(process->keys));
     free(process->lock_fds);
     free(process->names);
-    free(process);
+    if (ended) {
+        free(process); /* else it lends the runner its run directory's name */
+    }
+    return ended;
 }
 
 static struct process *
@@ -313,7 +317,7 @@ process_create(struct plan *plan, unsigned count)
     process->names = calloc(count, sizeof(uint16_t));
     process->lock_fds = calloc(count, sizeof(int));
     if (process->names == NULL || process->lock_fds == NULL) {
-        process_free(process);
+        (void)process_free(process);
         return NULL;
     }
     for (unsigned i = 0; i < count; i++) {
@@ -344,7 +348,10 @@ process_start(struct process **out, struct plan *plan,
         err = start_all(process, actors, actor_count);
     }
     if (err != AN_OK) {
-        process_free(process);
+        if (!process_free(process)) {
+            an_log(AN_LOG_ERROR, "run", "%s", why);
+            _exit(an_err_exit_code(err));
+        }
         return err;
     }
     *out = process;
@@ -369,14 +376,14 @@ process_address(const struct process *process, unsigned index)
     return group_address(process->group, index);
 }
 
-void
+bool
 process_stop(struct process *process)
 {
     if (process == NULL) {
-        return;
+        return true;
     }
     group_stop(process->group);
-    process_free(process);
+    return process_free(process);
 }
 
 void

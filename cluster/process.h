@@ -21,7 +21,8 @@ struct process;
  * processes: process_await does. The plan stays the caller's and is borrowed until
  * process_stop.
  *
- * On an error nothing is left running and *why is one sentence: AN_ERR_ARGUMENT (not
+ * On an error nothing is left running (or NNG does not end, and this process with it,
+ * after a log line) and *why is one sentence: AN_ERR_ARGUMENT (not
  * these together), AN_ERR_LOCKED (such a process or store runs), AN_ERR_CONFIG,
  * AN_ERR_IO, AN_ERR_DISK_FULL, AN_ERR_CORRUPT, AN_ERR_CONNECTION (an address cannot be
  * had), AN_ERR_NO_MEMORY. An actor that cannot go on later, or a disk whose sync failed,
@@ -38,8 +39,9 @@ const char *process_name(const struct process *process);
 /* Where its gates listen, "tcp://HOST:PORT" with the real port; NULL beyond the last. */
 const char *process_address(const struct process *process, unsigned index);
 /* Finishes what is in flight, hands slots over, applies and closes stores; each actor has
- * a bounded time. NULL is fine. */
-void process_stop(struct process *process);
+ * a bounded time. NULL is fine. False: all is on disk, but NNG does not end: the plan
+ * stays borrowed, and the process must end with _exit(). It was logged. */
+AN_MUST_USE bool process_stop(struct process *process);
 
 /* "RUN_DIR/NAME.control" of a process of the plan, as a URL; also for those who ask. */
 void process_control_url(const struct plan *plan, unsigned process, char *out,

@@ -6,7 +6,7 @@
 #include "core/log.h"
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
+#include <unistd.h>
 
 enum {
     WHY_MAX = 1024,
@@ -89,7 +89,9 @@ serve(struct plan *plan, const struct plan_actor *const *actors, unsigned count,
     }
     an_log(AN_LOG_INFO, process_name(process), "stopping signal=%s",
            cli_serve_signal_name(got));
-    process_stop(process);
+    if (!process_stop(process)) {
+        _exit(0); /* exit() would wait for NNG */
+    }
     return 0;
 }
 

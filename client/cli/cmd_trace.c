@@ -31,7 +31,7 @@ struct memory {
     char why[256];
     bool off;          /* keeps no hops */
     bool cut;          /* had more than it said */
-    uint64_t since_us; /* its oldest hop; 0: it forgot nothing yet */
+    uint64_t since_us; /* of its oldest hop, or of its start */
 };
 
 struct trace {
@@ -178,6 +178,36 @@ ask_next(struct trace *trace)
     cli_answers_free(trace->questions, trace->actor_count);
 }
 
+/* Who was started again forgot as well. */
+static void
+ask_starts(struct trace *trace)
+{
+    struct timespec now;
+    uint64_t now_us;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    now_us = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+    for (size_t i = 0; i < trace->actor_count; i++) {
+        snprintf(trace->questions[i].words, CLI_WORDS_MAX, "%s",
+                 trace->memories[i].err == AN_OK ? "status" : "");
+    }
+    cli_ask_all(&trace->asker, trace->questions, trace->actor_count);
+    for (size_t i = 0; i < trace->actor_count; i++) {
+        const struct cli_question *question = &trace->questions[i];
+        json_t *root = question->words[0] != '\0' && question->err == AN_OK
+                           ? json_loads(question->text, 0, NULL)
+                           : NULL;
+        uint64_t uptime_us =
+            (uint64_t)json_integer_value(json_object_get(root, "uptime_ms")) * 1000;
+
+        if (root != NULL && now_us - uptime_us > trace->memories[i].since_us) {
+            trace->memories[i].since_us = now_us - uptime_us;
+        }
+        json_decref(root);
+    }
+    cli_answers_free(trace->questions, trace->actor_count);
+}
+
 static int
 by_time(const void *left, const void *right)
 {
@@ -206,6 +236,7 @@ collect(struct trace *trace, const char *id)
     while (trace->id_asked < trace->id_count) {
         ask_next(trace);
     }
+    ask_starts(trace);
     if (trace->hop_count > 0) {
         qsort(trace->hops, trace->hop_count, sizeof(struct hop), by_time);
     }
@@ -259,7 +290,7 @@ forgot(const struct trace *trace, size_t actor, uint64_t at_us)
 {
     const struct memory *memory = &trace->memories[actor];
 
-    return memory->err == AN_OK && memory->since_us > 0 && memory->since_us > at_us;
+    return memory->err == AN_OK && memory->since_us > at_us;
 }
 
 static void

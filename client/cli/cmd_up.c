@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { WHY_MAX = 1024 };
 
@@ -48,7 +49,9 @@ run(const struct config *config, const sigset_t *signals)
     fflush(stdout);
     got = cli_serve_wait(signals, UINT32_MAX);
     an_log(AN_LOG_INFO, "node", "stopping signal=%s", cli_serve_signal_name(got));
-    node_stop(node);
+    if (!node_stop(node)) {
+        _exit(0); /* exit() would wait for NNG */
+    }
     return 0;
 }
 

@@ -64,6 +64,12 @@ start(void)
     return node;
 }
 
+static void
+stop(struct node *node)
+{
+    assert_true(node_stop(node));
+}
+
 static unsigned
 mode_of(const char *path)
 {
@@ -113,7 +119,7 @@ test_node_start_makes_private_files_and_serves(void **state)
     expect_words(file.control, "api/0 user-add alice", "\"user\":\"alice\"");
     expect_words(file.control, "api/0 user-add alice", "\"error\":\"USER_EXISTS\"");
     expect_words(file.control, "metrics", "anser_store_users_total{actor=\"store/0\"} ");
-    node_stop(node);
+    stop(node);
     assert_int_equal(access(file.control + strlen("ipc://"), F_OK), -1);
     node_file_fini(&file);
 }
@@ -126,13 +132,13 @@ test_node_restart_keeps_key_users_and_cluster(void **state)
 
     (void)state;
     expect_words(before.control, "api/0 user-add alice", "\"user\":\"alice\"");
-    node_stop(node);
+    stop(node);
     node = start();
     after = read_file();
     assert_string_equal(before.cluster, after.cluster);
     assert_memory_equal(&before.key, &after.key, sizeof(before.key));
     expect_words(after.control, "api/0 user-add alice", "\"error\":\"USER_EXISTS\"");
-    node_stop(node);
+    stop(node);
 }
 
 static void
@@ -146,7 +152,7 @@ test_node_over_ipc_serves_the_same(void **state)
     node = start();
     file = read_file();
     expect_words(file.control, "api/0 user-add alice", "\"user\":\"alice\"");
-    node_stop(node);
+    stop(node);
 }
 
 static void
@@ -157,8 +163,8 @@ test_node_second_on_the_same_data_locked(void **state)
     (void)state;
     assert_int_equal(node_start(&second, &config, why, sizeof(why)), AN_ERR_LOCKED);
     assert_non_null(strstr(why, data));
-    node_stop(node);
-    node_stop(start()); /* and the lock is given back */
+    stop(node);
+    stop(start()); /* and the lock is given back */
 }
 
 static void
@@ -175,7 +181,7 @@ test_node_address_taken_is_named(void **state)
     assert_non_null(strstr(why, node_address(node)));
     snprintf(other, sizeof(other), "%s/other/store", top);
     assert_int_equal(access(other, F_OK), -1); /* nothing of size is left behind */
-    node_stop(node);
+    stop(node);
 }
 
 /* The store's directory and node.json name the same cluster, however early a start ended.
@@ -191,8 +197,8 @@ test_node_start_that_failed_can_be_repeated(void **state)
     assert_int_equal(config_set_text(&config.top_data, other), AN_OK);
     assert_int_equal(config_set_text(&config.top_listen, node_address(node)), AN_OK);
     assert_int_equal(node_start(&second, &config, why, sizeof(why)), AN_ERR_CONNECTION);
-    node_stop(node);
-    node_stop(start());
+    stop(node);
+    stop(start());
 }
 
 static void
@@ -226,7 +232,7 @@ test_node_damaged_node_json_is_named_not_replaced(void **state)
     FILE *file;
 
     (void)state;
-    node_stop(node);
+    stop(node);
     snprintf(path, sizeof(path), "%s/node.json", data);
     file = fopen(path, "we");
     assert_non_null(file);
@@ -244,7 +250,7 @@ test_node_lost_node_json_says_what_to_put_back(void **state)
     char path[192], kept[192];
 
     (void)state;
-    node_stop(node);
+    stop(node);
     snprintf(path, sizeof(path), "%s/node.json", data);
     snprintf(kept, sizeof(kept), "%s/kept.json", top);
     assert_int_equal(rename(path, kept), 0);
@@ -254,7 +260,7 @@ test_node_lost_node_json_says_what_to_put_back(void **state)
     assert_non_null(strstr(why, "backup"));
     assert_int_equal(access(path, F_OK), -1); /* no other one took its place */
     assert_int_equal(rename(kept, path), 0);
-    node_stop(start());
+    stop(start());
     node_file_fini(&file);
 }
 
@@ -268,12 +274,12 @@ test_node_start_removes_a_dead_ones_sockets(void **state)
     FILE *made;
 
     (void)state;
-    node_stop(node);
+    stop(node);
     snprintf(stale, sizeof(stale), "%s/anser-abcdef", top);
     assert_int_equal(mkdir(stale, 0700), 0);
     snprintf(file.control, sizeof(file.control), "ipc://%s/control", stale);
     assert_int_equal(node_file_write(&file, data, why, sizeof(why)), AN_OK);
-    node_stop(start());
+    stop(start());
     assert_int_equal(access(stale, F_OK), -1);
     assert_int_equal(mkdir(stale, 0700), 0); /* with a plain file in it: not ours */
     snprintf(keep, sizeof(keep), "%s/letter", stale);
@@ -281,7 +287,7 @@ test_node_start_removes_a_dead_ones_sockets(void **state)
     assert_non_null(made);
     fclose(made);
     assert_int_equal(node_file_write(&file, data, why, sizeof(why)), AN_OK);
-    node_stop(start());
+    stop(start());
     assert_int_equal(access(keep, F_OK), 0);
     node_file_fini(&file);
 }

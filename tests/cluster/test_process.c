@@ -101,7 +101,7 @@ teardown(void **state)
 {
     (void)state;
     for (unsigned i = 0; i < plan_count; i++) {
-        process_stop(processes[i]);
+        assert_true(process_stop(processes[i]));
         processes[i] = NULL;
         plan_free(plans[i]);
     }
@@ -242,7 +242,7 @@ test_process_all_in_one_and_back_keeps_accounts(void **state)
     await_all(READY_MS);
     expect_words("middle", "api/0 user-add alice", "\"user\":\"alice\"");
     expect_words("idgen-0", "idgen/0 state", "reserved"); /* each name finds it */
-    process_stop(processes[0]);
+    assert_true(process_stop(processes[0]));
     processes[0] = NULL;
     start(five, "gate/0");
     start(five, "sequencer/0 idgen/0 router/0 api/0");
@@ -298,7 +298,7 @@ test_process_data_of_another_store_is_refused(void **state)
 
     (void)state;
     start(five, "store/0 store/1");
-    process_stop(processes[0]);
+    assert_true(process_stop(processes[0]));
     processes[0] = NULL;
     snprintf(from, sizeof(from), "%s/s0", top);
     snprintf(to, sizeof(to), "%s/s1", top);
