@@ -71,6 +71,8 @@ ask_end(struct sim *sim, unsigned asker, unsigned mailbox, struct sim_ask *ask,
     sim_describe(sim, msg);
     if (ask->kind == AN_KIND_PROBED) {
         sim_watch_probed(sim, asker, msg);
+    } else if (ask->kind == AN_KIND_CLAIMED) {
+        sim_watch_granted(sim, asker, msg);
     }
     free(ask);
     sim_mail(sim, asker, msg);

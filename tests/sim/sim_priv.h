@@ -263,9 +263,10 @@ void sim_watch_sent(struct sim *sim, unsigned asker, uint64_t ask, uint16_t kind
                     const uint8_t *body, size_t len);
 void sim_watch_answer(struct sim *sim, unsigned asker, uint64_t ask, uint16_t kind,
                       const uint8_t *body, size_t len);
-/* As the actor receives them: a request HANDOVER, the end of an ask PROBE. */
+/* As the actor receives them: a request HANDOVER, the end of an ask PROBE, CLAIM. */
 void sim_watch_handover(struct sim *sim, unsigned actor, const struct an_msg *msg);
 void sim_watch_probed(struct sim *sim, unsigned actor, const struct an_msg *msg);
+void sim_watch_granted(struct sim *sim, unsigned actor, const struct an_msg *msg);
 /* Of the newest claim; 0: none. */
 uint64_t sim_watch_epoch(struct sim *sim, uint32_t slot);
 /* Is the newest claim another's than the owner's? */
