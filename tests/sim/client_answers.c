@@ -243,7 +243,7 @@ may_always_come(uint32_t code)
 {
     return code == AN_ERR_BUSY || code == AN_ERR_UNAVAILABLE || code == AN_ERR_EXPIRED ||
            code == AN_ERR_DISK_FULL || code == AN_ERR_TIMEOUT ||
-           code == AN_ERR_SHUTTING_DOWN;
+           code == AN_ERR_SHUTTING_DOWN || code == AN_ERR_DRAINING;
 }
 
 static void
@@ -301,7 +301,8 @@ refused(struct sim_clients *clients, struct sim_client *client,
     if (request->letter != NULL) {
         refused_letter(clients, client, request->letter, error->code);
     } else if (request->expect != 0) {
-        if (error->code != request->expect &&
+        if (error->code != request->expect && error->code != AN_ERR_SHUTTING_DOWN &&
+            error->code != AN_ERR_DRAINING &&
             (request->command == AN_COMMAND_SEND || !may_always_come(error->code))) {
             sim_fail(sim, "%s is refused with %s instead of %s",
                      an_command_name(request->command), an_err_name(error->code),
@@ -458,7 +459,7 @@ push_goodbye(struct sim_clients *clients, struct sim_client *client,
               an_err_name(goodbye->code));
     if (!may_always_come(goodbye->code) && goodbye->code != AN_ERR_IDLE &&
         goodbye->code != AN_ERR_LOGIN_TIMEOUT && goodbye->code != AN_ERR_SLOW_CONSUMER &&
-        goodbye->code != AN_ERR_REPLACED && goodbye->code != AN_ERR_DRAINING) {
+        goodbye->code != AN_ERR_REPLACED) {
         sim_fail(clients->sim, "client %u is sent away: %s", client->index,
                  an_err_name(goodbye->code));
     }
