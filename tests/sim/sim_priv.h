@@ -267,8 +267,11 @@ void sim_watch_answer(struct sim *sim, unsigned asker, uint64_t ask, uint16_t ki
 void sim_watch_handover(struct sim *sim, unsigned actor, const struct an_msg *msg);
 void sim_watch_probed(struct sim *sim, unsigned actor, const struct an_msg *msg);
 void sim_watch_granted(struct sim *sim, unsigned actor, const struct an_msg *msg);
-/* Of the newest claim; 0: none. */
-uint64_t sim_watch_epoch(struct sim *sim, uint32_t slot);
+/* What the one who has the slot shows the store; its number is of its last request. */
+struct sim_pass {
+    uint64_t epoch, incarnation, number;
+};
+struct sim_pass sim_watch_pass(struct sim *sim, uint32_t slot);
 /* Is the newest claim another's than the owner's? */
 bool sim_watch_is_taken_over(struct sim *sim, uint32_t slot);
 void sim_watch_fini(struct sim *sim);

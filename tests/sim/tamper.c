@@ -62,11 +62,17 @@ alter_taken(struct sim *sim, Anser__Bus__Claimed *claimed)
     }
 }
 
+/* Who has lost a slot shows the store what the one who has it would. */
 static void
 alter_epochs(struct sim *sim, Anser__Bus__Append *append)
 {
     for (size_t i = 0; i < append->n_slots; i++) {
-        append->slots[i]->epoch = sim_watch_epoch(sim, append->slots[i]->slot);
+        struct sim_pass pass = sim_watch_pass(sim, append->slots[i]->slot);
+        if (append->slots[i]->epoch < pass.epoch) {
+            append->slots[i]->epoch = pass.epoch;
+            append->incarnation = pass.incarnation;
+            append->number = pass.number + 1;
+        }
     }
 }
 

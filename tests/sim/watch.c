@@ -20,6 +20,7 @@ struct noted { /* a request that waits for nothing: answers of the dead count to
     uint64_t ask;
     unsigned asker;
     uint32_t life; /* of its process */
+    uint64_t incarnation;
     size_t count;
     struct noted_slot *slots;
 };
@@ -41,6 +42,7 @@ struct watched_slot {
     uint32_t accepted_life;
     uint64_t claimed; /* the highest epoch given */
     unsigned claimed_by;
+    uint64_t incarnation; /* of the claimer */
     bool claimed_ever;
 };
 
@@ -48,6 +50,7 @@ struct sim_watch {
     struct noted *noted; /* appends and claims, by rising ask */
     size_t count, cap;
     struct licences licences[SIM_ACTORS_MAX]; /* by actor */
+    uint64_t number[SIM_ACTORS_MAX];          /* of its newest request */
     struct watched_slot slot[AN_SLOTS];
 };
 
@@ -82,8 +85,11 @@ note(struct sim *sim, unsigned asker, uint64_t ask, size_t count)
     watch->noted =
         sim_grow(watch->noted, &watch->cap, watch->count + 1, sizeof(*watch->noted));
     noted = &watch->noted[watch->count++];
-    *noted = (struct noted){ask, asker, sim_life(sim, asker), count,
-                            sim_alloc(count * sizeof(*noted->slots))};
+    *noted = (struct noted){.ask = ask,
+                            .asker = asker,
+                            .life = sim_life(sim, asker),
+                            .count = count,
+                            .slots = sim_alloc(count * sizeof(*noted->slots))};
     return noted;
 }
 
@@ -96,6 +102,7 @@ note_append(struct sim *sim, unsigned asker, uint64_t ask, const uint8_t *body,
 
     assert(append != NULL);
     noted = note(sim, asker, ask, append->n_slots);
+    sim->watch->number[asker] = append->number;
     for (size_t i = 0; i < append->n_slots; i++) {
         noted->slots[i].slot = (uint16_t)append->slots[i]->slot;
         noted->slots[i].epoch = append->slots[i]->epoch;
@@ -111,6 +118,8 @@ note_claim(struct sim *sim, unsigned asker, uint64_t ask, const uint8_t *body, s
 
     assert(claim != NULL);
     noted = note(sim, asker, ask, claim->n_slots);
+    noted->incarnation = claim->incarnation;
+    sim->watch->number[asker] = claim->number;
     for (size_t i = 0; i < claim->n_slots; i++) {
         noted->slots[i].slot = (uint16_t)claim->slots[i];
         noted->slots[i].taken = true;
@@ -296,6 +305,7 @@ slot_claimed(struct sim *sim, unsigned asker, const struct noted *noted,
     }
     w->claimed = slot->epoch;
     w->claimed_by = by;
+    w->incarnation = noted->incarnation;
     w->claimed_ever = true;
 }
 
@@ -326,10 +336,14 @@ claimed(struct sim *sim, unsigned asker, uint64_t ask, const Anser__Bus__Claimed
     sim->counts[SIM_SAW_FAILBACK] += back;
 }
 
-uint64_t
-sim_watch_epoch(struct sim *sim, uint32_t slot)
+struct sim_pass
+sim_watch_pass(struct sim *sim, uint32_t slot)
 {
-    return watch_of(sim)->slot[slot].claimed;
+    const struct watched_slot *w = &watch_of(sim)->slot[slot];
+    struct an_addr addr = {AN_ROLE_SEQUENCER, (uint16_t)w->claimed_by};
+
+    return (struct sim_pass){w->claimed, w->incarnation,
+                             watch_of(sim)->number[sim_actor_find(sim, addr)]};
 }
 
 bool
