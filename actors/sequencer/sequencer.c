@@ -20,13 +20,19 @@ ask_ids(struct seq *s, struct an_outbox *out)
 static void
 become_ready(struct seq *s, struct an_now now, struct an_outbox *out)
 {
-    if (s->ready || !seq_ids_any(&s->ids, now)) {
+    if (s->ready) {
         return;
     }
     for (uint16_t i = 0; i < s->link_count; i++) {
         if (!s->links[i].claimed) {
             return;
         }
+    }
+    if (!seq_ids_any(&s->ids, now)) {
+        if (!s->ids.asking) { /* they have grown old while a store was away */
+            ask_ids(s, out);
+        }
+        return;
     }
     s->ready = true;
     an_out_ready(out);

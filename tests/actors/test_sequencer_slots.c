@@ -49,6 +49,26 @@ test_sequencer_start_claims_all_its_slots_then_is_ready(void **state)
     rig_fini(&rig);
 }
 
+/* The ids that came at once are too old when the store is back at last. */
+static void
+test_sequencer_start_long_without_a_store_is_ready_when_it_is_back(void **state)
+{
+    struct rig rig;
+    const struct harness_effect *ask;
+
+    (void)state;
+    rig_init(&rig, NULL);
+    rig_pump_kind(&rig, AN_KIND_TAKE_IDS);
+    for (unsigned i = 0; i < 10; i++) {
+        ask = harness_take_ask(rig.h, AN_ROLE_STORE, AN_KIND_CLAIM);
+        harness_answer(rig.h, ask, AN_ERR_UNAVAILABLE, NULL);
+        harness_advance(rig.h, 3000);
+    }
+    rig_pump(&rig);
+    assert_non_null(harness_take(rig.h, AN_EFFECT_READY));
+    rig_fini(&rig);
+}
+
 static void
 test_sequencer_start_without_ids_is_not_ready_and_asks_again(void **state)
 {
@@ -528,6 +548,8 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sequencer_start_claims_all_its_slots_then_is_ready),
+        cmocka_unit_test(
+            test_sequencer_start_long_without_a_store_is_ready_when_it_is_back),
         cmocka_unit_test(test_sequencer_start_without_ids_is_not_ready_and_asks_again),
         cmocka_unit_test(test_sequencer_send_before_the_claim_waits_for_it),
         cmocka_unit_test(test_sequencer_send_before_a_failed_claim_is_unavailable),
