@@ -230,7 +230,8 @@ struct anser_callbacks {
 
 /* Zero means the default of client/limits.h (docs/sdk.md lists them). */
 struct anser_options {
-    const char *const *addresses; /* "tcp://HOST:PORT", tried in turn */
+    const char *const *addresses; /* "tcp://HOST:PORT", tried in turn, the next one at
+                                     once when a connection ends; a pause after a round */
     size_t address_count;         /* 1 to 16. Names are looked up with the system's
                                      blocking resolver; numbers never block */
     const char *token;

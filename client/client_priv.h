@@ -133,6 +133,7 @@ struct ac_outgoing {
     unsigned attempts;
     bool sent_first; /* nothing of the conversation was ahead of it when it was sent */
     bool has_id, told_sending;
+    bool own_seen; /* its entry in our own inbox came before the answer */
     uint8_t id[ANSER_MSG_ID_LEN];
     size_t body_len;
     uint8_t body[];
@@ -145,6 +146,9 @@ struct ac_sending {
     size_t count, bytes;
     unsigned in_flight;
     uint64_t next_ticket;
+    /* Accepted ones whose entry in our own inbox is still to come; a ring, as needed. */
+    uint8_t (*own_ids)[ANSER_MSG_ID_LEN];
+    size_t own_at, own_count;
 };
 
 AN_MUST_USE enum an_err ac_outgoing_pump(struct anser_client *client);
@@ -152,6 +156,9 @@ AN_MUST_USE enum an_err ac_outgoing_answer(struct anser_client *client,
                                            const struct an_frame *frame,
                                            const uint8_t *body);
 void ac_outgoing_link_lost(struct anser_client *client);
+/* Is this message of our device one that this client sent, and told of or will tell of?
+ */
+bool ac_outgoing_knows(struct anser_client *client, const struct anser_message *message);
 /* Gives up what waited too long. */
 void ac_outgoing_expire(struct anser_client *client);
 /* Every message fails with the client's last error. */
@@ -316,6 +323,7 @@ struct ac_session {
     uint64_t connect_at; /* OFFLINE: the next attempt */
     unsigned level;      /* of the back-off */
     size_t address;      /* the one being tried */
+    size_t tried;        /* in this round, without lasting success */
     struct sockaddr_storage resolved[ANSER_LIMIT_RESOLVED_MAX];
     socklen_t resolved_len[ANSER_LIMIT_RESOLVED_MAX];
     size_t resolved_count, resolved_at;

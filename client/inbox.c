@@ -105,6 +105,11 @@ hand_over(struct anser_client *client, const Anser__Client__Event *event)
     if (err != AN_OK) {
         return err;
     }
+    if (message.own_device && ac_outgoing_knows(client, &message)) {
+        in->next++; /* on_send has told of it, or will */
+        ac_confirm_moved(client, true);
+        return AN_OK;
+    }
     message.inbox_seq = event->inbox_seq;
     client->in_callback = true;
     taken = client->callbacks.on_message(client->user, &message);

@@ -25,6 +25,8 @@
     X(POSITIONS_MAX, 100, "delivered positions in one confirm: what the server takes")   \
     X(HOLE_WAIT_MS, 200, "an answer still due may fill a hole; then Sync is asked")      \
     X(SYNC_RETRY_MS, 1000, "pause after a refused Sync, or one that brought nothing")    \
+    X(OWN_IDS_MAX, 1024,                                                                 \
+      "own messages whose inbox entry follows; more: handed over too")                   \
     X(HELD_MAX, 256, "entries held back behind a hole or a pause; more: asked again")    \
     X(HELD_BYTES_MAX, 4 * 1024 * 1024, "bytes of them")                                  \
     X(FOLLOWED_MAX, 4096, "sent messages followed until delivered; more: not followed")  \

@@ -313,6 +313,56 @@ find_in_flight(struct anser_client *client, uint32_t request)
     return m;
 }
 
+/* Its entry in our own inbox is on another store and comes as an Event later. */
+static void
+own_follows(struct anser_client *client, const uint8_t *id)
+{
+    struct ac_sending *s = &client->sending;
+
+    if (s->own_ids == NULL) {
+        s->own_ids = calloc(ANSER_LIMIT_OWN_IDS_MAX, sizeof(*s->own_ids));
+    }
+    if (s->own_ids == NULL) {
+        return;
+    }
+    memcpy(s->own_ids[(s->own_at + s->own_count) % ANSER_LIMIT_OWN_IDS_MAX], id,
+           ANSER_MSG_ID_LEN);
+    if (s->own_count < ANSER_LIMIT_OWN_IDS_MAX) {
+        s->own_count++;
+    } else {
+        s->own_at = (s->own_at + 1) % ANSER_LIMIT_OWN_IDS_MAX;
+    }
+}
+
+bool
+ac_outgoing_knows(struct anser_client *client, const struct anser_message *message)
+{
+    struct ac_sending *s = &client->sending;
+    const struct ac_conv *conv;
+
+    /* They come in the order of their numbers, nearly that of their answers. */
+    for (size_t i = 0; i < s->own_count; i++) {
+        if (memcmp(s->own_ids[(s->own_at + i) % ANSER_LIMIT_OWN_IDS_MAX],
+                   message->client_msg_id, ANSER_MSG_ID_LEN) == 0) {
+            memcpy(s->own_ids[(s->own_at + i) % ANSER_LIMIT_OWN_IDS_MAX],
+                   s->own_ids[s->own_at], ANSER_MSG_ID_LEN);
+            s->own_at = (s->own_at + 1) % ANSER_LIMIT_OWN_IDS_MAX;
+            s->own_count--;
+            return true;
+        }
+    }
+    /* Overtook its own answer. */
+    conv = ac_conv_find(client, (const uint8_t *)message->to, strlen(message->to));
+    for (struct ac_outgoing *m = conv == NULL ? NULL : conv->first; m != NULL;
+         m = m->next) {
+        if (m->has_id && memcmp(m->id, message->client_msg_id, ANSER_MSG_ID_LEN) == 0) {
+            m->own_seen = true;
+            return true;
+        }
+    }
+    return false;
+}
+
 static void
 accepted(struct anser_client *client, struct ac_outgoing *m,
          const Anser__Client__SendOk *ok)
@@ -330,8 +380,11 @@ accepted(struct anser_client *client, struct ac_outgoing *m,
         conv->not_before = 0;
     }
     ac_conv_settle(client, conv);
-    if (!client->send_only) {
+    if (!client->send_only && ok->inbox_seq != 0) {
         ac_inbox_own(client, ok->inbox_seq);
+    } else if (!client->send_only && client->callbacks.on_message != NULL &&
+               !m->own_seen) {
+        own_follows(client, m->id);
     }
     ac_outgoing_tell(client, &send);
     ac_follow_sent(client, conv, &send);
@@ -482,4 +535,7 @@ ac_outgoing_free_all(struct anser_client *client)
         take_out(client, m);
         free(m);
     }
+    free(client->sending.own_ids);
+    client->sending.own_ids = NULL;
+    client->sending.own_count = 0;
 }

@@ -120,30 +120,31 @@ ac_session_end(struct anser_client *client, const struct anser_error *error)
     ac_history_fail_all(client);
 }
 
-/* The next attempt: at once at another socket address, else after a pause. */
+/* The next attempt: at once at the next socket address, or at the next address as long as
+ * one was not tried yet; then after a pause, which is also when the server's wish to wait
+ * counts: it was one server's. A connection that lasted begins a new round. */
 static void
 plan_attempt(struct anser_client *client, bool was_online, uint32_t retry_after_ms)
 {
     struct ac_session *s = &client->session;
-    uint64_t pause = 0;
+    uint64_t pause;
 
-    if (was_online) {
-        s->level = client->now - s->since >= ANSER_LIMIT_STABLE_MS ? 0 : s->level;
-        s->resolved_count = 0;
-        pause = ac_session_backoff(client, s->level++);
-    } else if (++s->resolved_at < s->resolved_count) {
-        pause = 0;
-    } else {
-        s->resolved_count = 0;
-        s->address = (s->address + 1) % client->address_count;
-        if (s->address == 0) { /* all were tried */
-            pause = ac_session_backoff(client, s->level++);
-        }
+    s->connect_at = client->now;
+    if (was_online && client->now - s->since >= ANSER_LIMIT_STABLE_MS) {
+        s->level = 0;
+        s->tried = 0;
     }
-    if (pause < retry_after_ms) {
-        pause = retry_after_ms;
+    if (!was_online && ++s->resolved_at < s->resolved_count) {
+        return;
     }
-    s->connect_at = client->now + pause;
+    s->resolved_count = 0;
+    s->address = (s->address + 1) % client->address_count;
+    if (++s->tried < client->address_count) {
+        return;
+    }
+    s->tried = 0;
+    pause = ac_session_backoff(client, s->level++);
+    s->connect_at += pause < retry_after_ms ? retry_after_ms : pause;
 }
 
 void

@@ -131,6 +131,72 @@ test_inbox_own_messages_fill_their_places(void **state)
     rig_fini(&rig);
 }
 
+/* The sender's inbox is on another store than the message: SendOk names no entry, and it
+ * comes as an Event, after or before. The program hears of the message once. */
+static void
+event_of_own(struct rig *rig, uint64_t inbox_seq, uint64_t seq, const uint8_t *id)
+{
+    Anser__Client__Event event = ANSER__CLIENT__EVENT__INIT;
+    Anser__Client__Message message = ANSER__CLIENT__MESSAGE__INIT;
+
+    event.inbox_seq = inbox_seq;
+    event.inbox_generation = rig->mock.generation;
+    event.message = &message;
+    message.message_id = 1000 + seq;
+    message.seq = seq;
+    message.from = (ProtobufCBinaryData){5, (uint8_t *)(uintptr_t) "alice"};
+    message.to = (ProtobufCBinaryData){3, (uint8_t *)(uintptr_t) "bob"};
+    message.from_device.data = (uint8_t *)(uintptr_t)rig->options.device;
+    message.from_device.len = strlen(rig->options.device);
+    message.client_msg_id = (ProtobufCBinaryData){16, (uint8_t *)(uintptr_t)id};
+    message.type = 1;
+    message.body = (ProtobufCBinaryData){3, (uint8_t *)(uintptr_t) "own"};
+    mock_frame(mock_conn(&rig->mock), AN_COMMAND_EVENT, 0, 0, &event.base);
+    rig_settle(rig);
+}
+
+static bool
+leave_sends(struct mock *mock, struct mock_conn *conn, const struct an_frame *frame,
+            const uint8_t *body)
+{
+    (void)mock;
+    (void)conn;
+    (void)body;
+    return frame->command == AN_COMMAND_SEND;
+}
+
+static void
+test_inbox_own_message_as_event_is_told_once(void **state)
+{
+    static struct rig rig;
+    uint8_t foreign[16] = {1};
+    (void)state;
+
+    rig_init(&rig);
+    rig.mock.generation = 7;
+    rig_start(&rig);
+    assert_true(rig_until(&rig, rig_online));
+    rig_send(&rig, "bob", "one");
+    rig_send(&rig, "bob", "two");
+    rig_settle(&rig);
+    assert_int_equal(rig_told(&rig, 1, ANSER_SEND_SENT), 1);
+    event_of_own(&rig, 1, 1, mock_nth(&rig.mock, AN_COMMAND_SEND, 0)->id);
+    event_of_own(&rig, 2, 2, mock_nth(&rig.mock, AN_COMMAND_SEND, 1)->id);
+    assert_int_equal(rig.message_count, 0);
+    /* Overtakes the answer. */
+    rig.mock.on_frame = leave_sends;
+    rig_send(&rig, "bob", "three");
+    rig_settle(&rig);
+    event_of_own(&rig, 3, 3, mock_nth(&rig.mock, AN_COMMAND_SEND, 2)->id);
+    assert_int_equal(rig.message_count, 0);
+    /* An earlier run's, whose answer nobody saw. */
+    event_of_own(&rig, 4, 4, foreign);
+    assert_int_equal(rig.message_count, 1);
+    assert_true(rig.messages[0].own_device);
+    assert_int_equal(rig.messages[0].inbox_seq, 4);
+    rig_fini(&rig);
+}
+
 /* An empty inbox has no generation yet; the first entries are this device's own, of which
  * only numbers are told. What the first event says then is no other inbox. */
 static void
@@ -440,6 +506,7 @@ main(void)
         cmocka_unit_test(test_inbox_r10_hole_is_asked_for),
         cmocka_unit_test(test_inbox_lost_last_push_is_healed_by_the_heartbeat),
         cmocka_unit_test(test_inbox_own_messages_fill_their_places),
+        cmocka_unit_test(test_inbox_own_message_as_event_is_told_once),
         cmocka_unit_test(
             test_inbox_own_messages_before_the_generation_is_known_are_no_reset),
         cmocka_unit_test(test_inbox_echo_from_another_device_is_flagged),

@@ -210,6 +210,77 @@ test_session_busy_login_is_tried_again_after_what_the_server_said(void **state)
     rig_fini(&rig);
 }
 
+/* C13: a gate that goes sends its clients to the next one, without a pause. */
+static void
+test_session_leaving_gate_sends_to_the_next_address_at_once(void **state)
+{
+    static const enum an_err codes[] = {AN_ERR_DRAINING, AN_ERR_SHUTTING_DOWN};
+    static struct rig rig;
+    (void)state;
+
+    for (unsigned i = 0; i < 2; i++) {
+        rig_init(&rig);
+        rig.addresses[1] = rig.mock.url; /* the same, but it does not know that */
+        rig.options.address_count = 2;
+        rig_start(&rig);
+        assert_true(rig_until(&rig, rig_online));
+        mock_goodbye(mock_conn(&rig.mock), codes[i], true, 1000);
+        rig_settle(&rig);
+        assert_int_equal(rig.why.code, codes[i]);
+        assert_true(rig_until(&rig, rig_online)); /* the clock stands still */
+        assert_int_equal(rig.mock.accepted, 2);
+        rig_fini(&rig);
+    }
+}
+
+/* A dead link is no different; but when no address lasts, it waits. */
+static void
+test_session_lost_links_go_round_then_wait(void **state)
+{
+    static struct rig rig;
+    (void)state;
+
+    rig_init(&rig);
+    rig.addresses[1] = rig.mock.url;
+    rig.addresses[2] = rig.mock.url;
+    rig.options.address_count = 3;
+    rig_start(&rig);
+    assert_true(rig_until(&rig, rig_online));
+    rig_advance(&rig, 6000); /* lasted */
+    for (unsigned i = 1; i < 3; i++) {
+        mock_close_conns(&rig.mock);
+        rig_settle(&rig);
+        assert_true(rig_until(&rig, rig_online));
+        assert_int_equal(rig.mock.accepted, 1 + i);
+    }
+    mock_close_conns(&rig.mock);
+    rig_settle(&rig);
+    assert_int_equal(anser_client_state(rig.client), ANSER_STATE_OFFLINE);
+    assert_int_equal(rig.mock.accepted, 3);
+    rig_advance(&rig, 200);
+    assert_true(rig_until(&rig, rig_online));
+    rig_fini(&rig);
+}
+
+/* What one server wishes is not another's business. */
+static void
+test_session_refused_login_goes_to_the_next_address_at_once(void **state)
+{
+    static struct rig rig;
+    enum an_err err = AN_ERR_UNAVAILABLE;
+    (void)state;
+
+    rig_init(&rig);
+    rig.addresses[1] = rig.mock.url;
+    rig.options.address_count = 2;
+    rig.mock.on_frame = refuse_first_login;
+    rig.mock.arg = &err;
+    rig_start(&rig);
+    assert_true(rig_until(&rig, rig_online));
+    assert_int_equal(rig.mock.accepted, 2);
+    rig_fini(&rig);
+}
+
 static void
 test_session_goodbye_decides_whether_to_come_back(void **state)
 {
@@ -341,6 +412,9 @@ main(void)
         cmocka_unit_test(test_session_invalid_token_closes_for_good),
         cmocka_unit_test(
             test_session_busy_login_is_tried_again_after_what_the_server_said),
+        cmocka_unit_test(test_session_leaving_gate_sends_to_the_next_address_at_once),
+        cmocka_unit_test(test_session_lost_links_go_round_then_wait),
+        cmocka_unit_test(test_session_refused_login_goes_to_the_next_address_at_once),
         cmocka_unit_test(test_session_goodbye_decides_whether_to_come_back),
         cmocka_unit_test(test_session_garbage_is_a_clean_error),
         cmocka_unit_test(test_session_unknown_push_is_ignored),
