@@ -148,6 +148,18 @@ check_all(struct keys *keys)
 
 /* ------------------------------------------------------------------ files */
 
+/* A private file that was kept, and others may read. */
+static void
+warn_open(const struct keys *keys, const char *path)
+{
+    struct stat st;
+
+    if (stat(path, &st) == 0 && (st.st_mode & 077) != 0) {
+        say(keys, "warning: %s is open to others (mode %03o): chmod 600 it", path,
+            (unsigned)st.st_mode & 0777u);
+    }
+}
+
 /* The directories above a file, 0700 where they are missing. */
 static enum an_err
 make_parents(struct keys *keys, const char *path)
@@ -234,6 +246,7 @@ take_ca(struct keys *keys)
         say(keys, "made %s, which only keygen needs: keep it safe, give it to no host",
             keys->ca_key);
     }
+    warn_open(keys, keys->ca_key);
     return AN_OK;
 }
 
@@ -258,6 +271,7 @@ keep_host(struct keys *keys, const char *host, const struct host_paths *paths)
         return AN_ERR_CONFIG;
     }
     say(keys, "kept %s and its key, good until %s", paths->cert, until);
+    warn_open(keys, paths->key);
     return AN_OK;
 }
 
@@ -340,6 +354,7 @@ take_token(struct keys *keys)
     sodium_memzero(&key, sizeof(key));
     if (err == AN_OK) {
         say(keys, "%s %s, the key of login tokens", made ? "made" : "kept", path);
+        warn_open(keys, path);
     }
     return err;
 }

@@ -223,6 +223,7 @@ test_keygen_private_files_are_private(void **state)
                  {"token.json", 0600}, {"ca.pem", 0644}, {"a.pem", 0644},
                  {"b-2.pem", 0644}};
     mode_t mask = umask(0);
+    unsigned warnings = 0;
 
     (void)state;
     must_make(NULL, false, NULL);
@@ -234,7 +235,15 @@ test_keygen_private_files_are_private(void **state)
         snprintf(path, sizeof(path), "%s/keys/%s", dir, files[i].name);
         assert_int_equal(stat(path, &st), 0);
         assert_int_equal(st.st_mode & 07777, files[i].mode);
+        assert_int_equal(chmod(path, 0644), 0);
     }
+    assert_null(strstr(said, "warning"));
+    must_make(NULL, false, NULL); /* says which should not be, four times */
+    for (const char *at = said; (at = strstr(at, "warning: ")) != NULL; at++) {
+        warnings++;
+    }
+    assert_int_equal(warnings, 4);
+    assert_non_null(strstr(said, "a.key is open to others (mode 644): chmod 600"));
 }
 
 static void
