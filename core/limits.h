@@ -66,6 +66,10 @@
 #define AN_PUSH_QUEUE_BYTES_MAX                                                          \
     (8u * 1024u * 1024u) /* hints waiting for a router; beyond: dropped */
 
+#define AN_LINK_IDLE_MS                                                                  \
+    2000u /* a connection to another host that is silent so long is probed */
+#define AN_LINK_DEAD_MS                                                                  \
+    5000u /* and one that gives no sign for so long is cut: as long as an ask waits */
 #define AN_CLOSE_MS                                                                      \
     3000u /* a process that has finished waits for NNG to close its connections          \
            */

@@ -280,6 +280,9 @@ pipe_changed(nng_pipe pipe, nng_pipe_ev event, void *arg)
     if (event == NNG_PIPE_EV_ADD_PRE) {
         atomic_fetch_add(&link->connects, 1);
         atomic_fetch_add(&link->pipes, 1);
+        if (link->reach == REACH_TLS) {
+            atomic_fetch_add(&link->runner->fresh, 1);
+        }
     } else {
         atomic_store(&link->lost_ms, clock_mono_ms());
         atomic_fetch_sub(&link->pipes, 1);
@@ -318,6 +321,18 @@ link_start(struct link *link)
         rv = link_tls_dialer(dialer, link->runner->tls->clients[link->host]);
     }
     return rv != 0 ? rv : nng_dialer_start(dialer, NNG_FLAG_NONBLOCK);
+}
+
+void
+link_restart(struct link *link)
+{
+    nng_dialer old = {.id = atomic_load(&link->dialer)};
+
+    link->faults = (struct faults){0};
+    nng_dialer_close(old);
+    if (link_start(link) != 0) {
+        an_log(AN_LOG_ERROR, link->inst->who, "cannot dial %s", link->url);
+    }
 }
 
 int
@@ -367,6 +382,12 @@ ear_options(const struct an_runner *runner, struct ear *ear)
     return rv;
 }
 
+static uint16_t
+url_port(const char *url)
+{
+    return (uint16_t)strtoul(strrchr(url, ':') + 1, NULL, 10);
+}
+
 static int
 ear_open(struct instance *inst, nng_socket socket, const uint16_t *gate, enum reach reach,
          struct ear *ear, char *why, size_t why_len)
@@ -384,6 +405,8 @@ ear_open(struct instance *inst, nng_socket socket, const uint16_t *gate, enum re
     }
     if (rv != 0) {
         snprintf(why, why_len, "cannot listen on %s: %s", ear->url, nng_strerror(rv));
+    } else if (reach == REACH_TLS) {
+        links_watch_host(url_port(ear->url));
     }
     return rv;
 }

@@ -13,6 +13,7 @@
  *   inspect.c     the text and event endpoints
  *   words.c       words that the runner answers for every actor
  *   trace.c       a ring of the hops that messages took
+ *   warden.c      looks after the connections to other processes
  *   faults.c      why a connection was not made
  *   control.c     words asked by a command
  *   mend.c        faults of NNG 1.5.2, mended from outside
@@ -37,6 +38,7 @@
 struct an_metrics;
 struct instance;
 struct tls;
+struct warden;
 struct peer;
 struct pooled;
 
@@ -45,7 +47,7 @@ enum {
     URL_LEN = 128,     /* NNG's own bound of inproc and ipc addresses */
     NNG_BUFFER = 8192, /* the most NNG allows */
     RECONNECT_MIN_MS = 10,
-    RECONNECT_MAX_MS = 500,
+    RECONNECT_MAX_MS = 200, /* between two dials of a peer that is away */
     CONNECT_GRACE_MS =
         1000,           /* after start an ask waits for its dial instead of failing */
     LOG_GAP_MS = 1000,  /* between two lines about bad messages */
@@ -93,61 +95,6 @@ bool inbox_put_request(struct instance *inst, struct parcel *parcel);
 bool inbox_put_hint(struct instance *inst, struct parcel *parcel, size_t bytes);
 void inbox_flag(struct instance *inst, bool *flag);
 
-/* ------------------------------------------------------------------ links */
-
-enum { HOST_NONE = AN_HOST_NONE, EARS_MAX = 3 };
-
-/* How an instance is reached. */
-enum reach { REACH_INPROC, REACH_IPC, REACH_TLS, REACH_COUNT };
-
-/* One connection that we dial: of a peer, or of a gate's SUB socket to one router. */
-struct link {
-    struct an_runner *runner;
-    struct instance *inst; /* who dials */
-    struct an_addr to;
-    enum reach reach;
-    uint16_t host; /* of `to`; HOST_NONE without places */
-    char url[URL_LEN];
-    nng_socket socket;
-    atomic_uint dialer;                 /* NNG's number */
-    atomic_int pipes;                   /* connections that are up */
-    _Atomic uint64_t connects, lost_ms; /* how often, when last (monotonic; 0: never) */
-    struct link *next;                  /* of the same socket */
-};
-
-/* One address that others dial. */
-struct ear {
-    char url[URL_LEN];
-    nng_listener listener;
-    enum reach reach;
-};
-
-/* The address of `to` seen over reach; gate NULL: its mailbox, else its hints for that
- * gate. cfg: cluster, run_dir and places. */
-void link_url(const struct an_runner_cfg *cfg, enum reach reach, struct an_addr to,
-              const uint16_t *gate, char out[URL_LEN]);
-/* The configuration of who dials that host. The caller frees it. AN_ERR_CONFIG with *why.
- */
-enum an_err link_tls(nng_tls_config **out, const struct an_places *places, uint16_t host,
-                     char *why, size_t why_len);
-/* Sets it, and what else a dialer between hosts needs. An NNG error number. */
-int link_tls_dialer(nng_dialer dialer, nng_tls_config *config);
-/* Where this process is, and its certificates when hosts are several. AN_ERR_CONFIG with
- * *why, AN_ERR_NO_MEMORY; to be closed also then. */
-enum an_err links_open(struct an_runner *runner, char *why, size_t why_len);
-void links_close(struct an_runner *runner);
-/* May `from` ask `to` anything? The table says. */
-bool may_ask(unsigned from, unsigned to);
-/* Makes the link and dials it, without waiting. gate: the hints for that gate; NULL: the
- * mailbox. first: of this socket's links, with their order in next. An NNG error number.
- */
-int link_dial(struct link *link, struct instance *inst, nng_socket socket,
-              struct an_addr to, const uint16_t *gate, struct link *first);
-/* Listens wherever somebody looks for this mailbox, or for these hints. *why names the
- * address. An NNG error number. */
-int links_listen(struct instance *inst, nng_socket socket, const uint16_t *gate,
-                 struct ear ears[EARS_MAX], char *why, size_t why_len);
-
 /* ------------------------------------------------------------------ NNG's counters */
 
 /* X(name in NNG, what it means): of a dialer or a listener; there is nothing else that
@@ -173,6 +120,80 @@ struct faults {
 bool faults_read(nng_stat *all, const char *scope, unsigned id, struct faults *out);
 /* What the newest differences mean; NULL: none. */
 const char *faults_why(const struct faults *before, const struct faults *now);
+
+/* ------------------------------------------------------------------ links */
+
+enum { HOST_NONE = AN_HOST_NONE, EARS_MAX = 3 };
+
+/* How an instance is reached. */
+enum reach { REACH_INPROC, REACH_IPC, REACH_TLS, REACH_COUNT };
+
+/* One connection that we dial: of a peer, or of a gate's SUB socket to one router. */
+struct link {
+    struct an_runner *runner;
+    struct instance *inst; /* who dials */
+    struct an_addr to;
+    enum reach reach;
+    uint16_t host; /* of `to`; HOST_NONE without places */
+    char url[URL_LEN];
+    nng_socket socket;
+    atomic_uint dialer;                 /* NNG's number */
+    atomic_int pipes;                   /* connections that are up */
+    _Atomic uint64_t connects, lost_ms; /* how often, when last (monotonic; 0: never) */
+    struct link *next;                  /* of the same socket */
+
+    /* The warden's. */
+    struct faults faults;                /* at its last look */
+    const char *why;                     /* the newest one's meaning */
+    uint64_t down_ms, said_ms, moved_ms; /* since when, said when, when a dial ended */
+};
+
+/* One address that others dial. */
+struct ear {
+    char url[URL_LEN];
+    nng_listener listener;
+    enum reach reach;
+    struct faults faults; /* the warden's: at its last line, */
+    uint64_t said_ms;     /* and when that was */
+};
+
+/* The address of `to` seen over reach; gate NULL: its mailbox, else its hints for that
+ * gate. cfg: cluster, run_dir and places. */
+void link_url(const struct an_runner_cfg *cfg, enum reach reach, struct an_addr to,
+              const uint16_t *gate, char out[URL_LEN]);
+/* The configuration of who dials that host. The caller frees it. AN_ERR_CONFIG with *why.
+ */
+enum an_err link_tls(nng_tls_config **out, const struct an_places *places, uint16_t host,
+                     char *why, size_t why_len);
+/* Sets it, and what else a dialer between hosts needs. An NNG error number. */
+int link_tls_dialer(nng_dialer dialer, nng_tls_config *config);
+/* Where this process is, and its certificates when hosts are several. AN_ERR_CONFIG with
+ * *why, AN_ERR_NO_MEMORY; to be closed also then. */
+enum an_err links_open(struct an_runner *runner, char *why, size_t why_len);
+void links_close(struct an_runner *runner);
+/* May `from` ask `to` anything? The table says. */
+bool may_ask(unsigned from, unsigned to);
+/* Makes the link and dials it, without waiting. gate: the hints for that gate; NULL: the
+ * mailbox. first: of this socket's links, with their order in next. An NNG error number.
+ */
+int link_dial(struct link *link, struct instance *inst, nng_socket socket,
+              struct an_addr to, const uint16_t *gate, struct link *first);
+/* Dials anew. */
+void link_restart(struct link *link);
+/* Listens wherever somebody looks for this mailbox, or for these hints. *why names the
+ * address. An NNG error number. */
+int links_listen(struct instance *inst, nng_socket socket, const uint16_t *gate,
+                 struct ear ears[EARS_MAX], char *why, size_t why_len);
+
+/* Lets the kernel notice within AN_LINK_DEAD_MS when the host at the other end is gone:
+ * on every connection between hosts; listening not 0: on the listener of that port, for
+ * those it will accept. NNG itself can only turn keepalive on, whose default is two
+ * hours. Reads /proc/self/fd: some 10 ms with 16,000 descriptors. */
+void links_watch_host(uint16_t listening);
+/* AN_ERR_NO_MEMORY. */
+enum an_err warden_start(struct an_runner *runner);
+/* Before anything of an instance is closed. */
+void warden_stop(struct an_runner *runner);
 
 /* ------------------------------------------------------------------ mailbox */
 
@@ -463,6 +484,8 @@ struct an_runner {
     size_t instance_count;
     struct pool pool;
     struct inspect *inspect;
+    struct warden *warden;    /* when there are places */
+    atomic_int fresh;         /* connections to other hosts, new to the warden */
     struct tls *tls;          /* when hosts are several */
     uint16_t host;            /* this process's */
     uint64_t cluster, stores; /* digests: what we are, and take for granted */

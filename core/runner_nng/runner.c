@@ -141,6 +141,9 @@ an_runner_create(struct an_runner **out, const struct an_runner_cfg *cfg, char *
         err = inspect_open(&runner->inspect, runner, cfg->control, cfg->events, why,
                            why_len);
     }
+    if (err == AN_OK) {
+        err = warden_start(runner);
+    }
     if (err != AN_OK) {
         an_runner_destroy(runner);
         return err;
@@ -392,6 +395,7 @@ instance_free(struct instance *inst)
 static void
 end_actors(struct an_runner *runner)
 {
+    warden_stop(runner);
     for (size_t i = 0; i < runner->instance_count; i++) {
         end_thread(runner->instances[i]);
     }
