@@ -63,9 +63,11 @@ on_taken_ids(struct seq *s, struct an_msg *msg, struct an_now now, struct an_out
     s->ids.asking = false;
     if (msg->err == AN_OK) {
         seq_ids_add(&s->ids, (const Anser__Bus__TakenIds *)msg->body, now);
+    }
+    if (msg->err == AN_OK && seq_ids_any(&s->ids, now)) {
         become_ready(s, now, out);
         return;
-    }
+    } /* an answer without any: to ask again at once would never end */
     an_out_log(out, AN_LOG_WARN, 0, "no message ids from=idgen/%u err=%s",
                (unsigned)s->idgen, an_err_name(msg->err));
     s->idgen = (uint16_t)((s->idgen + 1u) % s->topology->count[AN_ROLE_IDGEN]);
