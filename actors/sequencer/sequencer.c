@@ -87,6 +87,7 @@ static void
 on_start(struct seq *s, struct an_msg *msg, struct an_now now, struct an_outbox *out)
 {
     (void)msg;
+    s->start_mono_ms = now.mono_ms;
     for (size_t i = 0; i < AN_SLOTS; i++) {
         s->slots[i].since_mono_ms = now.mono_ms;
     }

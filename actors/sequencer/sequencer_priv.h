@@ -122,6 +122,7 @@ struct seq_slot {
 struct seq_peer {           /* another sequencer */
     bool probing;           /* a Probe is out */
     bool handing;           /* a Handover is out */
+    bool reached;           /* it was, in this life */
     struct seq_list parked; /* commands that wait for its answer */
 };
 
@@ -252,6 +253,7 @@ struct seq {
     uint64_t dedupe_window_ms;
     uint32_t pending_bytes_max, confirm_delay_ms;
     bool ready, stopping, stopped;
+    uint64_t start_mono_ms;
     bool parting;          /* stopping: all is finished, slots are being given away */
     bool heirs;            /* stopping: some of our slots have another candidate */
     bool refusing;         /* stopping: no more is taken on */

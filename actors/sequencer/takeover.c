@@ -170,6 +170,28 @@ gone(enum an_err err)
     return err == AN_ERR_UNAVAILABLE || err == AN_ERR_TIMEOUT || err == AN_ERR_CONNECTION;
 }
 
+/* While everything starts, a peer that was never reached may only not be connected yet:
+ * to take its slots would fence it, and they would stay here. */
+static bool
+too_early(const struct seq *s, const struct seq_peer *peer, enum an_err err,
+          struct an_now now)
+{
+    return err == AN_ERR_UNAVAILABLE && !peer->reached &&
+           now.mono_ms < s->start_mono_ms + AN_CLAIM_PATIENCE_MS;
+}
+
+/* The probe is over, and nothing is known: those who wait may ask again. */
+static void
+forget_probe(struct seq *s, uint32_t index, struct an_now now, struct an_outbox *out)
+{
+    for (uint16_t slot = 0; slot < AN_SLOTS; slot++) {
+        if (believed_of(s, slot, (uint16_t)index)) {
+            s->slots[slot].probing = s->slots[slot].asked = false;
+        }
+    }
+    seq_finish_all(s, &s->peers[index].parked, AN_ERR_UNAVAILABLE, now, out);
+}
+
 void
 seq_probe_answered(struct seq *s, uint32_t index, const struct an_msg *msg,
                    struct an_now now, struct an_outbox *out)
@@ -182,6 +204,11 @@ seq_probe_answered(struct seq *s, uint32_t index, const struct an_msg *msg,
 
     assert(peer->probing);
     peer->probing = false;
+    if (too_early(s, peer, msg->err, now)) {
+        forget_probe(s, index, now, out);
+        return;
+    }
+    peer->reached = peer->reached || !gone(msg->err);
     none.holding = gone(msg->err) ? ANSER__BUS__HOLDING__HOLDING_LEFT
                                   : ANSER__BUS__HOLDING__HOLDING_OWNED;
     for (size_t i = 0; msg->err == AN_OK && i < probed->n_slots; i++) {

@@ -16,6 +16,13 @@ pair_begin(void)
     }
 }
 
+void
+pair_ready(struct rig *rig)
+{
+    rig_init_ready(rig, &pair_cfg);
+    harness_advance(rig->h, AN_CLAIM_PATIENCE_MS);
+}
+
 uint16_t
 pair_slot(uint64_t a, uint64_t b)
 {

@@ -16,6 +16,8 @@ void pair_begin(void);
 uint16_t pair_slot(uint64_t a, uint64_t b);
 /* The n-th user whose conversation with user 1 lies in this half. */
 uint64_t pair_user(bool upper, unsigned n);
+/* rig_init_ready with pair_cfg, some time ago: its peers have had time to connect. */
+void pair_ready(struct rig *rig);
 /* A send of user 1. */
 uint64_t pair_send(struct rig *rig, uint64_t recipient, uint64_t id);
 enum an_err pair_err(struct rig *rig, uint64_t request);

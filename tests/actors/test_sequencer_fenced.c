@@ -89,7 +89,7 @@ test_sequencer_unknown_outcome_claims_back_only_what_nobody_else_claimed(void **
 
     (void)state;
     pair_begin();
-    rig_init_ready(&rig, &pair_cfg);
+    pair_ready(&rig);
     lost = pair_send(&rig, peer, 1);
     kept = pair_send(&rig, other, 2);
     rig_pump_but_appends(&rig);
@@ -124,7 +124,7 @@ test_sequencer_fenced_by_its_own_index_takes_back_when_asked_later(void **state)
 
     (void)state;
     pair_begin();
-    rig_init_ready(&rig, &pair_cfg);
+    pair_ready(&rig);
     rig_claimed_by(&rig, 0, 0, PAIR_HALF);
     request = pair_send(&rig, peer, 1);
     rig_pump(&rig);
@@ -147,7 +147,7 @@ test_sequencer_held_claim_of_a_store_put_back_in_time_is_granted(void **state)
 
     (void)state;
     pair_begin();
-    rig_init_ready(&rig, &pair_cfg);
+    pair_ready(&rig);
     request = pair_send(&rig, pair_user(false, 0), 1);
     rig_pump_but_appends(&rig);
     for (uint16_t slot = 0; slot < PAIR_HALF; slot++) {
@@ -173,7 +173,7 @@ test_sequencer_delivery_above_its_head_makes_it_find_out_who_has_the_slot(void *
 
     (void)state;
     pair_begin();
-    rig_init_ready(&rig, &pair_cfg);
+    pair_ready(&rig);
     pair_send(&rig, peer, 1);
     rig_pump(&rig);
     rig_claimed_by(&rig, 1, 0, PAIR_HALF);
@@ -198,7 +198,7 @@ test_sequencer_delivery_above_a_head_that_cannot_be_read_is_unavailable(void **s
 
     (void)state;
     pair_begin();
-    rig_init_ready(&rig, &pair_cfg);
+    pair_ready(&rig);
     pair_send(&rig, peer, 1);
     rig_pump(&rig);
     fine = rig_delivered(&rig, 1, peer, peer, 1);
@@ -224,7 +224,7 @@ test_sequencer_known_heads_are_forgotten_on_reclaim(void **state)
 
     (void)state;
     an_topology_single(&pair_topology);
-    rig_init_ready(&rig, &pair_cfg);
+    pair_ready(&rig);
     for (uint64_t i = 1; i <= 3; i++) {
         pair_send(&rig, 2, i);
     }
@@ -255,7 +255,7 @@ test_sequencer_slot_lost_and_taken_back_begins_with_nothing_cached(void **state)
 
     (void)state;
     pair_begin();
-    rig_init_ready(&rig, &pair_cfg);
+    pair_ready(&rig);
     pair_send(&rig, peer, 1);
     rig_pump(&rig);
     rig_delivered(&rig, 1, peer, peer, 1);
@@ -295,7 +295,7 @@ test_sequencer_slots_word_tells_ranges_owners_and_epochs(void **state)
 
     (void)state;
     pair_begin();
-    rig_init_ready(&rig, &pair_cfg);
+    pair_ready(&rig);
     rig_claimed_by(&rig, 1, pair_slot(1, pair_user(false, 0)), 1);
     pair_send(&rig, pair_user(false, 0), 1);
     rig_pump(&rig);

@@ -56,7 +56,7 @@ test_sequencer_stop_finishes_then_gives_its_slots_to_the_standby(void **state)
 
     (void)state;
     pair_begin();
-    rig_init_ready(&rig, &pair_cfg);
+    pair_ready(&rig);
     flying = pair_send(&rig, peer, 1);
     rig_pump_but_appends(&rig);
     stop(&rig);
@@ -90,7 +90,7 @@ stop_with_standby(enum an_err err)
     const struct harness_effect *ask;
 
     pair_begin();
-    rig_init_ready(&rig, &pair_cfg);
+    pair_ready(&rig);
     stop(&rig);
     ask = pair_take(&rig, AN_KIND_HANDOVER);
     assert_non_null(ask);
@@ -118,7 +118,7 @@ test_sequencer_stop_without_a_standby_refuses_and_stops(void **state)
 
     (void)state;
     an_topology_single(&pair_topology);
-    rig_init_ready(&rig, &pair_cfg);
+    pair_ready(&rig);
     flying = pair_send(&rig, 2, 1);
     rig_pump_but_appends(&rig);
     stop(&rig);
@@ -139,7 +139,7 @@ test_sequencer_stopping_says_left_once_nothing_is_in_flight(void **state)
 
     (void)state;
     pair_begin();
-    rig_init_ready(&rig, &pair_cfg);
+    pair_ready(&rig);
     pair_send(&rig, pair_user(false, 0), 1);
     rig_pump_but_appends(&rig);
     stop(&rig);
@@ -159,7 +159,7 @@ test_sequencer_stop_that_takes_long_refuses_those_who_wait(void **state)
 
     (void)state;
     pair_begin();
-    rig_init_ready(&rig, &pair_cfg);
+    pair_ready(&rig);
     pair_send(&rig, pair_user(false, 0), 1);
     rig_pump_but_appends(&rig);
     append = rig_take_append(&rig);
@@ -183,7 +183,7 @@ test_sequencer_stop_with_an_unknown_outcome_claims_before_it_gives(void **state)
 
     (void)state;
     pair_begin();
-    rig_init_ready(&rig, &pair_cfg);
+    pair_ready(&rig);
     request = pair_send(&rig, pair_user(false, 0), 1);
     rig_pump_but_appends(&rig);
     append = rig_take_append(&rig);
@@ -227,7 +227,7 @@ test_sequencer_stop_while_probing_refuses_those_parked_once(void **state)
 
     (void)state;
     pair_begin();
-    rig_init_ready(&rig, &pair_cfg);
+    pair_ready(&rig);
     parked = pair_send(&rig, pair_user(true, 0), 1);
     stop(&rig);
     assert_int_equal(pair_err(&rig, parked), AN_ERR_SHUTTING_DOWN);
@@ -272,7 +272,7 @@ test_sequencer_given_slots_claims_them_and_then_says_so(void **state)
 
     (void)state;
     pair_begin();
-    rig_init_ready(&rig, &pair_cfg);
+    pair_ready(&rig);
     request = give(&rig, PAIR_HALF, PAIR_HALF);
     copy = give(&rig, PAIR_HALF, PAIR_HALF);
     send = pair_send(&rig, pair_user(true, 0), 1); /* no probe: it waits for the claim */
@@ -301,7 +301,7 @@ test_sequencer_given_slots_while_it_probes_runs_those_parked(void **state)
 
     (void)state;
     pair_begin();
-    rig_init_ready(&rig, &pair_cfg);
+    pair_ready(&rig);
     parked = pair_send(&rig, pair_user(true, 0), 1);
     probe = pair_take(&rig, AN_KIND_PROBE);
     request = give(&rig, PAIR_HALF, PAIR_HALF);
@@ -322,7 +322,7 @@ test_sequencer_given_slots_it_cannot_claim_says_so(void **state)
 
     (void)state;
     pair_begin();
-    rig_init_ready(&rig, &pair_cfg);
+    pair_ready(&rig);
     request = give(&rig, PAIR_HALF, 2);
     pair_fail(&rig, pair_take(&rig, AN_KIND_CLAIM), AN_ERR_UNAVAILABLE);
     assert_int_equal(given(&rig, request)->slots[0]->holding,
@@ -339,7 +339,7 @@ test_sequencer_given_slots_while_it_stops_takes_none(void **state)
 
     (void)state;
     pair_begin();
-    rig_init_ready(&rig, &pair_cfg);
+    pair_ready(&rig);
     pair_send(&rig, pair_user(false, 0), 1);
     rig_pump_but_appends(&rig);
     stop(&rig);
@@ -360,7 +360,7 @@ test_sequencer_given_slots_it_may_not_have_takes_none(void **state)
     pair_begin();
     pair_topology.count[AN_ROLE_SEQUENCER] = 3;
     pair_topology.slot_standby[PAIR_HALF] = 2;
-    rig_init_ready(&rig, &pair_cfg);
+    pair_ready(&rig);
     request = give(&rig, PAIR_HALF, 1);
     assert_int_equal(given(&rig, request)->slots[0]->holding,
                      ANSER__BUS__HOLDING__HOLDING_NONE);
@@ -376,7 +376,7 @@ test_sequencer_handovers_beyond_the_bound_are_refused(void **state)
 
     (void)state;
     pair_begin();
-    rig_init_ready(&rig, &pair_cfg);
+    pair_ready(&rig);
     for (int i = 0; i < 17; i++) {
         request = give(&rig, PAIR_HALF, 1);
     }
@@ -401,7 +401,7 @@ test_sequencer_blocked_store_refuses_sends_that_need_it_for_a_while(void **state
     an_topology_single(&pair_topology);
     pair_topology.count[AN_ROLE_STORE] = 2;
     pair_topology.slot_store[an_slot_user(2)] = 1; /* the inbox of user 2 */
-    rig_init_ready(&rig, &pair_cfg);
+    pair_ready(&rig);
     first = pair_send(&rig, 2, 1);
     rig_pump_but_appends(&rig);
     append = rig_take_append(&rig);

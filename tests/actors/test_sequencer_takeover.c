@@ -20,7 +20,7 @@ take_over_after(enum an_err err)
     uint64_t a, b, own;
 
     pair_begin();
-    rig_init_ready(&rig, &pair_cfg);
+    pair_ready(&rig);
     a = pair_send(&rig, pair_user(true, 0), 1);
     b = pair_send(&rig, pair_user(true, 1), 2);
     own = pair_send(&rig, pair_user(false, 0), 3);
@@ -71,7 +71,7 @@ test_sequencer_owner_alive_is_named_and_believed_for_a_while(void **state)
 
     (void)state;
     pair_begin();
-    rig_init_ready(&rig, &pair_cfg);
+    pair_ready(&rig);
     request = pair_send(&rig, pair_user(true, 0), 1);
     pair_answer(&rig, pair_take(&rig, AN_KIND_PROBE), ANSER__BUS__HOLDING__HOLDING_OWNED,
                 1);
@@ -99,7 +99,7 @@ test_sequencer_probe_answer_that_leaves_a_slot_out_takes_nothing(void **state)
 
     (void)state;
     pair_begin();
-    rig_init_ready(&rig, &pair_cfg);
+    pair_ready(&rig);
     request = pair_send(&rig, pair_user(true, 0), 1);
     harness_answer(rig.h, pair_take(&rig, AN_KIND_PROBE), AN_OK, &done.base);
     harness_drain(rig.h);
@@ -122,7 +122,7 @@ test_sequencer_takes_only_the_slots_that_the_owner_left(void **state)
 
     (void)state;
     pair_begin();
-    rig_init_ready(&rig, &pair_cfg);
+    pair_ready(&rig);
     left = pair_send(&rig, pair_user(true, 0), 1);
     kept = pair_send(&rig, pair_user(true, 1), 2);
     states[0].slot = pair_slot(1, pair_user(true, 0));
@@ -151,7 +151,7 @@ test_sequencer_owner_that_believes_it_is_ours_lets_us_take_it(void **state)
 
     (void)state;
     pair_begin();
-    rig_init_ready(&rig, &pair_cfg);
+    pair_ready(&rig);
     request = pair_send(&rig, pair_user(true, 0), 1);
     pair_answer(&rig, pair_take(&rig, AN_KIND_PROBE), ANSER__BUS__HOLDING__HOLDING_NONE,
                 0);
@@ -173,7 +173,7 @@ test_sequencer_follows_owners_that_name_each_other_not_for_ever(void **state)
     (void)state;
     pair_begin();
     pair_topology.count[AN_ROLE_SEQUENCER] = 3;
-    rig_init_ready(&rig, &pair_cfg);
+    pair_ready(&rig);
     request = pair_send(&rig, pair_user(true, 0), 1);
     while ((ask = pair_take(&rig, AN_KIND_PROBE)) != NULL) {
         assert_int_equal(ask->e.to.index, asked);
@@ -197,7 +197,7 @@ test_sequencer_that_is_no_candidate_answers_moved_at_once(void **state)
     pair_begin();
     pair_topology.count[AN_ROLE_SEQUENCER] = 3;
     pair_topology.slot_standby[pair_slot(1, pair_user(true, 0))] = 2;
-    rig_init_ready(&rig, &pair_cfg);
+    pair_ready(&rig);
     request = pair_send(&rig, pair_user(true, 0), 1);
     assert_true(pair_moved(&rig, request, 1));
     assert_null(pair_take(&rig, AN_KIND_PROBE));
@@ -216,7 +216,7 @@ test_sequencer_take_over_is_one_claim_for_each_store(void **state)
     for (uint16_t slot = 0; slot < AN_SLOTS; slot += 2) {
         pair_topology.slot_store[slot] = 1;
     }
-    rig_init_ready(&rig, &pair_cfg);
+    pair_ready(&rig);
     pair_send(&rig, pair_user(true, 0), 1);
     pair_send(&rig, pair_user(true, 1), 2);
     pair_fail(&rig, pair_take(&rig, AN_KIND_PROBE), AN_ERR_TIMEOUT);
@@ -239,7 +239,7 @@ test_sequencer_parked_sends_keep_their_order(void **state)
 
     (void)state;
     pair_begin();
-    rig_init_ready(&rig, &pair_cfg);
+    pair_ready(&rig);
     requests[0] = pair_send(&rig, peer, 1);
     for (uint64_t i = 1; i < 3; i++) {
         requests[i] = rig_send(
@@ -284,7 +284,7 @@ test_sequencer_send_that_expires_while_parked_is_answered_once(void **state)
 
     (void)state;
     pair_begin();
-    rig_init_ready(&rig, &pair_cfg);
+    pair_ready(&rig);
     request = pair_send(&rig, pair_user(true, 0), 1);
     harness_advance(rig.h, AN_ASK_MS + 1);
     pair_fail(&rig, pair_take(&rig, AN_KIND_PROBE), AN_ERR_TIMEOUT);
@@ -292,6 +292,32 @@ test_sequencer_send_that_expires_while_parked_is_answered_once(void **state)
     assert_int_equal(pair_err(&rig, request), AN_ERR_EXPIRED);
     assert_int_equal(rig_stored(&rig, 1, pair_user(true, 0)), 0);
     assert_int_equal(harness_metric(rig.h, "pending"), 0);
+    rig_fini(&rig);
+}
+
+/* All starts at once, and the connection to the owner is not made yet. */
+static void
+test_sequencer_that_has_just_started_waits_for_owners_to_be_reached(void **state)
+{
+    struct rig rig;
+    uint64_t request;
+
+    (void)state;
+    pair_begin();
+    rig_init_ready(&rig, &pair_cfg);
+    request = pair_send(&rig, pair_user(true, 0), 1);
+    pair_fail(&rig, pair_take(&rig, AN_KIND_PROBE), AN_ERR_UNAVAILABLE);
+    assert_int_equal(pair_err(&rig, request), AN_ERR_UNAVAILABLE);
+    assert_null(pair_take(&rig, AN_KIND_CLAIM));
+    request = pair_send(&rig, pair_user(true, 0), 1);
+    pair_answer(&rig, pair_take(&rig, AN_KIND_PROBE), ANSER__BUS__HOLDING__HOLDING_OWNED,
+                1);
+    assert_true(pair_moved(&rig, request, 1));
+    harness_advance(rig.h, AN_PROBE_FRESH_MS);
+    request = pair_send(&rig, pair_user(true, 0), 1);
+    pair_fail(&rig, pair_take(&rig, AN_KIND_PROBE), AN_ERR_UNAVAILABLE);
+    rig_pump(&rig); /* it was there, and is gone */
+    assert_int_equal(pair_err(&rig, request), AN_OK);
     rig_fini(&rig);
 }
 
@@ -304,7 +330,7 @@ test_sequencer_take_over_that_fails_is_given_up(void **state)
 
     (void)state;
     pair_begin();
-    rig_init_ready(&rig, &pair_cfg);
+    pair_ready(&rig);
     request = pair_send(&rig, pair_user(true, 0), 1);
     pair_fail(&rig, pair_take(&rig, AN_KIND_PROBE), AN_ERR_TIMEOUT);
     pair_fail(&rig, pair_take(&rig, AN_KIND_CLAIM), AN_ERR_TIMEOUT);
@@ -330,7 +356,7 @@ test_sequencer_take_over_that_the_store_refuses_is_given_up(void **state)
 
     (void)state;
     pair_begin();
-    rig_init_ready(&rig, &pair_cfg);
+    pair_ready(&rig);
     request = pair_send(&rig, pair_user(true, 0), 1);
     pair_fail(&rig, pair_take(&rig, AN_KIND_PROBE), AN_ERR_TIMEOUT);
     ask = pair_take(&rig, AN_KIND_CLAIM);
@@ -380,7 +406,7 @@ test_sequencer_probes_that_cross_agree_on_one(void **state)
 
     (void)state;
     pair_begin();
-    rig_init_ready(&rig, &pair_cfg);
+    pair_ready(&rig);
     request = pair_send(&rig, upper, 1);
     probe = pair_take(&rig, AN_KIND_PROBE);
     said = pair_probe(&rig, pair_slot(1, upper)); /* the topology says 1 */
@@ -416,7 +442,7 @@ test_sequencer_asked_about_too_many_slots_refuses(void **state)
 
     (void)state;
     pair_begin();
-    rig_init_ready(&rig, &pair_cfg);
+    pair_ready(&rig);
     probe.slots = handover.slots = slots;
     probe.n_slots = handover.n_slots = AN_SLOTS + 1;
     request = harness_request(rig.h, from, AN_KIND_PROBE, &probe.base);
@@ -446,6 +472,7 @@ main(void)
         TEST(parked_sends_keep_their_order),
         TEST(parked_sends_count_against_the_bound),
         TEST(send_that_expires_while_parked_is_answered_once),
+        TEST(that_has_just_started_waits_for_owners_to_be_reached),
         TEST(take_over_that_fails_is_given_up),
         TEST(take_over_that_the_store_refuses_is_given_up),
         TEST(asked_says_what_it_holds_and_whom_it_believes),

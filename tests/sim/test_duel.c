@@ -89,13 +89,14 @@ fight(uint64_t seed, struct duel *total)
     static struct duel d;
     struct sim *sim = begin(&d, seed);
     const char *why = "not everything is acked";
+    bool done;
 
     sim_start(sim);
     sim_faults_start(sim);
     sim_run_until(sim, FAULTS_MS, sleeps, NULL);
     sim_faults_end(sim);
-    if (!sim_run_until(sim, FAULTS_MS + SETTLE_MS, duel_done, &d) ||
-        sim_failed(sim, &why)) {
+    done = sim_run_until(sim, FAULTS_MS + SETTLE_MS, duel_done, &d);
+    if (sim_failed(sim, &why) || !done) {
         fprintf(stderr, "SEED=%llu: %s\n", (unsigned long long)seed, why);
         fail();
     }
