@@ -14,6 +14,10 @@ enum {
     SAY_MS = 5000,  /* between two lines about whom we wait for */
 };
 
+struct request {
+    const char *file, *host;
+};
+
 /* Every actor of the file, for who named none. */
 static int
 refuse_none(const struct plan *plan, const char *file)
@@ -95,8 +99,26 @@ serve(struct plan *plan, const struct plan_actor *const *actors, unsigned count,
     return 0;
 }
 
+/* Is the host that the command line names theirs? */
+static enum an_err
+check_host(const struct plan *plan, const char *name, const struct plan_actor *actor,
+           char *why)
+{
+    uint16_t host;
+    enum an_err err = plan_host(plan, name, &host, why, WHY_MAX);
+
+    if (err == AN_OK && host != actor->host) {
+        snprintf(why, WHY_MAX, "%s/%u is of host %s, not of %s",
+                 an_role_name(actor->addr.role), (unsigned)actor->addr.index,
+                 plan->places.hosts[actor->host].name, name);
+        err = AN_ERR_ARGUMENT;
+    }
+    return err;
+}
+
 static int
-run(struct plan *plan, const char *file, char **names, int count, const sigset_t *signals)
+run(struct plan *plan, const struct request *request, char **names, int count,
+    const sigset_t *signals)
 {
     const struct plan_actor **actors;
     char why[WHY_MAX] = "";
@@ -104,7 +126,7 @@ run(struct plan *plan, const char *file, char **names, int count, const sigset_t
     int code;
 
     if (count == 0) {
-        return refuse_none(plan, file);
+        return refuse_none(plan, request->file);
     }
     actors = calloc((size_t)count, sizeof(*actors));
     if (actors == NULL) {
@@ -112,6 +134,9 @@ run(struct plan *plan, const char *file, char **names, int count, const sigset_t
     }
     for (int i = 0; err == AN_OK && i < count; i++) {
         err = plan_actor_parse(plan, names[i], &actors[i], why, sizeof(why));
+        if (err == AN_OK && request->host != NULL) {
+            err = check_host(plan, request->host, actors[i], why);
+        }
     }
     if (err == AN_OK) {
         cli_serve_log(&plan->settings);
@@ -126,13 +151,15 @@ run(struct plan *plan, const char *file, char **names, int count, const sigset_t
 int
 cmd_run(int argc, char **argv)
 {
-    const char *file = getenv("ANSER_CLUSTER");
-    const struct cli_option options[] = {{"cluster", 'c', "FILE",
-                                          "the cluster file (default $ANSER_CLUSTER)",
-                                          &file, NULL}};
+    struct request request = {.file = getenv("ANSER_CLUSTER")};
+    const struct cli_option options[] = {
+        {"cluster", 'c', "FILE", "the cluster file (default $ANSER_CLUSTER)",
+         &request.file, NULL},
+        {"host", 0, "NAME", "refuse actors of another of the file's hosts", &request.host,
+         NULL}};
     const struct cli_command command = {
         .name = "run",
-        .usage = "ACTOR... --cluster FILE",
+        .usage = "ACTOR... --cluster FILE [--host NAME]",
         .summary = "Runs some actors of a cluster file in one process",
         .details =
             "ACTOR is ROLE/N as in the file; all of one host, and of a process that the\n"
@@ -153,15 +180,15 @@ cmd_run(int argc, char **argv)
     if (code >= 0) {
         return code;
     }
-    if (file == NULL || file[0] == '\0') {
+    if (request.file == NULL || request.file[0] == '\0') {
         return cli_usage("run", "which cluster? --cluster FILE");
     }
     cli_serve_signals(&signals);
-    err = plan_load(&plan, file, why, sizeof(why));
+    err = plan_load(&plan, request.file, why, sizeof(why));
     if (err != AN_OK) {
         return cli_fail(err, "run", why[0] == '\0' ? NULL : why);
     }
-    code = run(plan, file, args, count, &signals);
+    code = run(plan, &request, args, count, &signals);
     plan_free(plan);
     return code;
 }
