@@ -219,19 +219,29 @@ mono_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-/* "sequencer/0, gate/0" */
+const char *
+group_unready(const struct group *group, unsigned index)
+{
+    for (unsigned i = 0; i < group->member_count; i++) {
+        const struct member *member = &group->members[i];
+
+        if (member->started && !member->ready && index-- == 0) {
+            return member->who;
+        }
+    }
+    return NULL;
+}
+
+/* "sequencer/0, gate/0 did not get ready" */
 static void
 name_unready(const struct group *group, char *why, size_t why_len)
 {
+    const char *who;
     size_t len = 0;
 
-    for (unsigned i = 0; i < group->member_count && len < why_len; i++) {
-        const struct member *member = &group->members[i];
-
-        if (member->started && !member->ready) {
-            len += (size_t)snprintf(why + len, why_len - len, "%s%s",
-                                    len == 0 ? "" : ", ", member->who);
-        }
+    for (unsigned i = 0; (who = group_unready(group, i)) != NULL && len < why_len; i++) {
+        len +=
+            (size_t)snprintf(why + len, why_len - len, "%s%s", i == 0 ? "" : ", ", who);
     }
     if (len < why_len) {
         snprintf(why + len, why_len - len, " did not get ready");

@@ -41,6 +41,8 @@ AN_MUST_USE enum an_err group_start(struct group *group, unsigned roles, char *w
  * not. May be called again. */
 AN_MUST_USE enum an_err group_await(struct group *group, uint32_t timeout_ms, char *why,
                                     size_t why_len);
+/* "sequencer/0" of those that were started and are not ready, in order; NULL beyond. */
+const char *group_unready(const struct group *group, unsigned index);
 /* The addresses that gates listen on, "tcp://HOST:PORT" with the real port, in order;
  * NULL beyond the last. After group_open, as long as the group. */
 const char *group_address(const struct group *group, unsigned index);

@@ -2,9 +2,11 @@
 #include "cluster/data_dir.h"
 #include "cluster/group.h"
 #include "cluster/node_file.h"
+#include "core/control.h"
 #include "core/log.h"
 #include <assert.h>
 #include <errno.h>
+#include <jansson.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +15,7 @@
 #include <unistd.h>
 
 enum {
+    UNREACHED_MS = 1000, /* for one actor's answer about its connections */
     PATH_ROOM = RUN_DIR_MAX + PLAN_NAME_MAX + 16, /* of a file in the run directory */
     SOCKET_PATH_MAX = sizeof(((struct sockaddr_un *)0)->sun_path) - 1,
 };
@@ -362,6 +365,54 @@ enum an_err
 process_await(struct process *process, uint32_t timeout_ms, char *why, size_t why_len)
 {
     return group_await(process->group, timeout_ms, why, why_len);
+}
+
+/* Adds a name unless it is there. */
+static void
+add_word(char *out, size_t len, const char *name)
+{
+    const char *found = strstr(out, name);
+    size_t used = strlen(out);
+
+    if (found != NULL && strchr(", ", found[strlen(name)]) != NULL) {
+        return; /* also at the end: strchr finds the terminator */
+    }
+    snprintf(out + used, len - used, "%s%s", used == 0 ? "" : ", ", name);
+}
+
+static void
+add_unreached(const struct process *process, const char *who, char *out, size_t len)
+{
+    char words[48], *text = NULL;
+    json_t *root = NULL;
+    const json_t *peer;
+    size_t i;
+
+    snprintf(words, sizeof(words), "%s peers", who);
+    if (an_control_ask(&text, process->control, words, UNREACHED_MS) == AN_OK) {
+        root = json_loads(text, 0, NULL);
+    }
+    json_array_foreach(json_object_get(root, "peers"), i, peer)
+    {
+        const char *name = json_string_value(json_object_get(peer, "to"));
+
+        if (name != NULL && json_is_false(json_object_get(peer, "connected"))) {
+            add_word(out, len, name);
+        }
+    }
+    json_decref(root);
+    free(text);
+}
+
+void
+process_unreached(const struct process *process, char *out, size_t len)
+{
+    const char *who;
+
+    out[0] = '\0';
+    for (unsigned i = 0; (who = group_unready(process->group, i)) != NULL; i++) {
+        add_unreached(process, who, out, len);
+    }
 }
 
 const char *

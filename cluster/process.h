@@ -30,10 +30,13 @@ struct process;
 AN_MUST_USE enum an_err process_start(struct process **out, struct plan *plan,
                                       const struct plan_actor *const *actors,
                                       unsigned actor_count, char *why, size_t why_len);
-/* Waits until every actor is ready. AN_ERR_TIMEOUT: *why says who is not, and whom of
- * other processes it does not reach. May be called again. */
+/* Waits until every actor is ready. AN_ERR_TIMEOUT: *why says who is not. May be called
+ * again. */
 AN_MUST_USE enum an_err process_await(struct process *process, uint32_t timeout_ms,
                                       char *why, size_t why_len);
+/* Whom those that are not ready ask and do not reach: "store/0, idgen/0"; empty: nobody
+ * is known. Asks the process's own endpoint: at most a second for each. */
+void process_unreached(const struct process *process, char *out, size_t len);
 /* As in the log: of several processes run as one, the first's. */
 const char *process_name(const struct process *process);
 /* Where its gates listen, "tcp://HOST:PORT" with the real port; NULL beyond the last. */

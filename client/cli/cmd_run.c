@@ -35,6 +35,16 @@ refuse_none(const struct plan *plan, const char *file)
     return cli_usage("run", "which actors? %s has%s", file, all);
 }
 
+static void
+say_waiting(const struct process *process, const char *why, unsigned seconds)
+{
+    char missing[WHY_MAX];
+
+    process_unreached(process, missing, sizeof(missing));
+    an_log(AN_LOG_WARN, process_name(process), "still waiting: %s%s%s seconds=%u", why,
+           missing[0] == '\0' ? "" : ", not connected to ", missing, seconds);
+}
+
 /* Waits for the actors and so for other processes, for ever if need be. Not 0: the signal
  * that came first. */
 static int
@@ -48,8 +58,7 @@ await_ready(struct process *process, const sigset_t *signals)
            process_await(process, SLICE_MS, why, sizeof(why)) == AN_ERR_TIMEOUT) {
         waited_ms += SLICE_MS;
         if (waited_ms % SAY_MS == 0) {
-            an_log(AN_LOG_WARN, process_name(process), "still waiting: %s seconds=%u",
-                   why, waited_ms / 1000);
+            say_waiting(process, why, waited_ms / 1000);
         }
         got = cli_serve_wait(signals, 0);
     }

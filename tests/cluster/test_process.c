@@ -208,6 +208,8 @@ test_process_start_in_any_order_waits_for_the_others(void **state)
     start(five, "sequencer/0");
     assert_int_equal(process_await(processes[1], 50, why, sizeof(why)), AN_ERR_TIMEOUT);
     assert_non_null(strstr(why, "sequencer/0"));
+    process_unreached(processes[1], why, sizeof(why));
+    assert_string_equal(why, "store/0, store/1, idgen/0");
     start(five, "router/0 api/0");
     start(five, "idgen/0");
     start(five, "store/0 store/1");
