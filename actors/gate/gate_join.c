@@ -8,8 +8,8 @@ ask_all(struct gate *g, enum an_role role, enum an_kind kind,
         const ProtobufCMessage *body)
 {
     for (uint16_t i = 0; i < g->topology->count[role]; i++) {
-        an_out_ask(g->out, (struct an_addr){role, i}, kind, body, AN_GATE_TICK_MS,
-                   GATE_TAG(TAG_JOIN, role), an_rng_next(&g->rng));
+        an_out_ask(g->out, (struct an_addr){(uint8_t)role, i}, kind, body,
+                   AN_GATE_TICK_MS, GATE_TAG(TAG_JOIN, role), an_rng_next(&g->rng));
         g->joining++;
     }
 }
