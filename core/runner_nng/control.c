@@ -104,7 +104,7 @@ dial_fault(const struct dial *dial)
 
     if (nng_stats_get(&all) == 0) {
         if (faults_read(all, "dialer", (unsigned)nng_dialer_id(dial->dialer), &now)) {
-            why = faults_why(&none, &now);
+            why = fault_meaning(faults_newer(&none, &now));
         }
         nng_stats_free(all);
     }

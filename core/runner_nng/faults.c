@@ -35,13 +35,19 @@ faults_read(nng_stat *all, const char *scope, unsigned id, struct faults *out)
     return false;
 }
 
-const char *
-faults_why(const struct faults *before, const struct faults *now)
+enum fault
+faults_newer(const struct faults *before, const struct faults *now)
 {
-    for (size_t i = 0; i < FAULT_COUNT; i++) {
-        if (now->count[i] > before->count[i]) {
-            return meanings[i];
-        }
+    size_t i = 0;
+
+    while (i < FAULT_COUNT && now->count[i] <= before->count[i]) {
+        i++;
     }
-    return NULL;
+    return (enum fault)i;
+}
+
+const char *
+fault_meaning(enum fault fault)
+{
+    return fault < FAULT_COUNT ? meanings[fault] : NULL;
 }

@@ -100,13 +100,12 @@ void inbox_flag(struct instance *inst, bool *flag);
 /* X(name in NNG, what it means): of a dialer or a listener; there is nothing else that
  * tells why a connection was not made. */
 #define FAULTS(X)                                                                        \
-    X(refused, "nobody listens there")                                                   \
     X(auth, "a certificate was refused, or the other side does not speak TLS")           \
-    X(timeout, "no answer in time")                                                      \
     X(proto, "the other side does not speak this protocol")                              \
+    X(refused, "nobody listens there")                                                   \
+    X(timeout, "no answer in time")                                                      \
     X(disconnect, "the connection was reset")                                            \
-    X(other, "the connection was closed while it was made, or the address is not to be " \
-             "reached")
+    X(other, "the connection was closed, or the address is not to be reached")
 
 #define FAULT_ENUM(name, meaning) FAULT_##name,
 enum fault { FAULTS(FAULT_ENUM) FAULT_COUNT };
@@ -118,8 +117,10 @@ struct faults {
 
 /* Of the dialer or listener ("dialer", "listener") of this number. False: not there. */
 bool faults_read(nng_stat *all, const char *scope, unsigned id, struct faults *out);
-/* What the newest differences mean; NULL: none. */
-const char *faults_why(const struct faults *before, const struct faults *now);
+/* The first kind that is more now; FAULT_COUNT: none. */
+enum fault faults_newer(const struct faults *before, const struct faults *now);
+/* NULL of FAULT_COUNT. */
+const char *fault_meaning(enum fault fault);
 
 /* ------------------------------------------------------------------ links */
 

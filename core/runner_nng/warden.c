@@ -167,7 +167,7 @@ look_at_link(struct link *link, nng_stat *all, uint64_t now_ms)
         link->moved_ms = now_ms;
     }
     if (all != NULL && faults_read(all, "dialer", atomic_load(&link->dialer), &now)) {
-        why = faults_why(&link->faults, &now);
+        why = fault_meaning(faults_newer(&link->faults, &now));
         link->faults = now;
     }
     say_down(link, now_ms, why);
@@ -181,19 +181,22 @@ look_at_ear(struct instance *inst, struct ear *ear, nng_stat *all, uint64_t now_
 {
     unsigned id = (unsigned)nng_listener_id(ear->listener);
     struct faults now;
-    const char *why;
+    enum fault fault;
 
     if (ear->reach != REACH_TLS || all == NULL ||
         !faults_read(all, "listener", id, &now)) {
         return;
     }
-    why = faults_why(&ear->faults, &now);
-    if (why == NULL || (ear->said_ms != 0 && now_ms - ear->said_ms < LOG_GAP_MS)) {
+    fault = faults_newer(&ear->faults, &now);
+    /* The others also count connections that were lost later. */
+    if ((fault != FAULT_auth && fault != FAULT_proto) ||
+        (ear->said_ms != 0 && now_ms - ear->said_ms < LOG_GAP_MS)) {
         return; /* the next look sees it, too */
     }
     ear->said_ms = now_ms;
     ear->faults = now;
-    an_log(AN_LOG_WARN, inst->who, "a connection to %s was refused: %s", ear->url, why);
+    an_log(AN_LOG_WARN, inst->who, "a connection to %s was refused: %s", ear->url,
+           fault_meaning(fault));
 }
 
 static void

@@ -1,6 +1,7 @@
 /* Processes that are killed and come back, over ipc and between hosts: does the survivor
  * find them again, does it stay whole itself, and does every ask end? The others are this
  * program again, as a child. */
+#include "core/control.h"
 #include "proto/bus.pb-c.h"
 #include "tests/core/stage.h"
 #include "tests/core/toys.h"
@@ -23,7 +24,13 @@
 
 #include <cmocka.h>
 
-enum { FLOODERS = 2, FLOOD_ROUNDS = 12, FLOOD_STEPS = 1500, PADDING = 2000 };
+enum {
+    FLOODERS = 2,
+    FLOOD_ROUNDS = 8,
+    FLOOD_STEPS = 1500,
+    PADDING = 2000,
+    ASK_MS = 2000
+};
 
 static const struct an_addr sequencer = {AN_ROLE_SEQUENCER, 0};
 static struct toy_state *const asker = &toy_states[AN_ROLE_SEQUENCER];
@@ -55,7 +62,7 @@ ask_on(struct toy *toy, struct an_msg *msg, struct an_now now, struct an_outbox 
 {
     if (msg->kind == AN_KIND_START || msg->kind == AN_KIND_TIMER ||
         (msg->answer && msg->err == AN_OK)) {
-        ask(toy, out, 5000);
+        ask(toy, out, ASK_MS);
     } else if (msg->answer) {
         an_out_timer(out, now.mono_ms + 2, 1);
     }
@@ -94,14 +101,15 @@ serve(struct toy *toy, struct an_msg *msg, struct an_now now, struct an_outbox *
     an_out_answer(out, msg, AN_OK, &taken.base);
 }
 
+/* Answers the first request, keeps the others. */
 static void
-hold(struct toy *toy, struct an_msg *msg, struct an_now now, struct an_outbox *out)
+serve_one(struct toy *toy, struct an_msg *msg, struct an_now now, struct an_outbox *out)
 {
-    (void)now;
-    (void)out;
-    if (msg->request) {
+    if (msg->request && toy->next++ > 0) {
         an_msg_hold(msg)->next = toy->held;
         toy->held = msg;
+    } else {
+        serve(toy, msg, now, out);
     }
 }
 
@@ -170,7 +178,7 @@ child(const char *path)
     toys_add(runner, script.role, script.index,
              strcmp(script.what, "flood") == 0   ? flood
              : strcmp(script.what, "serve") == 0 ? serve
-                                                 : hold);
+                                                 : serve_one);
     toys_start(runner, script.role, script.index);
     for (;;) {
         pause();
@@ -211,6 +219,8 @@ static void
 killed_and_back(uint16_t host_count, const char *cert)
 {
     struct script script = {.process = 1, .role = AN_ROLE_IDGEN, .what = "serve"};
+    const unsigned *ok = &asker->errs[AN_OK];
+    const unsigned *away = &asker->errs[AN_ERR_UNAVAILABLE];
     struct an_runner *runner;
     uint64_t worst_ms = 0;
     pid_t pid;
@@ -223,14 +233,13 @@ killed_and_back(uint16_t host_count, const char *cert)
         unsigned before;
         uint64_t since_ms;
 
-        toy_await(asker, &asker->errs[AN_OK], asker->errs[AN_OK] + 20);
+        toy_await(asker, ok, toy_count(asker, ok) + 20);
         kill_child(pid);
-        before = asker->errs[AN_OK];
-        toy_await(asker, &asker->errs[AN_ERR_UNAVAILABLE],
-                  asker->errs[AN_ERR_UNAVAILABLE] + 1);
+        before = toy_count(asker, ok);
+        toy_await(asker, away, toy_count(asker, away) + 1);
         since_ms = mono_ms();
         pid = spawn_child(&script, &plan, cert);
-        toy_await(asker, &asker->errs[AN_OK], before + 5);
+        toy_await(asker, ok, before + 5);
         since_ms = mono_ms() - since_ms;
         worst_ms = since_ms > worst_ms ? since_ms : worst_ms;
     }
@@ -256,6 +265,68 @@ test_kill_server_reached_again_between_hosts(void **unused)
     killed_and_back(2, "b");
 }
 
+/* ------------------------------------------------------------------ asks under way */
+
+/* Until the child holds the second ask: START, and two requests. */
+static void
+await_held(void)
+{
+    struct an_control_from from = {.cluster = toys_cluster(),
+                                   .topology = &toys_topology,
+                                   .places = &here.places,
+                                   .run_dir = toys_dir};
+    char *text = NULL, why[256];
+
+    do {
+        free(text);
+        assert_int_equal(an_control_ask_actor(&text, &from, toy_idgen, "stats",
+                                              TOY_WAIT_S * 1000, why, sizeof(why)),
+                         AN_OK);
+    } while (strstr(text, "\"steps_total\":3") == NULL);
+    free(text);
+}
+
+/* How an ask ends whose handler gets the signal: always by name. Returns after how long.
+ */
+static uint64_t
+ask_ends(uint16_t host_count, const char *cert, int sig)
+{
+    struct script script = {.process = 1, .role = AN_ROLE_IDGEN, .what = "one"};
+    struct an_runner *runner;
+    uint64_t since_ms;
+    pid_t pid;
+
+    set_stage(host_count);
+    stage_put(&plan, AN_ROLE_IDGEN, 0, (uint16_t)(host_count - 1), 1);
+    runner = start_survivor(AN_ROLE_SEQUENCER, ask_on);
+    pid = spawn_child(&script, &plan, cert);
+    toy_await(asker, &asker->errs[AN_OK], 1);
+    await_held();
+    since_ms = mono_ms();
+    assert_int_equal(kill(pid, sig), 0);
+    toy_await(asker, &asker->errs[AN_ERR_TIMEOUT], 1);
+    since_ms = mono_ms() - since_ms;
+    kill_child(pid);
+    assert_int_equal(an_runner_stop(runner, sequencer, 5000), AN_OK);
+    an_runner_destroy(runner);
+    return since_ms;
+}
+
+static void
+test_kill_ends_an_ask_under_way_at_once(void **unused)
+{
+    (void)unused;
+    assert_true(ask_ends(1, "a", SIGKILL) < ASK_MS / 2);
+    assert_true(ask_ends(2, "b", SIGKILL) < ASK_MS / 2);
+}
+
+static void
+test_kill_stopped_process_ask_ends_at_its_budget(void **unused)
+{
+    (void)unused;
+    assert_true(ask_ends(1, "a", SIGSTOP) > ASK_MS / 2);
+}
+
 /* ------------------------------------------------------------------ staying whole */
 
 /* Peers die in the middle of messages, again and again. */
@@ -269,7 +340,7 @@ flooded(uint16_t host_count, const char *cert)
     stage_put(&plan, AN_ROLE_IDGEN, 0, 0, 0);
     runner = start_survivor(AN_ROLE_IDGEN, serve);
     for (unsigned round = 0; round < FLOOD_ROUNDS; round++) {
-        unsigned before = server->steps;
+        unsigned before = toy_count(server, &server->steps);
         for (uint16_t i = 0; i < FLOODERS; i++) {
             struct script script = {.process = (uint16_t)(11 + i),
                                     .index = (uint16_t)(1 + i),
@@ -346,6 +417,8 @@ main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         TEST(test_kill_server_reached_again_over_ipc),
         TEST(test_kill_server_reached_again_between_hosts),
+        TEST(test_kill_ends_an_ask_under_way_at_once),
+        TEST(test_kill_stopped_process_ask_ends_at_its_budget),
         TEST(test_kill_clients_under_load_server_stays_whole_over_ipc),
         TEST(test_kill_clients_under_load_server_stays_whole_between_hosts),
         TEST(test_kill_connectors_listener_goes_on),

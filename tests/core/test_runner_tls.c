@@ -67,7 +67,7 @@ expect_served(void)
 {
     struct stage right;
     struct an_runner *runner;
-    unsigned before = asker->errs[AN_OK];
+    unsigned before = toy_count(asker, &asker->errs[AN_OK]);
 
     stage_copy(&right, &plan, "a");
     runner = start(&right, 0, AN_ROLE_SEQUENCER, ask_on);
@@ -336,9 +336,9 @@ test_tls_recorded_conversation_replayed_reaches_nobody(void **unused)
     close(relay.listening);
     assert_true(relay.said_len > 1000);
     server->last = 0; /* what is counted next is a new asker's */
-    steps = server->steps;
+    steps = toy_count(server, &server->steps);
     talk_bytes(plan.of[AN_ROLE_IDGEN][0].port, relay.said, relay.said_len);
-    assert_int_equal(server->steps, steps);
+    assert_int_equal(toy_count(server, &server->steps), steps);
     expect_served();
     an_runner_destroy(two);
     assert_int_equal(server->out_of_order, 0);
@@ -359,7 +359,7 @@ test_tls_connections_are_watched_by_the_kernel(void **unused)
     two = start(&there, 1, AN_ROLE_IDGEN, toy_serve);
     one = start(&here, 0, AN_ROLE_SEQUENCER, ask_on);
     while (watched < 2) { /* the dialing end: when the warden looks next */
-        unsigned before = asker->errs[AN_OK];
+        unsigned before = toy_count(asker, &asker->errs[AN_OK]);
         toy_await(asker, &asker->errs[AN_OK], before + 10);
         watched = 0;
         for (int fd = 0; fd < 200; fd++) {

@@ -23,6 +23,17 @@ toy_note(struct toy_state *state, unsigned *counter)
     pthread_mutex_unlock(&state->lock);
 }
 
+unsigned
+toy_count(struct toy_state *state, const unsigned *counter)
+{
+    unsigned count;
+
+    pthread_mutex_lock(&state->lock);
+    count = *counter;
+    pthread_mutex_unlock(&state->lock);
+    return count;
+}
+
 void
 toy_await(struct toy_state *state, const unsigned *counter, unsigned at_least)
 {

@@ -48,6 +48,8 @@ extern const struct an_addr toy_idgen;
 
 /* Counts under the state's lock and wakes whoever awaits. */
 void toy_note(struct toy_state *state, unsigned *counter);
+/* What it is now. */
+unsigned toy_count(struct toy_state *state, const unsigned *counter);
 /* Fails the test when the counter is not there in TOY_WAIT_S. */
 void toy_await(struct toy_state *state, const unsigned *counter, unsigned at_least);
 /* Closed: steps of a server behind the gate stand still. */
