@@ -55,7 +55,8 @@ actors:
   api/0:       {host: c}
 """
 ACTOR = re.compile(r"^[a-z]+/\d+$")
-READY = re.compile(rb"\bsupervisor\b.*? ([a-z]+-\d+) ready\b")  # a process is one actor
+# Of the restarter; each process is one actor here.
+SAID = re.compile(rb"\bsupervisor ([a-z]+-\d+) (ready|started pid=(\d+))")
 READY_S = 60
 
 
@@ -63,15 +64,6 @@ def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]
-
-
-def children(pid):
-    """Direct children of a process."""
-    try:
-        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as f:
-            return [int(word) for word in f.read().split()]
-    except OSError:
-        return []
 
 
 def command_of(pid):
@@ -97,11 +89,12 @@ class Host:
         self.cluster, self.name, self.actors = cluster, name, actors
         self.up = None
         self.ready = {}  # actor -> when it was last said to be ready, monotonic seconds
+        self.pids = {}  # actor -> the process that was started for it last
         self.threads = []
 
     def spawn(self):
         cluster = self.cluster
-        self.ready = {}
+        self.ready, self.pids = {}, {}
         self.up = subprocess.Popen(
             [*cluster.prefix_of(self.name), cluster.case.anser, "cluster", "up", cluster.file,
              "--host", self.name],
@@ -124,41 +117,52 @@ class Host:
         """The log of all its processes, into the cluster's; who is ready again."""
         with open(self.cluster.errors, "ab") as errors:
             for line in up.stderr:
-                found = READY.search(line)
+                found = SAID.search(line)
                 if found:
                     actor = found.group(1).decode().replace("-", "/")
-                    self.ready[actor] = time.monotonic()
+                    if found.group(2) == b"ready":
+                        self.ready[actor] = time.monotonic()
+                    else:
+                        self.pids[actor] = int(found.group(3))
                 errors.write(line)
                 errors.flush()
 
     def is_ready(self, actor, since=0.0):
         return self.ready.get(actor, -1.0) >= since
 
-    def pids(self):
-        """{actor: pid} of the processes that are there."""
-        found = {}
-        for pid in children(self.up.pid) if self.up else []:
-            words = command_of(pid)
-            found.update({word: pid for word in words if ACTOR.match(word)})
-        return found
+    def kill_stores(self):
+        for actor, pid in self.pids.items():
+            if actor.startswith("store/"):
+                self.signal(pid, signal.SIGKILL)
 
     def kill(self):
-        """Everything at once, the restarter first."""
+        """The restarter, then what it started."""
         if self.up is None:
             return
-        pids = set(self.pids().values())
         if self.up.poll() is None:
             self.up.kill()
-        for pid in pids:
-            send_signal(pid, signal.SIGKILL)
         self.up.wait(20)
+        self.threads[1].join(0.05)  # one may have been started meanwhile
+        pids = set(self.pids.values())
         for pid in pids:
-            await_that(f"the end of {pid}", lambda p=pid: not command_of(p))
+            self.signal(pid, signal.SIGKILL)
+        for pid in pids:
+            await_that(f"the end of {pid}", lambda p=pid: not self.runs(p))
         self.close()
 
-    def stop(self, timeout):
-        """SIGTERM to the restarter; its exit code."""
+    def runs(self, pid):
+        """Is it (still) a process of this cluster file, and no zombie?"""
+        return self.cluster.file in command_of(pid)
+
+    def signal(self, pid, number):
+        return self.runs(pid) and send_signal(pid, number)
+
+    def tell_stop(self):
+        """SIGTERM to the restarter; a second one would be impatience."""
         self.up.send_signal(signal.SIGTERM)
+
+    def await_stop(self, timeout=40.0):
+        """Its exit code."""
         code = self.up.wait(timeout)
         self.close()
         return code
@@ -173,10 +177,10 @@ class Host:
 
 class Cluster(Node):
     """A cluster in a shape. settings: YAML of its settings, as a node's configuration.
-    text: the file's hosts and actors instead of the shape's."""
+    text: the file's hosts and actors instead of the shape's. port: every gate's."""
 
     def __init__(self, case, shape, config=None, env=None, text=None, name=None, key=None,
-                 wire=None):
+                 wire=None, port=None):
         super().__init__(case, data=case.new_dir("cluster"), env=env)
         self.env.pop("ANSER_CLUSTER", None)
         self.shape, self.wire = shape, wire
@@ -187,7 +191,7 @@ class Cluster(Node):
         if shape == "namespaces" and self.wire is None:
             self.wire = Wire(case)
         text = text or {"five": FIVE, "namespaces": THREE}[shape]
-        self.write(self.fill(text), config, key)
+        self.write(self.fill(text, port), config, key)
         self.hosts = {name: Host(self, name, actors)
                       for name, actors in self.hosts_of(text).items()}
         self.gates = self.gates_of(text)
@@ -195,14 +199,16 @@ class Cluster(Node):
         self.prefix = self.wire.prefix(WIRE) if self.wire else []
         self.seat = next(iter(self.hosts))  # where commands are typed
         self.command("cluster", "keygen", self.file)
+        os.mkdir(os.path.join(self.data, "data"))
+        self.commands = self.command_dir()
 
     # --- the file
 
-    def fill(self, text):
+    def fill(self, text, port):
         """The placeholders of a shape's text."""
         self.ports = {}
         for gate in re.findall(r"\bGATE\d+", text):
-            self.ports[gate] = 7400 if self.wire else free_port()
+            self.ports[gate] = port or (7400 if self.wire else free_port())
         for host in re.findall(r"\bADDRESS_(\w+)", text):
             text = re.sub(rf"\bADDRESS_{host}\b", self.wire.address[host], text)
         for gate, port in self.ports.items():
@@ -269,9 +275,19 @@ class Cluster(Node):
         """Each was said to be ready after this moment (of time.monotonic())."""
         for actor in actors:
             host = self.host_of(actor)
-            await_that(f"{actor} to be ready",
-                       lambda h=host, a=actor: h.is_ready(a, since) or
-                       self._must_live(h), timeout)
+            try:
+                await_that(f"{actor} to be ready",
+                           lambda h=host, a=actor: h.is_ready(a, since) or
+                           self._must_live(h), timeout)
+            except AssertionError:
+                self.describe(actor)
+                raise
+
+    def describe(self, actor):
+        """Into the log, for who reads a failure: what the actor says of itself."""
+        with open(self.errors, "a", encoding="utf-8") as errors:
+            for words in ("status", "peers", "stats"):
+                errors.write(f"{actor} {words}: {self.ask(actor, words)}\n")
 
     def _must_live(self, host):
         code = host.up.poll()
@@ -307,22 +323,33 @@ class Cluster(Node):
         for s in self.case.sockets:
             s.close()
         codes = {}
-        for host in self.hosts.values():
-            if host.up:
-                host.up.send_signal(signal.SIGTERM)
-        for host in self.hosts.values():
-            if host.up:
-                codes[host.name] = host.stop(timeout)
+        running = [host for host in self.hosts.values() if host.up]
+        for host in running:
+            host.tell_stop()
+        for host in running:
+            codes[host.name] = host.await_stop(timeout)
         assert not any(codes.values()), f"a clean stop exits {codes}\n{self.stderr()[-3000:]}"
 
+    def alive(self):
+        return all(host.up and host.up.poll() is None for host in self.hosts.values())
+
+    def stop_host(self, name):
+        self.hosts[name].tell_stop()
+        code = self.hosts[name].await_stop()
+        assert code == 0, f"a clean stop of {name} exits {code}\n{self.stderr()[-3000:]}"
+
     def kill(self):
+        """Everything at once: stores first, so that they die doing what they are doing."""
+        for host in self.hosts.values():
+            host.kill_stores()
         for host in self.hosts.values():
             host.kill()
 
     # --- one process
 
     def pid(self, actor):
-        return self.host_of(actor).pids().get(actor)
+        pid = self.host_of(actor).pids.get(actor)
+        return pid if pid and self.host_of(actor).runs(pid) else None
 
     def kill_actor(self, actor):
         """kill -9 of its process, which is started again; returns the moment."""
@@ -372,7 +399,7 @@ class Cluster(Node):
         with open(rival.errors, "ab") as errors:
             rival.process = subprocess.Popen(
                 [*self.prefix_of(host), self.case.anser, "run", "store/0", "--cluster",
-                 self.file, "--host", host],
+                 self.file],
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, env=rival.env,
                 cwd=self.case.dir)
         return rival
@@ -382,12 +409,22 @@ class Cluster(Node):
         seat = seat or self.seat
         return Node.run(self, *args, data=False, prefix=self.prefix_of(seat), **how)
 
+    def command_dir(self):
+        """A directory like a single node's, for commands that know no cluster file: it
+        names a gate, the api's endpoint and the key."""
+        path = self.case.new_dir("commands")
+        control = os.path.join(self.run_dir, self.host_of("api/0").name, "api-0.control")
+        with open(os.path.join(path, "node.json"), "w", encoding="utf-8") as f:
+            json.dump({"version": 1, "cluster": self.name, "pid": 1, "tcp": self.urls[0],
+                       "control": f"ipc://{control}", "app": "default", "key": self.key()}, f)
+        return path
+
     def run(self, *args, data=True, **how):
-        return self.command(*args, *(("--cluster", self.file) if data else ()), **how)
+        return self.command(*args, *(("--data", self.commands) if data else ()), **how)
 
     def popen(self, *args, **how):
         process = subprocess.Popen(
-            [*self.prefix_of(self.seat), self.case.anser, *args, "--cluster", self.file],
+            [*self.prefix_of(self.seat), self.case.anser, *args, "--data", self.commands],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             env=dict(self.env, LD_PRELOAD=""), cwd=self.case.dir, **how)
         self.case.processes.append(process)
@@ -396,12 +433,22 @@ class Cluster(Node):
     def ask(self, actor, words):
         """What an actor answers to words of docs/debugging.md, as JSON; None when its
         process does not answer."""
+        answer = self.ask_process(actor, f"{actor} {words}")
+        return json.loads(answer) if answer else None
+
+    def ask_process(self, actor, words):
+        """What the actor's process answers; None when it does not."""
         control = os.path.join(self.run_dir, self.host_of(actor).name,
                                actor.replace("/", "-") + ".control")
         done = subprocess.run(
-            ["nngcat", "--req", "--dial", f"ipc://{control}", "--data", f"{actor} {words}",
-             "--raw", "--recv-timeout", "5"], capture_output=True, timeout=20, check=False)
-        return json.loads(done.stdout) if done.stdout.strip() else None
+            ["nngcat", "--req", "--dial", f"ipc://{control}", "--data", words, "--raw",
+             "--recv-timeout", "5"], capture_output=True, timeout=20, check=False)
+        return done.stdout.decode().strip() or None
+
+    def metrics(self):
+        """{name: sum over all processes}."""
+        return harness.prometheus(line for actor in self.actors
+                                  for line in self.ask_process(actor, "metrics").splitlines())
 
     def settled(self, timeout=60.0):
         """No store has anything left to forward to another."""
@@ -422,15 +469,4 @@ class Cluster(Node):
 
 def waiting_rows(stats):
     """Of a store's statistics: rows on their way to other stores."""
-    found = [value for name, value in flat(stats).items() if "outgoing_rows" in name]
-    assert found, f"no outgoing rows in {stats}"
-    return sum(int(value) for value in found)
-
-
-def flat(value, prefix=""):
-    if not isinstance(value, dict):
-        return {prefix: value}
-    found = {}
-    for key, inner in value.items():
-        found.update(flat(inner, f"{prefix}.{key}"))
-    return found
+    return int(stats["stats"]["store"]["outgoing_waiting"])

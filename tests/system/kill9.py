@@ -141,7 +141,7 @@ def kill_in_replay(node, watch):
     watch.set("read_delay_ms", 1)
     node.spawn()
     end = time.monotonic() + 10
-    while watch.get("replaying") == 0 and node.process.poll() is None:
+    while watch.get("replaying") == 0 and node.alive():
         assert time.monotonic() < end, "the log was never read"
     node.kill()
     watch.set("read_delay_ms", 0)
@@ -172,6 +172,8 @@ def verify(node, talkers):
 
 def case_R1_R6_S1_I3_T12_P2_kill9_under_load(case):
     rounds = case.rounds or (400 if case.long else 100)
+    if case.shape != "one":
+        rounds = case.rounds or (100 if case.long else 12)  # a start takes half a second
     seed = random.randrange(1 << 32)
     rng = random.Random(seed)
     watch = recorder.Shim(case)

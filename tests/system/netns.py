@@ -134,7 +134,7 @@ class Wire:
         if shutil.which("tcpdump") is None:
             raise Skip("no tcpdump")
         process = subprocess.Popen(
-            [*self.prefix(WIRE), "tcpdump", "-i", "bridge", "-s", "0", "-U", "-w", path, *words],
+            [*self.prefix(WIRE), "tcpdump", "-i", "bridge", "-s", "0", "-U", "--immediate-mode", "-w", path, *words],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         self.captures.append(process)
         line = process.stderr.readline()

@@ -15,7 +15,9 @@ import traceback
 import harness
 
 MODULES = ("scenario", "frames", "features", "features_sync", "features_sdk", "durability",
-           "kill9", "backup", "inspect_nngcat", "chat_tty")
+           "kill9", "backup", "inspect_nngcat", "chat_tty", "scenario@five", "kill9@five",
+           "scenario@namespaces", "kill9@namespaces", "chaos", "shapes", "wire",
+           "features_cluster")
 
 
 def run_case(args, name, function, shape):

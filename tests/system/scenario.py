@@ -266,7 +266,7 @@ def case_second_up_is_locked_out(case):
     assert second.process.wait(20) == EXIT["conflict"], second.stderr()
     assert "LOCKED" in second.stderr(), second.stderr()
     node.send("alice", "bob", "still here")
-    done = node.run("check", *node.check_args(), data=False, expect=EXIT["conflict"])
+    done = node.run("check", node.check_args()[0], data=False, expect=EXIT["conflict"])
     assert "LOCKED" in done.err, done
     finish(case, node)
 
