@@ -100,6 +100,10 @@ check_inbox_entry(struct check *check, const struct check_key *key)
                    key->seq, key->user, low, high);
         return;
     }
+    if (!check_slot_here(check, check_slot_conv(low, high))) {
+        check->totals->elsewhere++;
+        return;
+    }
     check_join_entry(check, CHECK_ENTRIES, key->user, low, high, row->seq, key->seq);
 }
 

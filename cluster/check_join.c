@@ -185,6 +185,25 @@ compare_items(const void *a, const void *b)
     return (one->inbox_seq > two->inbox_seq) - (one->inbox_seq < two->inbox_seq);
 }
 
+/* More than one entry of the same message, an outgoing row that waits among them. */
+static void
+report_outgoing_twice(struct check *check, const struct check_item *row,
+                      const struct check_item *other)
+{
+    if (other->inbox_seq == 0) {
+        check_there(check, other->origin, false,
+                    "message %" PRIu64 " of conversation %" PRIu64 "-%" PRIu64
+                    " waits twice for the inbox of user %" PRIu64,
+                    row->seq, row->low, row->high, row->user);
+    } else {
+        check_there(check, row->origin, false,
+                    "message %" PRIu64 " of conversation %" PRIu64 "-%" PRIu64
+                    " waits for the inbox of user %" PRIu64 ", whose entry %" PRIu64
+                    " holds it already",
+                    row->seq, row->low, row->high, row->user, other->inbox_seq);
+    }
+}
+
 /* Equal items: how many of each side. */
 static void
 report_entries(struct check *check, const struct check_item *items, size_t messages,
@@ -197,6 +216,10 @@ report_entries(struct check *check, const struct check_item *items, size_t messa
                     "message %" PRIu64 " of conversation %" PRIu64 "-%" PRIu64
                     " is missing from the inbox of user %" PRIu64,
                     items->seq, items->low, items->high, items->user);
+    } else if (messages == 0 && entry->inbox_seq == 0) {
+        return; /* an outgoing row of nothing: said already */
+    } else if (entries > 1 && entry->inbox_seq == 0) {
+        report_outgoing_twice(check, &entry[0], &entry[1]);
     } else if (messages == 0) {
         check_there(check, entry->origin, false,
                     "entry %" PRIu64 " of user %" PRIu64 " points at message %" PRIu64
@@ -411,7 +434,8 @@ entry_again(struct check *check, const struct check_key *key)
 
     if (row != NULL &&
         check_conv_get(row->conversation.data, row->conversation.len, &low, &high) &&
-        row->seq != 0 && (key->user == low || key->user == high)) {
+        row->seq != 0 && (key->user == low || key->user == high) &&
+        check_slot_here(check, check_slot_conv(low, high))) {
         check_join_entry(check, CHECK_ENTRIES, key->user, low, high, row->seq, key->seq);
     }
 }
@@ -421,7 +445,10 @@ user_again(struct check *check, const struct check_key *key)
 {
     const Anser__Stored__User *row = check_value(check, &anser__stored__user__descriptor);
 
-    if (row != NULL) {
+    if (row != NULL && check_name(row->app.data, row->app.len) &&
+        check_name(row->name.data, row->name.len) &&
+        check_slot_here(check, check_slot_name(row->app.data, row->app.len,
+                                               row->name.data, row->name.len))) {
         check_join_account(check, CHECK_MESSAGES, key->user, row->app.data, row->app.len,
                            row->name.data, row->name.len);
     }

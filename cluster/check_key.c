@@ -143,6 +143,13 @@ check_key_get(struct check_key *key, const uint8_t *data, size_t len)
                                         "a malformed device name in its key");
     case 'n':
         return directory_key(key, rest, len);
+    case 'o':
+        key->other = len == 10 ? (uint32_t)number(rest, 2) : 0;
+        key->seq = len == 10 ? number(rest + 2, 8) : 0;
+        return len == 10 ? NULL : "a length that no such key has";
+    case 'w':
+        key->other = len == 2 ? (uint32_t)number(rest, 2) : 0;
+        return len == 2 ? NULL : "a length that no such key has";
     case 's':
         return len == 0 ? NULL : "a length that no such key has";
     case 'z':
@@ -186,32 +193,46 @@ check_slot_user(uint64_t user)
     return slot_of(text, sizeof(text));
 }
 
+uint16_t
+check_slot_conv(uint64_t low, uint64_t high)
+{
+    uint8_t text[CONV_BYTES] = {'D'};
+    size_t len = 1;
+
+    len += put(text + len, low);
+    len += put(text + len, high);
+    return slot_of(text, len);
+}
+
+uint16_t
+check_slot_name(const uint8_t *app, size_t app_len, const uint8_t *name, size_t name_len)
+{
+    uint8_t text[2 * NAME_MAX_LEN + 2] = {'N'};
+
+    memcpy(text + 1, app, app_len);
+    text[1 + app_len] = 0;
+    memcpy(text + 2 + app_len, name, name_len);
+    return slot_of(text, 2 + app_len + name_len);
+}
+
 int
 check_key_slot(const struct check_key *key)
 {
-    uint8_t text[2 * NAME_MAX_LEN + 2];
-    size_t len = 1;
+    uint8_t text[NAME_MAX_LEN + 1];
 
     switch (key->table) {
     case 'c':
     case 'm':
     case 'v':
     case 'd':
-        text[0] = 'D';
-        len += put(text + len, key->low);
-        len += put(text + len, key->high);
-        return slot_of(text, len);
+        return check_slot_conv(key->low, key->high);
     case 'u':
     case 'h':
     case 'i':
     case 'g':
         return check_slot_user(key->user);
     case 'n':
-        text[0] = 'N';
-        memcpy(text + 1, key->app, key->app_len);
-        text[1 + key->app_len] = 0;
-        memcpy(text + 2 + key->app_len, key->name, key->name_len);
-        return slot_of(text, 2 + key->app_len + key->name_len);
+        return check_slot_name(key->app, key->app_len, key->name, key->name_len);
     case 'z':
         text[0] = 'Z';
         memcpy(text + 1, key->name, key->name_len);

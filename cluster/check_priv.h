@@ -19,6 +19,7 @@ struct check_key {
     uint64_t low, high; /* of the conversation */
     uint64_t user;      /* or the sender of a dedupe row */
     uint64_t seq;
+    uint32_t other;    /* slot of an outgoing row's user; source store of a mark */
     const uint8_t *id; /* 16 bytes of a dedupe row */
     const uint8_t *app, *name;
     size_t app_len, name_len;
@@ -31,6 +32,9 @@ int check_key_slot(const struct check_key *key);
 /* A direct conversation's key; false when it is none. */
 bool check_conv_get(const uint8_t *data, size_t len, uint64_t *low, uint64_t *high);
 uint16_t check_slot_user(uint64_t user);
+uint16_t check_slot_conv(uint64_t low, uint64_t high);
+uint16_t check_slot_name(const uint8_t *app, size_t app_len, const uint8_t *name,
+                         size_t name_len);
 /* 1..64 bytes of valid UTF-8 without control characters, space, '/' and '"'. */
 bool check_name(const uint8_t *name, size_t len);
 
@@ -111,19 +115,47 @@ struct check_id {
     struct check_origin origin;
 };
 
+/* An outgoing row: seq of the conversation's message waits for user, on another store. */
+struct check_outgoing {
+    uint64_t low, high, seq;
+    uint64_t user, number;
+    struct check_origin origin;
+    uint16_t slot; /* the user's */
+    uint16_t source;
+    bool found; /* the message is there */
+};
+
+struct check_mark {
+    uint64_t number;
+    struct check_origin origin;
+    uint16_t slot, source;
+};
+
+struct check_dir {
+    const char *name;
+    struct store_check *store;
+    uint16_t store_id, slot_first, slot_last;
+};
+
+/* A file that rows lie in. */
+struct check_file {
+    char *name;
+    const char *dir;
+};
+
 struct check {
     const struct an_check_cfg *cfg;
-    struct store_check *store;
+    struct check_dir *dirs;
+    const struct check_dir *dir; /* under the walk */
     struct an_check_totals *totals;
     uint64_t horizon_ms; /* ids from here on must have a dedupe row */
-    uint16_t slot_first, slot_last;
-    enum an_err err; /* what ended the walk */
-    bool second;     /* the second walk: nothing but collecting */
+    enum an_err err;     /* what ended the walk */
+    bool second;         /* the second walk: nothing but collecting */
     uint64_t walked;
 
     const struct store_check_row *row; /* under the walk */
     struct check_origin at;            /* its origin */
-    char *files[64];
+    struct check_file files[64];
     uint32_t file_count;
     struct an_arena decode; /* of one value */
     struct check_slot slot;
@@ -137,6 +169,14 @@ struct check {
     struct check_list suspects; /* ids that the filter knew already */
     struct check_list ids;      /* second walk: messages with such an id */
     bool suspects_cut;
+
+    struct check_list outgoing; /* rows of every directory */
+    size_t outgoing_first;      /* of the one under the walk */
+    bool outgoing_sorted;
+    bool outgoing_cut;
+    uint32_t outgoing_slot; /* slot and number of the row before */
+    uint64_t outgoing_number;
+    struct check_list marks;
 };
 
 /* Room for one more item, zeroed; NULL without memory, noted in err. */
@@ -149,7 +189,8 @@ void check_there(struct check *check, struct check_origin origin, bool note,
 /* The value of the row under the walk, unpacked until the next; NULL: a finding. */
 void *check_value(struct check *check, const ProtobufCMessageDescriptor *descriptor);
 
-/* Is the user's inbox in this directory? */
+/* Is the slot, or the user's inbox, in a directory given? */
+bool check_slot_here(const struct check *check, uint16_t slot);
 bool check_user_here(const struct check *check, uint64_t user);
 
 /* check_slot.c, check_inbox.c: first walk. */
@@ -161,11 +202,28 @@ void check_inbox_entry(struct check *check, const struct check_key *key);
 void check_device(struct check *check, const struct check_key *key);
 void check_inboxes_end(struct check *check);
 
+/* check_outgoing.c: first walk. */
+void check_outgoing_row(struct check *check, const struct check_key *key);
+void check_mark_row(struct check *check, const struct check_key *key);
+/* A message is there. */
+void check_outgoing_message(struct check *check, uint64_t low, uint64_t high,
+                            uint64_t seq);
+/* A directory begins and ends. */
+void check_outgoing_begin(struct check *check);
+void check_outgoing_end(struct check *check);
+/* After all directories, in both walks: rows above the marks count as entries. */
+void check_outgoing_join(struct check *check);
+void check_outgoing_fini(struct check *check);
+/* The head of a conversation in the slot under the walk; NULL: it has none. */
+const struct check_conv *check_conv_find(const struct check_slot *slot, uint64_t low,
+                                         uint64_t high);
+
 /* check_join.c: both walks. */
 AN_MUST_USE enum an_err check_join_init(struct check *check);
 /* A message, for each of its members whose inbox is here. */
 void check_join_message(struct check *check, uint64_t low, uint64_t high, uint64_t seq);
-/* A message that a member must have, or an entry that points at one. */
+/* A message that a member must have, or an entry that points at one; inbox_seq 0: an
+ * outgoing row that waits. */
 void check_join_entry(struct check *check, enum check_side side, uint64_t user,
                       uint64_t low, uint64_t high, uint64_t seq, uint64_t inbox_seq);
 /* A user row, or a directory row. */

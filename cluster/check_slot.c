@@ -98,6 +98,29 @@ find_conv(struct check_slot *slot, uint64_t low, uint64_t high)
     return &convs[slot->conv_at];
 }
 
+const struct check_conv *
+check_conv_find(const struct check_slot *slot, uint64_t low, uint64_t high)
+{
+    const struct check_conv *convs = slot->convs.items;
+    size_t first = 0;
+    size_t end = slot->convs.count;
+
+    while (first < end) {
+        size_t at = first + (end - first) / 2;
+        int order = compare_convs(convs[at].low, convs[at].high, low, high);
+
+        if (order == 0) {
+            return &convs[at];
+        }
+        if (order < 0) {
+            first = at + 1;
+        } else {
+            end = at;
+        }
+    }
+    return NULL;
+}
+
 /* ------------------------------------------------------------------ dedupe rows */
 
 static void
@@ -287,11 +310,20 @@ check_order(struct check *check, const struct check_key *key, struct check_conv 
 }
 
 bool
+check_slot_here(const struct check *check, uint16_t slot)
+{
+    for (size_t i = 0; i < check->cfg->dir_count; i++) {
+        if (slot >= check->dirs[i].slot_first && slot <= check->dirs[i].slot_last) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool
 check_user_here(const struct check *check, uint64_t user)
 {
-    uint16_t slot = check_slot_user(user);
-
-    return slot >= check->slot_first && slot <= check->slot_last;
+    return check_slot_here(check, check_slot_user(user));
 }
 
 static void
@@ -310,6 +342,7 @@ message(struct check *check, const struct check_key *key)
         check_order(check, key, conv, row);
     }
     check_join_message(check, key->low, key->high, key->seq);
+    check_outgoing_message(check, key->low, key->high, key->seq);
     if (row == NULL) {
         return;
     }
@@ -408,6 +441,11 @@ user(struct check *check, const struct check_key *key)
     if (!check_name(row->app.data, row->app.len) ||
         !check_name(row->name.data, row->name.len)) {
         check_here(check, "user %" PRIu64 " has a malformed app or name", key->user);
+        return;
+    }
+    if (!check_slot_here(check, check_slot_name(row->app.data, row->app.len,
+                                                row->name.data, row->name.len))) {
+        return; /* its directory row is on another store */
     }
     check_join_account(check, CHECK_MESSAGES, key->user, row->app.data, row->app.len,
                        row->name.data, row->name.len);
@@ -466,6 +504,9 @@ check_slot_row(struct check *check, const struct check_key *key)
     case 'n':
         directory(check, key);
         break;
+    case 'o':
+        check_outgoing_row(check, key);
+        break;
     case 's':
         slot_row(check);
         break;
@@ -478,6 +519,9 @@ check_slot_row(struct check *check, const struct check_key *key)
             slot->positions = true;
         }
         delivered(check, key);
+        break;
+    case 'w':
+        check_mark_row(check, key);
         break;
     default: /* 'z': check_key_get knows no others */
         register_row(check);

@@ -3,13 +3,17 @@
 #include "client/cli/commands.h"
 #include "cluster/check.h"
 #include <limits.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
+enum { DIRS_MAX = 64 };
+
 struct report {
+    bool several;  /* directories: findings name theirs */
     bool progress; /* somebody looks at a terminal */
     bool shown;    /* a progress line stands there */
 };
@@ -26,8 +30,11 @@ clear_progress(struct report *report)
 static void
 on_finding(void *ctx, const struct an_check_finding *finding)
 {
+    const struct report *report = ctx;
+
     clear_progress(ctx);
-    printf("%s%s:%llu: %s\n", finding->note ? "note: " : "", finding->file,
+    printf("%s%s%s%s:%llu: %s\n", finding->note ? "note: " : "",
+           report->several ? finding->dir : "", report->several ? "/" : "", finding->file,
            (unsigned long long)finding->offset, finding->sentence);
 }
 
@@ -51,6 +58,12 @@ print_totals(const struct an_check_totals *t)
            (unsigned long long)t->conversations, (unsigned long long)t->messages,
            (unsigned long long)t->inboxes, (unsigned long long)t->entries,
            (unsigned long long)t->dedupes, (unsigned long long)t->devices);
+    if (t->outgoing + t->marks + t->elsewhere > 0) {
+        printf("%llu outgoing rows, %llu of them waiting, %llu marks, %llu entries with "
+               "their message elsewhere\n",
+               (unsigned long long)t->outgoing, (unsigned long long)t->waiting,
+               (unsigned long long)t->marks, (unsigned long long)t->elsewhere);
+    }
     if (t->findings == 0) {
         printf("no damage found\n");
     } else {
@@ -69,33 +82,48 @@ store_of(const char *dir, char *path, size_t cap)
 }
 
 static int
-check(const char *dir)
+check(char *const *dirs, size_t count)
 {
-    struct report report = {.progress = isatty(STDERR_FILENO) == 1};
+    static char paths[DIRS_MAX][PATH_MAX];
+    const char *stores[DIRS_MAX];
+    struct report report = {.several = count > 1, .progress = isatty(STDERR_FILENO) == 1};
     struct an_check_totals totals = {0};
-    char path[PATH_MAX], what[PATH_MAX + 16];
+    char what[PATH_MAX + 16];
     struct timespec now;
-    struct an_check_cfg cfg = {.dir = store_of(dir, path, sizeof(path)),
+    struct an_check_cfg cfg = {.dirs = stores,
+                               .dir_count = count,
                                .files = store_files_posix(),
                                .ctx = &report,
                                .finding = on_finding,
                                .progress = on_progress};
     enum an_err err;
 
+    for (size_t i = 0; i < count; i++) {
+        stores[i] = store_of(dirs[i], paths[i], sizeof(paths[i]));
+    }
     clock_gettime(CLOCK_REALTIME, &now);
     cfg.wall_ms = (uint64_t)now.tv_sec * 1000;
     err = an_check_data(&cfg, &totals);
     clear_progress(&report);
-    snprintf(what, sizeof(what), "check %s", dir);
+    snprintf(what, sizeof(what), "check %s", dirs[0]);
+    for (size_t i = 0; i < count; i++) {
+        if (totals.dir == stores[i]) {
+            snprintf(what, sizeof(what), "check %s", dirs[i]);
+        }
+    }
     switch (err) {
     case AN_OK:
         print_totals(&totals);
         fflush(stdout);
-        return totals.findings == 0 ? 0 : cli_fail(AN_ERR_CORRUPT, what, NULL);
+        return totals.findings == 0
+                   ? 0
+                   : cli_fail(AN_ERR_CORRUPT, count == 1 ? what : "check", NULL);
     case AN_ERR_LOCKED:
         return cli_fail(err, what, "a node runs on it; stop it first");
     case AN_ERR_NOT_FOUND:
         return cli_fail(err, what, "this is no data directory");
+    case AN_ERR_ARGUMENT:
+        return cli_fail(err, what, "these are not different stores of one cluster");
     default:
         return cli_fail(err, what, NULL);
     }
@@ -109,19 +137,25 @@ cmd_check(int argc, char **argv)
         {"data", 'd', "DIR", "the same as the argument", &data, NULL}};
     const struct cli_command command = {
         .name = "check",
-        .usage = "[DIR]",
+        .usage = "[DIR...]",
         .summary = "Verifies every stored invariant of a data directory, offline",
         .details =
             "Changes nothing. One line for each finding, with file and offset, then a\n"
-            "summary. Exit code 0: no damage; 9: damage; 6: a node runs on it.",
+            "summary. Exit code 0: no damage; 9: damage; 6: a node runs on it.\n"
+            "Directories of all stores of a cluster are verified together.",
         .options = options,
         .option_count = 1,
-        .args_max = 1};
+        .args_max = DIRS_MAX};
     char **args;
     int count, code = cli_parse(&command, argc, argv, &args, &count);
 
     if (code >= 0) {
         return code;
     }
-    return check(count == 1 ? args[0] : cli_data_dir(data));
+    if (count == 0) {
+        char *one = (char *)(uintptr_t)cli_data_dir(data);
+
+        return check(&one, 1);
+    }
+    return check(args, (size_t)count);
 }

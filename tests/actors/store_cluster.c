@@ -8,6 +8,8 @@
 
 /* ------------------------------------------------------------------ life */
 
+static const char *const DIRS[CLUSTER_STORES_MAX] = {"data0", "data1", "data2"};
+
 static struct store_rig *
 make_rig(uint16_t index, uint16_t stores)
 {
@@ -15,6 +17,7 @@ make_rig(uint16_t index, uint16_t stores)
     struct an_topology *topology = &rig->topology;
 
     rig->cfg.index = index;
+    rig->cfg.engine.dir = DIRS[index];
     topology->count[AN_ROLE_STORE] = stores;
     for (unsigned slot = 0; slot < AN_SLOTS; slot++) {
         topology->slot_store[slot] = (uint16_t)(slot * stores / AN_SLOTS);
@@ -90,6 +93,54 @@ cluster_close(struct cluster *c, uint16_t store)
     store_rig_close(c->rigs[store]);
     c->up[store] = false;
     c->lives[store]++;
+}
+
+/* ------------------------------------------------------------------ all disks */
+
+static struct store_files *
+disk_of(struct store_files *files, const char *path)
+{
+    struct cluster *c = ((struct cluster_files *)files)->c;
+    unsigned store = (unsigned)path[4] - '0';
+
+    assert(store < c->count);
+    return files_sim_table(c->rigs[store]->sim);
+}
+
+static enum an_err
+disks_open(struct store_files *files, const char *path, enum store_open how,
+           struct store_file **out)
+{
+    struct store_files *disk = disk_of(files, path);
+
+    return disk->ops->open(disk, path, how, out);
+}
+
+static enum an_err
+disks_list(struct store_files *files, const char *path, store_list_fn *fn, void *ctx)
+{
+    struct store_files *disk = disk_of(files, path);
+
+    return disk->ops->list(disk, path, fn, ctx);
+}
+
+static enum an_err
+disks_lock(struct store_files *files, const char *path, bool create,
+           struct store_file **out)
+{
+    struct store_files *disk = disk_of(files, path);
+
+    return disk->ops->lock(disk, path, create, out);
+}
+
+static const struct store_files_ops DISKS = {
+    .open = disks_open, .list = disks_list, .lock = disks_lock};
+
+struct store_files *
+cluster_files(struct cluster *c)
+{
+    c->files = (struct cluster_files){{&DISKS}, c};
+    return &c->files.files;
 }
 
 /* ------------------------------------------------------------------ the bus */

@@ -27,7 +27,14 @@ struct cluster_request {
     ProtobufCMessage *body;
 };
 
+/* All their disks in one table, for reading. */
+struct cluster_files {
+    struct store_files files;
+    struct cluster *c;
+};
+
 struct cluster {
+    struct cluster_files files;
     struct store_rig *rigs[CLUSTER_STORES_MAX];
     unsigned lives[CLUSTER_STORES_MAX];
     bool up[CLUSTER_STORES_MAX];
@@ -49,6 +56,8 @@ void cluster_open_all(struct cluster *c);
 void cluster_close(struct cluster *c, uint16_t store);
 /* Closed: its disk is a new one, as if all was lost. */
 void cluster_lose_disk(struct cluster *c, uint16_t store);
+/* A table with the directories data0, data1, ... of the stores, which must be closed. */
+struct store_files *cluster_files(struct cluster *c);
 /* Until nothing moves. */
 void cluster_run(struct cluster *c);
 /* The same, with time going on in all of them. */

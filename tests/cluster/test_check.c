@@ -5,6 +5,7 @@
 #include "core/slot.h"
 #include "proto/stored.pb-c.h"
 #include "tests/actors/store_rig.h"
+#include "tests/cluster/check_plant.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -164,7 +165,9 @@ hear(void *ctx, const struct an_check_finding *finding)
 static struct an_check_totals
 check(struct store_rig *rig, struct heard *heard, uint64_t wall_ms)
 {
-    struct an_check_cfg cfg = {.dir = rig->cfg.engine.dir,
+    const char *const dirs[] = {rig->cfg.engine.dir};
+    struct an_check_cfg cfg = {.dirs = dirs,
+                               .dir_count = 1,
                                .files = rig->cfg.engine.files,
                                .wall_ms = wall_ms,
                                .id_filter_bytes = 64 * 1024,
@@ -179,67 +182,6 @@ check(struct store_rig *rig, struct heard *heard, uint64_t wall_ms)
 }
 
 /* ------------------------------------------------------------------ planting */
-
-struct jobs {
-    struct an_job *first;
-};
-
-static void
-offload(void *ctx, struct an_job *job)
-{
-    struct jobs *jobs = ctx;
-
-    job->next = jobs->first;
-    jobs->first = job;
-}
-
-static void
-run_jobs(struct jobs *jobs)
-{
-    while (jobs->first != NULL) {
-        struct an_job *job = jobs->first;
-
-        jobs->first = job->next;
-        job->run(job);
-        job->done(job);
-    }
-}
-
-static void
-appended(void *ctx, enum an_err err)
-{
-    *(enum an_err *)ctx = err;
-}
-
-/* One row, put (value given) or deleted, whatever it means. */
-static void
-plant_row(struct store_rig *rig, const uint8_t *key, size_t key_len,
-          const ProtobufCMessage *value)
-{
-    struct jobs jobs = {0};
-    struct engine_cfg cfg = rig->cfg.engine;
-    struct engine *engine = NULL;
-    uint8_t bytes[4096];
-    struct engine_row row = {.op = value == NULL ? ENGINE_DELETE : ENGINE_PUT,
-                             .key = {key, key_len}};
-    struct engine_group group = {
-        .slot = (uint16_t)(key[0] << 8 | key[1]), .rows = &row, .row_count = 1};
-    enum an_err err = AN_ERR_INTERNAL;
-
-    cfg.slot_last = AN_SLOTS - 1;
-    cfg.host = (struct engine_host){.ctx = &jobs, .offload = offload};
-    if (value != NULL) {
-        assert_true(protobuf_c_message_get_packed_size(value) <= sizeof(bytes));
-        row.value = (struct engine_blob){bytes, protobuf_c_message_pack(value, bytes)};
-    }
-    assert_int_equal(engine_open(&engine, &cfg, NULL, 0), AN_OK);
-    assert_int_equal(engine_open_slot(engine, group.slot, &group.fence), AN_OK);
-    run_jobs(&jobs);
-    engine_append(engine, &group, 1, appended, &err);
-    run_jobs(&jobs);
-    assert_int_equal(err, AN_OK);
-    engine_close(engine);
-}
 
 struct keyed {
     uint8_t key[AN_ROW_KEY_MAX];
@@ -286,7 +228,7 @@ put_message(struct store_rig *rig, const struct message *message, uint64_t a, ui
 {
     struct keyed at = message_key(a, b, seq);
 
-    plant_row(rig, at.key, at.len, &message->row.base);
+    check_plant(rig, at.key, at.len, &message->row.base);
 }
 
 static void
@@ -294,7 +236,7 @@ plant_lost_message(struct store_rig *rig)
 {
     struct keyed at = message_key(1, 2, 5);
 
-    plant_row(rig, at.key, at.len, NULL);
+    check_plant(rig, at.key, at.len, NULL);
 }
 
 static void
@@ -302,7 +244,7 @@ plant_lost_last_message(struct store_rig *rig)
 {
     struct keyed at = message_key(1, 2, 8);
 
-    plant_row(rig, at.key, at.len, NULL);
+    check_plant(rig, at.key, at.len, NULL);
 }
 
 static void
@@ -312,7 +254,7 @@ plant_message_that_is_none(struct store_rig *rig)
     Anser__Client__Send send = ANSER__CLIENT__SEND__INIT;
 
     send.type = 7; /* field 3 as a varint, where a message has a fixed64 */
-    plant_row(rig, at.key, at.len, &send.base);
+    check_plant(rig, at.key, at.len, &send.base);
 }
 
 static void
@@ -373,9 +315,9 @@ plant_lost_dedupe(struct store_rig *rig)
     uint8_t key[AN_ROW_KEY_MAX];
 
     stored_message(&m, 1, 2, 5);
-    plant_row(rig, key,
-              an_row_dedupe(key, an_slot_conv(&m.made.conv), m.made.id, 1, &m.made.conv),
-              NULL);
+    check_plant(
+        rig, key,
+        an_row_dedupe(key, an_slot_conv(&m.made.conv), m.made.id, 1, &m.made.conv), NULL);
 }
 
 static void
@@ -390,9 +332,10 @@ plant_dedupe_of_nothing(struct store_rig *rig)
     row.message_id = m.row.message_id;
     row.time_ms = m.row.time_ms;
     row.body_hash = (ProtobufCBinaryData){16, m.made.hash};
-    plant_row(rig, key,
-              an_row_dedupe(key, an_slot_conv(&m.made.conv), m.made.id, 1, &m.made.conv),
-              &row.base);
+    check_plant(
+        rig, key,
+        an_row_dedupe(key, an_slot_conv(&m.made.conv), m.made.id, 1, &m.made.conv),
+        &row.base);
 }
 
 static void
@@ -405,8 +348,8 @@ put_entry(struct store_rig *rig, uint64_t user, uint64_t inbox_seq, uint64_t a,
 
     row.conversation = (ProtobufCBinaryData){AN_CONV_LEN, conv.bytes};
     row.seq = seq;
-    plant_row(rig, key, an_row_inbox(key, an_slot_user(user), user, inbox_seq),
-              &row.base);
+    check_plant(rig, key, an_row_inbox(key, an_slot_user(user), user, inbox_seq),
+                &row.base);
 }
 
 static void
@@ -418,7 +361,7 @@ put_inbox_head(struct store_rig *rig, uint64_t user, uint64_t head)
     row.generation = 1;
     row.first = 1;
     row.head = head;
-    plant_row(rig, key, an_row_inbox_head(key, an_slot_user(user), user), &row.base);
+    check_plant(rig, key, an_row_inbox_head(key, an_slot_user(user), user), &row.base);
 }
 
 static void
@@ -426,7 +369,7 @@ plant_lost_entry(struct store_rig *rig)
 {
     uint8_t key[AN_ROW_KEY_MAX];
 
-    plant_row(rig, key, an_row_inbox(key, an_slot_user(2), 2, 5), NULL);
+    check_plant(rig, key, an_row_inbox(key, an_slot_user(2), 2, 5), NULL);
 }
 
 static void
@@ -459,7 +402,7 @@ plant_lost_inbox_head(struct store_rig *rig)
 {
     uint8_t key[AN_ROW_KEY_MAX];
 
-    plant_row(rig, key, an_row_inbox_head(key, an_slot_user(2), 2), NULL);
+    check_plant(rig, key, an_row_inbox_head(key, an_slot_user(2), 2), NULL);
 }
 
 static void
@@ -470,7 +413,8 @@ plant_delivered_beyond_head(struct store_rig *rig)
     Anser__Stored__Delivered row = ANSER__STORED__DELIVERED__INIT;
 
     row.seq = 9;
-    plant_row(rig, key, an_row_delivered(key, an_slot_conv(&conv), &conv, 2), &row.base);
+    check_plant(rig, key, an_row_delivered(key, an_slot_conv(&conv), &conv, 2),
+                &row.base);
 }
 
 static void
@@ -480,9 +424,9 @@ plant_cursor_beyond_head(struct store_rig *rig)
     Anser__Stored__Device row = ANSER__STORED__DEVICE__INIT;
 
     row.cursor = 9;
-    plant_row(rig, key,
-              an_row_device(key, an_slot_user(2), 2, (const uint8_t *)"phone", 5),
-              &row.base);
+    check_plant(rig, key,
+                an_row_device(key, an_slot_user(2), 2, (const uint8_t *)"phone", 5),
+                &row.base);
 }
 
 static void
@@ -492,9 +436,9 @@ plant_lost_directory_row(struct store_rig *rig)
     const uint8_t *app = (const uint8_t *)"default";
     const uint8_t *name = (const uint8_t *)"u2";
 
-    plant_row(rig, key,
-              an_row_directory(key, an_slot_name(app, 7, name, 2), app, 7, name, 2),
-              NULL);
+    check_plant(rig, key,
+                an_row_directory(key, an_slot_name(app, 7, name, 2), app, 7, name, 2),
+                NULL);
 }
 
 static void
@@ -506,9 +450,9 @@ plant_second_name(struct store_rig *rig)
     Anser__Stored__Directory row = ANSER__STORED__DIRECTORY__INIT;
 
     row.user = 2;
-    plant_row(rig, key,
-              an_row_directory(key, an_slot_name(app, 7, name, 3), app, 7, name, 3),
-              &row.base);
+    check_plant(rig, key,
+                an_row_directory(key, an_slot_name(app, 7, name, 3), app, 7, name, 3),
+                &row.base);
 }
 
 static void
@@ -519,8 +463,8 @@ plant_wrong_slot(struct store_rig *rig)
     uint16_t slot = (uint16_t)((an_slot_user(2) + 1) % AN_SLOTS);
 
     row.confirmed_ms = 1;
-    plant_row(rig, key, an_row_device(key, slot, 2, (const uint8_t *)"phone", 5),
-              &row.base);
+    check_plant(rig, key, an_row_device(key, slot, 2, (const uint8_t *)"phone", 5),
+                &row.base);
 }
 
 static void
@@ -530,7 +474,7 @@ plant_unknown_table(struct store_rig *rig)
     Anser__Stored__Slot row = ANSER__STORED__SLOT__INIT;
 
     row.epoch = 1;
-    plant_row(rig, key, sizeof(key), &row.base);
+    check_plant(rig, key, sizeof(key), &row.base);
 }
 
 static void
@@ -540,7 +484,7 @@ plant_short_key(struct store_rig *rig)
     Anser__Stored__Slot row = ANSER__STORED__SLOT__INIT;
 
     row.epoch = 1;
-    plant_row(rig, key, sizeof(key), &row.base);
+    check_plant(rig, key, sizeof(key), &row.base);
 }
 
 static void
@@ -551,8 +495,8 @@ plant_register_of_version_0(struct store_rig *rig)
     Anser__Stored__Register row = ANSER__STORED__REGISTER__INIT;
 
     row.value = data("x");
-    plant_row(rig, key, an_row_register(key, an_slot_register(name, 8), name, 8),
-              &row.base);
+    check_plant(rig, key, an_row_register(key, an_slot_register(name, 8), name, 8),
+                &row.base);
 }
 
 static void
@@ -562,7 +506,7 @@ plant_epoch_0(struct store_rig *rig)
     Anser__Stored__Slot row = ANSER__STORED__SLOT__INIT;
 
     row.owner = 1;
-    plant_row(rig, key, an_row_slot(key, 17), &row.base);
+    check_plant(rig, key, an_row_slot(key, 17), &row.base);
 }
 
 static void
@@ -571,7 +515,7 @@ plant_lost_conversation(struct store_rig *rig)
     uint8_t key[AN_ROW_KEY_MAX];
     struct an_conv conv = an_conv_direct(1, 2);
 
-    plant_row(rig, key, an_row_conversation(key, an_slot_conv(&conv), &conv), NULL);
+    check_plant(rig, key, an_row_conversation(key, an_slot_conv(&conv), &conv), NULL);
 }
 
 /* X(plant, part of the sentence) */
@@ -678,7 +622,9 @@ test_check_small_filter_finds_no_more_and_no_less(void **state)
 {
     struct store_rig *rig = *state;
     struct heard heard = {.want = "has the id"};
-    struct an_check_cfg cfg = {.dir = rig->cfg.engine.dir,
+    const char *const dirs[] = {rig->cfg.engine.dir};
+    struct an_check_cfg cfg = {.dirs = dirs,
+                               .dir_count = 1,
                                .files = rig->cfg.engine.files,
                                .wall_ms = store_rig_time(100),
                                .id_filter_bytes = 8,
@@ -698,7 +644,9 @@ test_check_running_store_is_locked(void **state)
 {
     struct store_rig *rig = *state;
     struct heard heard = {0};
-    struct an_check_cfg cfg = {.dir = rig->cfg.engine.dir,
+    const char *const dirs[] = {rig->cfg.engine.dir};
+    struct an_check_cfg cfg = {.dirs = dirs,
+                               .dir_count = 1,
                                .files = rig->cfg.engine.files,
                                .ctx = &heard,
                                .finding = hear};

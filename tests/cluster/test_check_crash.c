@@ -135,7 +135,9 @@ complain(void *ctx, const struct an_check_finding *finding)
 static void
 check(struct world *world, unsigned seed)
 {
-    struct an_check_cfg cfg = {.dir = world->rig->cfg.engine.dir,
+    const char *const dirs[] = {world->rig->cfg.engine.dir};
+    struct an_check_cfg cfg = {.dirs = dirs,
+                               .dir_count = 1,
                                .files = world->rig->cfg.engine.files,
                                .wall_ms = store_rig_time(1000),
                                .id_filter_bytes = 64 * 1024,
