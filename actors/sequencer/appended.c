@@ -142,6 +142,9 @@ fenced(struct seq *s, const struct seq_group *g, const Anser__Bus__AppendedSlot 
         return;
     }
     seq_slot_lost(s, g->slot, answer->owner, now);
+    /* Who took this one has taken more, mostly all: better to know now than to be fenced
+     * slot by slot, each with a client waiting. */
+    seq_link_of(s, g->slot)->suspect = true;
     if (after->lost++ == 0) {
         an_out_log(out, AN_LOG_WARN, 0,
                    "slot lost slot=%u owner=sequencer/%u epoch=%" PRIu64,
