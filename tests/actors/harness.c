@@ -25,7 +25,9 @@ struct harness {
     size_t job_count, job_cap;
     size_t live; /* messages fed and not released yet */
     uint64_t last_request;
-    struct an_arena arena; /* bodies of frames */
+    struct an_arena arena;                 /* bodies of frames */
+    struct an_hop_note hops[AN_HOP_COUNT]; /* the newest of each */
+    bool hopped[AN_HOP_COUNT];
 };
 
 static void *
@@ -50,6 +52,7 @@ harness_create(struct an_actor *actor)
     assert(h != NULL);
     h->actor = actor;
     h->now = (struct an_now){.mono_ms = 1000000, .wall_ms = 1795219200000};
+    h->out.traced = true;
     an_arena_init(&h->arena, 4 * ARENA_LIMIT);
     return h;
 }
@@ -136,6 +139,10 @@ collect(struct harness *h)
         } else {
             collect_one(h, e);
         }
+    }
+    for (size_t i = 0; i < h->out.hop_count; i++) {
+        h->hops[h->out.hops[i].hop] = h->out.hops[i];
+        h->hopped[h->out.hops[i].hop] = true;
     }
     an_outbox_clear(&h->out);
 }
@@ -495,6 +502,12 @@ harness_frame_body(struct harness *h, const struct harness_effect *effect,
                                      effect->bytes + AN_FRAME_HEADER_LEN);
     assert(body != NULL);
     return body;
+}
+
+const struct an_hop_note *
+harness_hop(const struct harness *h, enum an_hop hop)
+{
+    return h->hopped[hop] ? &h->hops[hop] : NULL;
 }
 
 void

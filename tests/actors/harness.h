@@ -99,6 +99,8 @@ const void *harness_frame_body(struct harness *h, const struct harness_effect *e
                                const ProtobufCMessageDescriptor *descriptor);
 /* Events are emitted only while somebody watches; off at first. */
 void harness_watch(struct harness *h, bool watched);
+/* The newest hop of this kind that was noted; NULL: none was. */
+const struct an_hop_note *harness_hop(const struct harness *h, enum an_hop hop);
 /* Frees what was taken and every answer: keeps long tests small. */
 void harness_forget(struct harness *h);
 /* The value of one metric; fails the test when there is none of that name. */

@@ -648,6 +648,26 @@ test_sequencer_events_only_while_watched_and_without_bodies(void **state)
 }
 
 static void
+test_sequencer_number_leaves_a_hop_for_the_trace(void **state)
+{
+    struct rig rig;
+    const struct an_hop_note *hop;
+    uint64_t request;
+
+    (void)state;
+    rig_init_ready(&rig, NULL);
+    rig_send(&rig, &(struct rig_send){.id = 1});
+    request = rig_send(&rig, &(struct rig_send){.id = 2});
+    rig_pump(&rig);
+    hop = harness_hop(rig.h, AN_HOP_ORDER);
+    assert_non_null(hop);
+    assert_int_equal(hop->trace, 2);
+    assert_int_equal(hop->message_id, rig_result(&rig, request, 0)->message_id);
+    assert_int_equal(hop->detail, 2);
+    rig_fini(&rig);
+}
+
+static void
 test_sequencer_stop_finishes_what_it_took_on(void **state)
 {
     struct rig rig;
@@ -718,6 +738,7 @@ main(void)
         cmocka_unit_test(test_sequencer_without_ids_is_unavailable_and_recovers),
         cmocka_unit_test(test_sequencer_old_ids_are_thrown_away),
         cmocka_unit_test(test_sequencer_events_only_while_watched_and_without_bodies),
+        cmocka_unit_test(test_sequencer_number_leaves_a_hop_for_the_trace),
         cmocka_unit_test(test_sequencer_stop_finishes_what_it_took_on),
         cmocka_unit_test(test_sequencer_empty_or_oversized_submit_is_refused),
     };
