@@ -1,0 +1,143 @@
+"""What an operator of several processes sees: `anser cluster up` restarts what died and says
+so, `anser cluster status` tells who is well, `anser trace` follows a message through all of
+them, and `anser run` waits for whom it needs, by name."""
+import json
+import os
+import signal
+
+from cluster import Cluster
+from harness import await_that
+
+HOPS = ["gate_in", "order", "commit", "ack"]  # in this order, whatever the pushes do
+
+
+def five(case):
+    """Every actor its own process, alice and bob in it."""
+    cluster = Cluster(case, "five").start()
+    cluster.add_users("alice", "bob")
+    return cluster
+
+
+def status(cluster, expect):
+    return json.loads(cluster.command("cluster", "status", cluster.file, "--json",
+                                      expect=expect).out)
+
+
+def send_one(node):
+    """One message that bob has; its id as the command line prints it."""
+    bob = node.client("bob", device="here")
+    message_id = node.send("alice", "bob", "where am I seen?").lines[0].split()[0]
+    bob.await_events(1)
+    return message_id
+
+
+def case_a_dead_process_comes_back_and_it_is_said(case):
+    cluster = five(case)
+    for actor in ("store/0", "gate/0"):
+        name = actor.replace("/", "-")
+        when = cluster.kill_actor(actor)
+        cluster.await_actors([actor], when)
+        assert f"supervisor {name} ended: signal 9 (Killed), starts again in 200 ms" in \
+            cluster.stderr()
+    cluster.await_logins()
+    cluster.send("alice", "bob", "still here")
+    assert [m["text"] for m in cluster.recv("bob", 1)] == ["still here"]
+    cluster.stop()
+    ended = [line.split()[3] for line in cluster.stderr().splitlines()
+             if " ended: exit status 0" in line]
+    assert ended[0] == "gate-0" and ended[-1] == "store-0", ended
+
+
+def case_a_second_cluster_up_of_the_host_is_refused(case):
+    cluster = five(case)
+    done = cluster.command("cluster", "up", cluster.file, expect=6)
+    assert "keeps host here" in done.err, done
+    assert status(cluster, 0)["well"]
+
+
+def case_status_tells_who_is_not_well(case):
+    cluster = five(case)
+    seen = status(cluster, 0)
+    actors = {one["actor"]: one for one in seen["actors"]}
+    assert sorted(actors) == sorted(cluster.actors)
+    assert all(one["state"] == "ready" and not one["not_connected"]
+               for one in actors.values()), seen
+    owned = actors["sequencer/0"]["slots"]["ranges"]
+    assert [(r["first"], r["last"], r["state"]) for r in owned] == [(0, 1023, "owned")], owned
+    assert actors["store/0"]["outgoing_rows"] == 0
+    pid = cluster.pause("router/0")
+    try:
+        seen = status(cluster, 7)
+        actors = {one["actor"]: one for one in seen["actors"]}
+        assert not seen["well"] and actors["router/0"]["state"] == "DOWN", seen
+        assert "router-0" in actors["router/0"]["why"], seen
+        table = cluster.command("cluster", "status", cluster.file, expect=7).out
+        assert "1 down" in table.splitlines()[-1], table
+    finally:
+        cluster.resume(pid)
+    await_that("the router to be well again", lambda: cluster.command(
+        "cluster", "status", cluster.file, expect=None).code == 0)
+
+
+def case_trace_follows_a_message_through_all_processes(case):
+    cluster = five(case)
+    message_id = send_one(cluster)
+    wanted = set(HOPS + ["push", "deliver"])
+    seen = await_that("all hops", lambda: complete(cluster, message_id, wanted))
+    assert {hop["process"] for hop in seen["hops"]} == \
+        {"gate-0", "sequencer-0", "store-0", "router-0"}, seen
+    assert [hop["hop"] for hop in seen["hops"] if hop["hop"] in HOPS] == HOPS, seen
+    times = [int(hop["us"]) for hop in seen["hops"]]
+    assert times == sorted(times) and times[0] == 0 and times[-1] < 60_000_000, seen
+    assert not seen["not_reached"] and not seen["no_longer_know"], seen
+    # The trace finds the same, in upper case too.
+    trace = seen["hops"][0]["trace"]
+    for name in (trace, trace.upper()):
+        again = json.loads(cluster.run("trace", name, "--json").out)
+        assert again["hops"] == seen["hops"], again
+    # Who is gone is named; who came back no longer knows.
+    pid = cluster.pause("store/0")
+    try:
+        table = cluster.run("trace", message_id).out
+        assert "store/0 was not reached" in table and "gate_in" in table, table
+    finally:
+        cluster.resume(pid)
+    when = cluster.kill_actor("router/0")
+    cluster.await_actors(["router/0"], when)
+    table = cluster.run("trace", message_id).out
+    assert "router/0 no longer knows what was before" in table, table
+    nobody = cluster.run("trace", "123456789", expect=5)
+    assert "no actor knows of it" in nobody.err, nobody
+    cluster.run("trace", "hello", expect=2)
+
+
+def complete(node, message_id, wanted):
+    seen = json.loads(node.run("trace", message_id, "--json").out)
+    return seen if wanted <= {hop["hop"] for hop in seen["hops"]} else None
+
+
+def case_trace_of_one_process(case):
+    node = case.node()
+    node.add_users("alice", "bob")
+    message_id = send_one(node)
+    seen = await_that("all hops", lambda: complete(node, message_id,
+                                                   set(HOPS + ["push", "deliver"])))
+    assert [hop["hop"] for hop in seen["hops"] if hop["hop"] in HOPS] == HOPS, seen
+    table = node.run("trace", message_id).out
+    assert "sequencer/0" in table and "was not reached" not in table, table
+
+
+def case_run_says_for_whom_it_waits(case):
+    cluster = Cluster(case, "five")
+    lone = cluster.popen("run", "sequencer/0")
+    try:
+        line = b""
+        while b"still waiting" not in line:
+            line = lone.stderr.readline()
+            assert line, "it ended"
+        assert b"sequencer/0" in line and b"not connected to store/0, idgen/0" in line, line
+        lone.send_signal(signal.SIGTERM)
+        assert lone.wait(30) == 0
+    finally:
+        lone.kill()
+    assert not os.path.exists(os.path.join(cluster.run_dir, "here", "sequencer-0"))
