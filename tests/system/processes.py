@@ -4,6 +4,7 @@ them, and `anser run` waits for whom it needs, by name."""
 import json
 import os
 import signal
+import subprocess
 
 from cluster import Cluster
 from harness import await_that
@@ -21,6 +22,13 @@ def five(case):
 def status(cluster, expect):
     return json.loads(cluster.command("cluster", "status", cluster.file, "--json",
                                       expect=expect).out)
+
+
+def trace(node, *args, expect=0):
+    if isinstance(node, Cluster):
+        return node.command("trace", *args, "--cluster", node.file, "--host", node.seat,
+                            expect=expect)
+    return node.run("trace", *args, expect=expect)
 
 
 def send_one(node):
@@ -91,28 +99,28 @@ def case_trace_follows_a_message_through_all_processes(case):
     assert times == sorted(times) and times[0] == 0 and times[-1] < 60_000_000, seen
     assert not seen["not_reached"] and not seen["no_longer_know"], seen
     # The trace finds the same, in upper case too.
-    trace = seen["hops"][0]["trace"]
-    for name in (trace, trace.upper()):
-        again = json.loads(cluster.run("trace", name, "--json").out)
+    found = seen["hops"][0]["trace"]
+    for name in (found, found.upper()):
+        again = json.loads(trace(cluster, name, "--json").out)
         assert again["hops"] == seen["hops"], again
     # Who is gone is named; who came back no longer knows.
     pid = cluster.pause("store/0")
     try:
-        table = cluster.run("trace", message_id).out
+        table = trace(cluster, message_id).out
         assert "store/0 was not reached" in table and "gate_in" in table, table
     finally:
         cluster.resume(pid)
     when = cluster.kill_actor("router/0")
     cluster.await_actors(["router/0"], when)
-    table = cluster.run("trace", message_id).out
+    table = trace(cluster, message_id).out
     assert "router/0 no longer knows what was before" in table, table
-    nobody = cluster.run("trace", "123456789", expect=5)
+    nobody = trace(cluster, "123456789", expect=5)
     assert "no actor knows of it" in nobody.err, nobody
-    cluster.run("trace", "hello", expect=2)
+    trace(cluster, "hello", expect=2)
 
 
 def complete(node, message_id, wanted):
-    seen = json.loads(node.run("trace", message_id, "--json").out)
+    seen = json.loads(trace(node, message_id, "--json").out)
     return seen if wanted <= {hop["hop"] for hop in seen["hops"]} else None
 
 
@@ -123,21 +131,37 @@ def case_trace_of_one_process(case):
     seen = await_that("all hops", lambda: complete(node, message_id,
                                                    set(HOPS + ["push", "deliver"])))
     assert [hop["hop"] for hop in seen["hops"] if hop["hop"] in HOPS] == HOPS, seen
-    table = node.run("trace", message_id).out
+    table = trace(node, message_id).out
     assert "sequencer/0" in table and "was not reached" not in table, table
 
 
 def case_run_says_for_whom_it_waits(case):
     cluster = Cluster(case, "five")
-    lone = cluster.popen("run", "sequencer/0")
-    try:
-        line = b""
-        while b"still waiting" not in line:
-            line = lone.stderr.readline()
-            assert line, "it ended"
-        assert b"sequencer/0" in line and b"not connected to store/0, idgen/0" in line, line
-        lone.send_signal(signal.SIGTERM)
-        assert lone.wait(30) == 0
-    finally:
-        lone.kill()
+    lone = subprocess.Popen(
+        [case.anser, "run", "sequencer/0", "--cluster", cluster.file],
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    case.processes.append(lone)
+    line = b""
+    while b"still waiting" not in line:
+        line = lone.stderr.readline()
+        assert line, "it ended"
+    assert b"sequencer/0" in line and b"not connected to store/0, idgen/0" in line, line
+    lone.send_signal(signal.SIGTERM)
+    lone.stderr.read()  # to its end: a full pipe would stop it
+    assert lone.wait(30) == 0
     assert not os.path.exists(os.path.join(cluster.run_dir, "here", "sequencer-0"))
+
+
+def case_status_and_trace_reach_every_host(case):
+    cluster = Cluster(case, "namespaces").start()
+    cluster.add_users("alice", "bob")
+    message_id = send_one(cluster)
+    for seat in cluster.hosts:
+        done = cluster.command("cluster", "status", cluster.file, "--host", seat, seat=seat)
+        assert "all is well" in done.out.splitlines()[-1], done
+        seen = json.loads(cluster.command(
+            "trace", message_id, "--cluster", cluster.file, "--host", seat, "--json",
+            seat=seat).out)
+        assert set(HOPS) <= {hop["hop"] for hop in seen["hops"]}, seen
+        assert len({hop["host"] for hop in seen["hops"]}) > 1, seen
+        assert not seen["not_reached"], seen
