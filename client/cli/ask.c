@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { THREADS = 16 };
+enum { THREADS = 16, USER_ADD_MS = 15000 };
 
 /* ------------------------------------------------------------------ whom */
 
@@ -110,6 +110,12 @@ take_error(struct cli_question *question)
     json_decref(root);
 }
 
+static uint32_t
+wait_ms(const struct cli_question *question)
+{
+    return question->ms == 0 ? CLI_ASK_MS : question->ms;
+}
+
 static void
 ask_node(const struct cli_asker *asker, struct cli_question *question)
 {
@@ -117,7 +123,8 @@ ask_node(const struct cli_asker *asker, struct cli_question *question)
 
     snprintf(words, sizeof(words), "%s/%u %s", an_role_name(question->addr.role),
              (unsigned)question->addr.index, question->words);
-    question->err = an_control_ask(&question->text, asker->control, words, CLI_ASK_MS);
+    question->err =
+        an_control_ask(&question->text, asker->control, words, wait_ms(question));
     if (question->err == AN_OK) {
         take_error(question);
     }
@@ -141,7 +148,7 @@ ask_one(const struct cli_asker *asker, struct cli_question *question)
 
         question->err =
             an_control_ask_actor(&question->text, &from, question->addr, question->words,
-                                 CLI_ASK_MS, question->why, sizeof(question->why));
+                                 wait_ms(question), question->why, sizeof(question->why));
     }
     if (question->err != AN_OK && question->err != AN_ERR_UNAVAILABLE &&
         question->err != AN_ERR_CONFIG) {
@@ -192,4 +199,30 @@ cli_answers_free(struct cli_question *questions, size_t count)
         free(questions[i].text);
         questions[i].text = NULL;
     }
+}
+
+/* ------------------------------------------------------------------ accounts */
+
+enum an_err
+cli_user_add(const struct cli_asker *asker, const char *name, const char *app, char *why,
+             size_t why_len)
+{
+    uint16_t apis = asker->plan == NULL ? 1 : asker->plan->topology.count[AN_ROLE_API];
+    struct cli_question question = {.err = AN_ERR_CONFIG,
+                                    .ms = USER_ADD_MS,
+                                    .why = "the cluster file names no api/0, which "
+                                           "makes accounts"};
+
+    for (uint16_t i = 0; i < apis; i++) {
+        question.addr = (struct an_addr){AN_ROLE_API, i};
+        snprintf(question.words, sizeof(question.words), "user-add %s %s", name, app);
+        ask_one(asker, &question);
+        free(question.text);
+        question.text = NULL;
+        if (question.err != AN_ERR_UNAVAILABLE) {
+            break;
+        }
+    }
+    snprintf(why, why_len, "%s", question.why);
+    return question.err;
 }

@@ -6,7 +6,7 @@
 #include "cluster/plan.h"
 #include <stddef.h>
 
-enum { CLI_WORDS_MAX = 96, CLI_ASK_MS = 3000 };
+enum { CLI_WORDS_MAX = 192, CLI_ASK_MS = 3000 };
 
 struct cli_asker {
     const char *command; /* for error lines */
@@ -20,6 +20,7 @@ struct cli_asker {
 struct cli_question {
     struct an_addr addr;
     char words[CLI_WORDS_MAX];
+    uint32_t ms; /* to wait at most; 0: CLI_ASK_MS */
     enum an_err err;
     char *text;    /* one JSON value, when err is AN_OK; cli_answers_free */
     char why[256]; /* otherwise, one sentence or empty */
@@ -42,5 +43,9 @@ void cli_ask_all(const struct cli_asker *asker, struct cli_question *questions,
                  size_t count);
 /* Of count questions; not the array. */
 void cli_answers_free(struct cli_question *questions, size_t count);
+/* Makes an account, through whichever api answers. AN_ERR_USER_EXISTS, or what went
+ * wrong, with *why (one sentence, or empty). */
+AN_MUST_USE enum an_err cli_user_add(const struct cli_asker *asker, const char *name,
+                                     const char *app, char *why, size_t why_len);
 
 #endif

@@ -161,9 +161,9 @@ static enum an_err
 open_client(struct bench *b, size_t at, const char *device, bool send_only)
 {
     struct bench_user *user = &b->users[at % b->user_count];
-    const char *address = b->node.tcp;
-    struct anser_options options = {.addresses = &address,
-                                    .address_count = 1,
+    const char *addresses[CLI_ADDRESSES_MAX];
+    struct anser_options options = {.addresses = addresses,
+                                    .address_count = b->node.tcp_count,
                                     .device = device,
                                     .client_name = "anser-bench",
                                     .send_only = send_only,
@@ -174,6 +174,9 @@ open_client(struct bench *b, size_t at, const char *device, bool send_only)
     char *token = NULL;
     enum an_err err = cli_node_token(&token, &b->node, user->name, 24 * 3600 * 1000);
 
+    for (size_t i = 0; i < b->node.tcp_count; i++) { /* each gate gets its share */
+        addresses[i] = b->node.tcp[(at + i) % b->node.tcp_count];
+    }
     options.token = token;
     options.callbacks.on_send = on_send;
     options.callbacks.on_message = on_message;
@@ -188,29 +191,28 @@ open_client(struct bench *b, size_t at, const char *device, bool send_only)
     return err;
 }
 
-/* Through the running node; who is there already stays. */
+/* Through the running server; who is there already stays. */
 static int
-make_users(struct bench *b)
+make_users(struct bench *b, const char *cluster, const char *data)
 {
-    for (size_t i = 0; i < b->user_count && !b->users_exist; i++) {
-        char words[96];
-        char *answer = NULL;
-        enum an_err err;
+    char why[512];
+    int code;
 
-        (void)snprintf(words, sizeof(words), "api/0 user-add %s", b->users[i].name);
-        err = an_control_ask(&answer, b->node.control, words, CONTROL_MS);
-        if (err != AN_OK) {
-            return cli_fail(err, "user-add", NULL);
-        }
-        if (strstr(answer, "\"error\"") != NULL &&
-            strstr(answer, "\"USER_EXISTS\"") == NULL) {
-            fprintf(stderr, "anser: bench: user-add: %s\n", answer);
-            free(answer);
-            return an_err_exit_code(AN_ERR_INTERNAL);
-        }
-        free(answer);
+    if (b->users_exist) {
+        return -1;
     }
-    return -1;
+    b->asker.command = "bench";
+    code = cli_asker_open(&b->asker, cli_cluster_file(cluster, data), NULL, data);
+    for (size_t i = 0; code < 0 && i < b->user_count; i++) {
+        enum an_err err =
+            cli_user_add(&b->asker, b->users[i].name, b->node.app, why, sizeof(why));
+
+        if (err != AN_OK && err != AN_ERR_USER_EXISTS) {
+            code = cli_fail(err, "user-add", why[0] == '\0' ? NULL : why);
+        }
+    }
+    cli_asker_close(&b->asker);
+    return code;
 }
 
 static enum an_err
@@ -627,18 +629,14 @@ slots_needed(const struct bench *b)
 }
 
 int
-bench_run(struct bench *b, const char *data)
+bench_run(struct bench *b, const char *cluster, const char *data)
 {
     struct rlimit files;
-    const char *dir = cli_data_dir(data);
-    enum an_err err = cli_node_load(&b->node, dir);
-    int code;
+    enum an_err err;
+    int code = cli_node_open(&b->node, "bench", cluster, data);
 
-    if (err != AN_OK) {
-        return cli_fail(err, dir, err == AN_ERR_CONNECTION ? "no node is running" : NULL);
-    }
-    if (b->node.control == NULL) {
-        return cli_fail(AN_ERR_CONFIG, dir, "node.json names no control endpoint");
+    if (code >= 0) {
+        return code;
     }
     if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
         files.rlim_cur = files.rlim_max;
@@ -656,6 +654,6 @@ bench_run(struct bench *b, const char *data)
         return cli_fail(err, "bench", NULL);
     }
     cli_catch_signals();
-    code = make_users(b);
+    code = make_users(b, cluster, data);
     return code >= 0 ? code : choose(b);
 }

@@ -2,6 +2,7 @@
 #ifndef AN_CLIENT_CLI_BENCH_H
 #define AN_CLIENT_CLI_BENCH_H
 
+#include "client/cli/ask.h"
 #include "client/cli/bench_pool.h"
 #include "client/cli/histogram.h"
 #include "client/cli/node.h"
@@ -24,6 +25,7 @@ struct bench {
     bool json, users_exist;
 
     struct cli_node node;
+    struct cli_asker asker;
     struct pool pool;
     struct bench_user *users;
 
@@ -40,6 +42,6 @@ struct bench {
 
 /* Makes the users, runs the mode, prints its figures. The exit code; an error was named
  * on stderr. */
-int bench_run(struct bench *bench, const char *data);
+int bench_run(struct bench *bench, const char *cluster, const char *data);
 
 #endif

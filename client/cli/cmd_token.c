@@ -1,4 +1,4 @@
-/* A login token, signed with the node's own key; the node need not run. */
+/* A login token, signed with the server's own key; the server need not run. */
 #include "client/cli/args.h"
 #include "client/cli/commands.h"
 #include "client/cli/node.h"
@@ -7,16 +7,19 @@
 #include <time.h>
 
 static int
-print_token(const char *data, const char *name, const char *app, uint64_t ttl_ms)
+print_token(const char *cluster, const char *data, const char *name, const char *app,
+            uint64_t ttl_ms)
 {
     struct cli_node node = {0};
     struct timespec now;
-    char reason[512];
+    char reason[1024] = "";
     char *token = NULL;
-    enum an_err err = cli_node_load(&node, data);
+    enum an_err err = cluster != NULL
+                          ? cli_node_load_cluster(&node, cluster, reason, sizeof(reason))
+                          : cli_node_load(&node, data);
     int code = 0;
 
-    if (err == AN_ERR_CONNECTION) {
+    if (cluster == NULL && err == AN_ERR_CONNECTION) {
         snprintf(reason, sizeof(reason), "%s/node.json is not there; anser up makes it",
                  data);
         cli_node_fini(&node);
@@ -30,7 +33,7 @@ print_token(const char *data, const char *name, const char *app, uint64_t ttl_ms
     if (err == AN_OK) {
         printf("%s\n", token);
     } else {
-        code = cli_fail(err, "token", NULL);
+        code = cli_fail(err, "token", reason[0] == '\0' ? NULL : reason);
     }
     free(token);
     cli_node_fini(&node);
@@ -40,17 +43,19 @@ print_token(const char *data, const char *name, const char *app, uint64_t ttl_ms
 int
 cmd_token(int argc, char **argv)
 {
-    const char *data = NULL, *app = NULL, *ttl = "24h";
+    const char *data = NULL, *cluster = NULL, *app = NULL, *ttl = "24h";
     const struct cli_option options[] = {
         {"data", 'd', "DIR", "the node's directory ($ANSER_DATA, else ./anser-data)",
          &data, NULL},
+        {"cluster", 'c', "FILE", "the cluster file (default $ANSER_CLUSTER) instead",
+         &cluster, NULL},
         {"ttl", 't', "TIME", "how long it is good: 90s, 15m, 24h, 7d (default 24h)", &ttl,
          NULL},
         {"app", 0, "APP", "the app (tenant) of the name", &app, NULL}};
     const struct cli_command command = {
         .name = "token",
-        .usage = "NAME [--ttl 24h] [--app APP] [--data DIR]",
-        .summary = "Prints a login token signed with the node's key",
+        .usage = "NAME [--ttl 24h] [--app APP] [--data DIR | --cluster FILE]",
+        .summary = "Prints a login token signed with the server's key",
         .details =
             "Whoever holds it is NAME until it expires. Whether there is such a user\n"
             "is asked at login.",
@@ -68,5 +73,6 @@ cmd_token(int argc, char **argv)
     if (!cli_duration(ttl, &ttl_ms) || ttl_ms == 0) {
         return cli_usage("token", "'%s' is no duration", ttl);
     }
-    return print_token(cli_data_dir(data), args[0], app, ttl_ms);
+    return print_token(cli_cluster_file(cluster, data), cli_data_dir(data), args[0], app,
+                       ttl_ms);
 }

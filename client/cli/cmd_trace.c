@@ -4,6 +4,7 @@
 #include "client/cli/args.h"
 #include "client/cli/ask.h"
 #include "client/cli/commands.h"
+#include "client/cli/node.h"
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -523,11 +524,7 @@ cmd_trace(int argc, char **argv)
     if (!take_id(args[0], id)) {
         return cli_usage("trace", "'%s' is neither a message id nor a trace", args[0]);
     }
-    if (cluster == NULL && data == NULL) {
-        cluster = getenv("ANSER_CLUSTER");
-        cluster = cluster != NULL && cluster[0] != '\0' ? cluster : NULL;
-    }
-    code = cli_asker_open(&trace.asker, cluster, host, data);
+    code = cli_asker_open(&trace.asker, cli_cluster_file(cluster, data), host, data);
     if (code < 0) {
         code = show(&trace, id, json);
     }

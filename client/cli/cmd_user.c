@@ -1,87 +1,67 @@
-/* Accounts, through the running node's control endpoint. */
+/* Accounts, through a running node's control endpoint or a cluster's api. */
 #include "client/cli/args.h"
+#include "client/cli/ask.h"
 #include "client/cli/commands.h"
 #include "client/cli/node.h"
-#include "core/control.h"
 #include "proto/names.h"
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { WORDS_MAX = 256, TIMEOUT_MS = 15000 };
-
-/* The node's JSON: an error's number and text, or the account. */
 static int
-understand(const char *text, const char *name)
+add(const char *cluster, const char *host, const char *data, const char *name,
+    const char *app)
 {
-    json_t *root = json_loads(text, 0, NULL);
-    const json_t *number = json_object_get(root, "number");
-    enum an_err err = AN_OK;
-    int code = 0;
-
-    if (root == NULL) {
-        return cli_fail(AN_ERR_INTERNAL, "user add", "the node's answer is not JSON");
-    }
-    if (number != NULL) {
-        err = an_err_known((unsigned)json_integer_value(number))
-                  ? (enum an_err)json_integer_value(number)
-                  : AN_ERR_INTERNAL;
-        code = cli_fail(err, name, NULL);
-    } else {
-        printf("user %s added\n", name);
-    }
-    json_decref(root);
-    return code;
-}
-
-static int
-add(const char *data, const char *name, const char *app)
-{
-    struct cli_node node = {0};
-    char words[WORDS_MAX], reason[512];
-    char *text = NULL;
+    struct cli_asker asker = {.command = "user add"};
+    char why[512] = "";
     enum an_err err;
     int code;
 
     if (!an_name_valid((const uint8_t *)name, strlen(name)) ||
-        !an_name_valid((const uint8_t *)app, strlen(app))) {
+        (app != NULL && !an_name_valid((const uint8_t *)app, strlen(app)))) {
         return cli_fail(AN_ERR_USER_NAME, "user add", NULL);
     }
-    err = cli_node_load(&node, data);
-    if (err == AN_OK && node.control == NULL) {
-        err = AN_ERR_CONFIG;
+    code = cli_asker_open(&asker, cli_cluster_file(cluster, data), host, data);
+    if (code >= 0) {
+        cli_asker_close(&asker);
+        return code;
     }
-    if (err == AN_OK) {
-        snprintf(words, sizeof(words), "api/0 user-add %s %s", name, app);
-        err = an_control_ask(&text, node.control, words, TIMEOUT_MS);
+    if (app == NULL) {
+        app = asker.plan != NULL && asker.plan->app != NULL ? asker.plan->app
+                                                            : AN_APP_DEFAULT;
     }
+    err = cli_user_add(&asker, name, app, why, sizeof(why));
     if (err == AN_OK) {
-        code = understand(text, name);
-    } else if (err == AN_ERR_CONNECTION || err == AN_ERR_UNAVAILABLE) {
-        snprintf(reason, sizeof(reason), "no node runs on %s; start one with: anser up",
-                 data);
-        code = cli_fail(AN_ERR_UNAVAILABLE, "user add", reason);
+        printf("user %s added\n", name);
+        code = 0;
+    } else if (err == AN_ERR_UNAVAILABLE && asker.plan == NULL) {
+        snprintf(why, sizeof(why), "no node runs on %s; start one with: anser up",
+                 cli_data_dir(data));
+        code = cli_fail(err, "user add", why);
     } else {
-        code = cli_fail(err, "user add", NULL);
+        code = cli_fail(err, err == AN_ERR_USER_EXISTS ? name : "user add",
+                        why[0] == '\0' ? NULL : why);
     }
-    free(text);
-    cli_node_fini(&node);
+    cli_asker_close(&asker);
     return code;
 }
 
 int
 cmd_user(int argc, char **argv)
 {
-    const char *data = NULL, *app = AN_APP_DEFAULT;
+    const char *data = NULL, *cluster = NULL, *host = NULL, *app = NULL;
     const struct cli_option options[] = {
         {"data", 'd', "DIR", "the node's directory ($ANSER_DATA, else ./anser-data)",
          &data, NULL},
+        {"cluster", 'c', "FILE", "the cluster file (default $ANSER_CLUSTER) instead",
+         &cluster, NULL},
+        {"host", 0, "NAME", "which of the file's hosts this is (default: by address)",
+         &host, NULL},
         {"app", 0, "APP", "the app (tenant) the name belongs to", &app, NULL}};
     const struct cli_command command = {
         .name = "user",
-        .usage = "add NAME [--app APP] [--data DIR]",
-        .summary = "Makes an account, through the running node",
+        .usage = "add NAME [--app APP] [--data DIR | --cluster FILE]",
+        .summary = "Makes an account, through the running server",
         .details =
             "A name is 1 to 64 bytes of UTF-8 without spaces, '/', '\"' or control\n"
             "characters.",
@@ -98,5 +78,5 @@ cmd_user(int argc, char **argv)
     if (strcmp(args[0], "add") != 0) {
         return cli_usage("user", "unknown action '%s'", args[0]);
     }
-    return add(cli_data_dir(data), args[1], app);
+    return add(cluster, host, data, args[1], app);
 }

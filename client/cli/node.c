@@ -1,4 +1,7 @@
 #include "client/cli/node.h"
+#include "client/cli/args.h"
+#include "cluster/node_file.h"
+#include "cluster/plan.h"
 #include <errno.h>
 #include <jansson.h>
 #include <limits.h>
@@ -55,14 +58,15 @@ cli_node_load(struct cli_node *node, const char *dir)
     if (root == NULL) {
         return AN_ERR_CONFIG;
     }
-    node->tcp = member(root, "tcp");
+    node->tcp[0] = member(root, "tcp");
+    node->tcp_count = node->tcp[0] != NULL;
     node->control = member(root, "control");
     node->events = member(root, "events");
     node->app = member(root, "app");
     if (node->app == NULL) {
         node->app = strdup(AN_APP_DEFAULT);
     }
-    if (node->tcp != NULL && node->app != NULL &&
+    if (node->tcp_count > 0 && node->app != NULL &&
         take_key(&node->key, json_object_get(root, "key"))) {
         err = AN_OK;
     }
@@ -70,10 +74,121 @@ cli_node_load(struct cli_node *node, const char *dir)
     return err;
 }
 
+/* ------------------------------------------------------------------ cluster files */
+
+/* Where clients find what a gate listens on: any address of its host is the host's. NULL
+ * for a port that only the running gate knows, and without memory. */
+static char *
+gate_address(const struct an_host *host, const char *listen)
+{
+    const char *at = strstr(listen, "://"), *port = strrchr(listen, ':');
+    bool v6 = strchr(host->address, ':') != NULL;
+    char *out = NULL;
+    size_t len;
+
+    if (at == NULL || port <= at || strcmp(port, ":0") == 0) {
+        return NULL;
+    }
+    len = (size_t)(port - (at + 3));
+    if ((len == 7 && memcmp(at + 3, "0.0.0.0", 7) == 0) ||
+        (len == 4 && memcmp(at + 3, "[::]", 4) == 0)) {
+        return asprintf(&out, "tcp://%s%s%s%s", v6 ? "[" : "", host->address,
+                        v6 ? "]" : "", port) < 0
+                   ? NULL
+                   : out;
+    }
+    return strdup(listen);
+}
+
+static void
+take_gates(struct cli_node *node, const struct plan *plan)
+{
+    for (unsigned i = 0; i < plan->actor_count; i++) {
+        const struct plan_actor *actor = &plan->actors[i];
+
+        for (unsigned k = 0; actor->addr.role == AN_ROLE_GATE && k < actor->listen_count;
+             k++) {
+            char *url = gate_address(&plan->places.hosts[actor->host], actor->listen[k]);
+
+            if (url != NULL && node->tcp_count < CLI_ADDRESSES_MAX) {
+                node->tcp[node->tcp_count++] = url;
+            } else {
+                free(url);
+            }
+        }
+    }
+}
+
+enum an_err
+cli_node_load_cluster(struct cli_node *node, const char *file, char *why, size_t why_len)
+{
+    struct plan *plan = NULL;
+    enum an_err err = plan_load(&plan, file, why, why_len);
+
+    if (err == AN_OK) {
+        err = node_key_read(&node->key, plan->token_key, why, why_len);
+        if (err == AN_ERR_NOT_FOUND) {
+            snprintf(why, why_len, "%s is not here; anser cluster keygen makes it",
+                     plan->token_key);
+            err = AN_ERR_CONFIG;
+        }
+    }
+    if (err == AN_OK) {
+        node->app = strdup(plan->app == NULL ? AN_APP_DEFAULT : plan->app);
+        take_gates(node, plan);
+        err = node->app == NULL ? AN_ERR_NO_MEMORY : AN_OK;
+    }
+    if (err == AN_OK && node->tcp_count == 0) {
+        snprintf(why, why_len, "%s: no gate listens where a client could find it", file);
+        err = AN_ERR_CONFIG;
+    }
+    plan_free(plan);
+    return err;
+}
+
+const char *
+cli_cluster_file(const char *given, const char *data)
+{
+    const char *env = getenv("ANSER_CLUSTER");
+
+    if (given != NULL || data != NULL) {
+        return given;
+    }
+    return env != NULL && env[0] != '\0' ? env : NULL;
+}
+
+int
+cli_node_open(struct cli_node *node, const char *command, const char *cluster,
+              const char *data)
+{
+    const char *file = cli_cluster_file(cluster, data), *dir = cli_data_dir(data);
+    char why[1024] = "";
+    enum an_err err;
+
+    if (file != NULL) {
+        err = cli_node_load_cluster(node, file, why, sizeof(why));
+        return err == AN_OK ? -1 : cli_fail(err, command, why[0] == '\0' ? NULL : why);
+    }
+    err = cli_node_load(node, dir);
+    if (err == AN_OK) {
+        return -1;
+    }
+    if (err == AN_ERR_CONNECTION) {
+        snprintf(why, sizeof(why), "no node is running in %s", dir);
+    } else {
+        snprintf(why, sizeof(why), "%s/node.json: %s", dir, an_err_text(err));
+    }
+    return cli_fail(err, command, why);
+}
+
+/* ------------------------------------------------------------------ the rest */
+
 void
 cli_node_fini(struct cli_node *node)
 {
-    free(node->tcp);
+    for (size_t i = 0; i < node->tcp_count; i++) {
+        free(node->tcp[i]);
+    }
     free(node->control);
     free(node->events);
     free(node->app);

@@ -1,13 +1,18 @@
-/* What a running node tells its own machine: DIR/node.json (mode 0600). */
+/* Where a server is and how to log in there: what a running node tells its own machine in
+ * DIR/node.json (mode 0600), or a cluster file. */
 #ifndef AN_CLIENT_CLI_NODE_H
 #define AN_CLIENT_CLI_NODE_H
 
 #include "core/err.h"
 #include "core/token.h"
+#include <stddef.h>
 #include <stdint.h>
 
+enum { CLI_ADDRESSES_MAX = 16 };
+
 struct cli_node {
-    char *tcp;     /* "tcp://127.0.0.1:7400" */
+    char *tcp[CLI_ADDRESSES_MAX]; /* "tcp://127.0.0.1:7400", of each gate */
+    size_t tcp_count;
     char *control; /* the text endpoint, "ipc://..."; may be NULL */
     char *events;  /* may be NULL */
     char *app;
@@ -17,6 +22,17 @@ struct cli_node {
 /* CONNECTION when there is no such file: no node runs there. CONFIG when it makes no
  * sense, IO when it cannot be read. Fill with zeros first. */
 AN_MUST_USE enum an_err cli_node_load(struct cli_node *node, const char *dir);
+/* From a cluster file: the gates' addresses as clients elsewhere know them, the key of
+ * login tokens. Errors of plan_load and node_key_read, with *why. Fill with zeros first.
+ */
+AN_MUST_USE enum an_err cli_node_load_cluster(struct cli_node *node, const char *file,
+                                              char *why, size_t why_len);
+/* The cluster file to use: as given, else $ANSER_CLUSTER unless a data directory is
+ * given. NULL: none. */
+const char *cli_cluster_file(const char *given, const char *data);
+/* Loads whichever it is. -1, or the exit code after naming the error. */
+int cli_node_open(struct cli_node *node, const char *command, const char *cluster,
+                  const char *data);
 /* Frees, and wipes the key. A zeroed node is fine. */
 void cli_node_fini(struct cli_node *node);
 /* A token for user, good for ttl_ms; *out from malloc(). */

@@ -112,44 +112,40 @@ on_warning(void *user, const struct anser_error *warning)
 
 /* ------------------------------------------------------------------ opening */
 
+/* Whom to connect to: addresses has room for CLI_ADDRESSES_MAX. */
 static int
-find_server(struct cli_target *target, const char **address)
+find_server(struct cli_target *target, const char **addresses, size_t *count)
 {
-    const char *dir = cli_data_dir(target->data);
-    char reason[512];
-    enum an_err err;
+    int code;
 
     if (target->server != NULL) {
         if (target->token == NULL) {
             return cli_usage(target->command, "--server needs --token");
         }
-        *address = target->server;
+        addresses[0] = target->server;
+        *count = 1;
         return -1;
     }
     if (target->user == NULL && target->token == NULL) {
         return cli_usage(target->command, "who are you? --user NAME");
     }
-    err = cli_node_load(&target->node, dir);
-    if (err == AN_ERR_CONNECTION) {
-        (void)snprintf(reason, sizeof(reason), "no node is running in %s", dir);
-        return cli_fail(err, target->command, reason);
+    code = cli_node_open(&target->node, target->command, target->cluster, target->data);
+    for (size_t i = 0; i < target->node.tcp_count; i++) {
+        addresses[i] = target->node.tcp[i];
     }
-    if (err != AN_OK) {
-        (void)snprintf(reason, sizeof(reason), "%s/node.json: %s", dir, an_err_text(err));
-        return cli_fail(err, target->command, reason);
-    }
-    *address = target->node.tcp;
-    return -1;
+    *count = target->node.tcp_count;
+    return code;
 }
 
 int
 cli_target_open(struct cli_target *target, struct anser_options *options,
                 const char *device_default)
 {
-    const char *address = NULL;
+    const char *addresses[CLI_ADDRESSES_MAX];
+    size_t count = 0;
     char *token = NULL;
     enum an_err err;
-    int code = find_server(target, &address);
+    int code = find_server(target, addresses, &count);
 
     if (code >= 0) {
         return code;
@@ -158,8 +154,8 @@ cli_target_open(struct cli_target *target, struct anser_options *options,
     if (token == NULL) {
         return cli_fail(err, target->token != NULL ? target->token : target->user, NULL);
     }
-    options->addresses = &address;
-    options->address_count = 1;
+    options->addresses = addresses;
+    options->address_count = count;
     options->token = token;
     options->device = target->device != NULL ? target->device : device_default;
     options->client_name = "anser-cli " AN_VERSION;
@@ -172,7 +168,8 @@ cli_target_open(struct cli_target *target, struct anser_options *options,
     sodium_memzero(token, strlen(token));
     free(token);
     if (err != AN_OK) {
-        return cli_fail(err, err == AN_ERR_DEVICE_NAME ? options->device : address, NULL);
+        return cli_fail(err, err == AN_ERR_DEVICE_NAME ? options->device : addresses[0],
+                        NULL);
     }
     target->began_ms = cli_mono_ms();
     return -1;
@@ -198,8 +195,9 @@ say_what(const struct cli_target *target, struct anser_error *error)
         return;
     }
     if (error->code == ANSER_ERR_CONNECTION) {
-        (void)snprintf(text, sizeof(text), "no server answers at %s",
-                       target->server != NULL ? target->server : target->node.tcp);
+        (void)snprintf(text, sizeof(text), "no server answers at %.80s%s",
+                       target->server != NULL ? target->server : target->node.tcp[0],
+                       target->node.tcp_count > 1 ? " or the others" : "");
     } else if (target->user != NULL && target->token == NULL) {
         (void)snprintf(text, sizeof(text), "login as %.64s: %.80s", target->user,
                        error->text);

@@ -9,7 +9,7 @@
 /* First member of a command's state, which is what the callbacks get as user. Zero it. */
 struct cli_target {
     const char *command; /* for error lines */
-    const char *data, *server, *token, *user, *device;
+    const char *data, *cluster, *server, *token, *user, *device;
     struct cli_node node; /* unless server is given */
     struct anser_client *client;
     bool was_online;
@@ -20,6 +20,8 @@ struct cli_target {
 #define CLI_TARGET_OPTIONS(t)                                                             \
     {"data",    0,   "DIR", "the node's directory ($ANSER_DATA, else ./anser-data)",      \
      &(t).data, NULL},                                                                    \
+        {"cluster",    'c', "FILE", "a cluster file instead ($ANSER_CLUSTER): its gates", \
+         &(t).cluster, NULL},                                                             \
         {"server",    0,   "URL", "tcp://HOST:PORT instead of a directory; with --token", \
          &(t).server, NULL},                                                              \
         {"token",    0,   "T", "log in with this token; @FILE reads it from a file",      \

@@ -2,6 +2,7 @@
 #include "client/cli/editor.h"
 #include "client/cli/histogram.h"
 #include "client/cli/lines.h"
+#include "client/cli/node.h"
 #include "client/cli/show.h"
 #include <jansson.h>
 #include <locale.h>
@@ -317,6 +318,83 @@ test_histogram_quantiles_are_within_a_few_percent(void **state)
     assert_true(histogram_quantile(&h, 1.0) > 1000000000);
 }
 
+/* ------------------------------------------------------------------ cluster files */
+
+static void
+put_file(const char *dir, const char *name, const char *text, char *path, size_t len)
+{
+    FILE *file;
+
+    (void)snprintf(path, len, "%s/%s", dir, name);
+    file = fopen(path, "we");
+    assert_non_null(file);
+    assert_true(fputs(text, file) >= 0);
+    assert_int_equal(fclose(file), 0);
+}
+
+static const char cluster_file[] =
+    "cluster: test\n"
+    "app: chat\n"
+    "hosts:\n"
+    "  a: {address: 192.0.2.1}\n"
+    "  b: {address: 192.0.2.2}\n"
+    "tls: {ca: ca.pem, cert: \"%h.pem\", key: \"%h.key\"}\n"
+    "token_key: token.json\n"
+    "actors:\n"
+    "  gate/0:      {host: a, listen: [\"tcp://0.0.0.0:7400\"]}\n"
+    "  gate/1:      {host: b, listen: [\"tcp://192.0.2.77:7410\", "
+    "\"tcp://[::]:7411\"]}\n"
+    "  router/0:    {host: a, slots: 0-1023}\n"
+    "  sequencer/0: {host: a, slots: 0-1023}\n"
+    "  store/0:     {host: a, slots: 0-1023, data: data}\n"
+    "  idgen/0:     {host: a}\n";
+
+/* Clients reach a gate that listens on any address at its host's. */
+static void
+test_node_of_a_cluster_file_has_every_gate_and_the_key(void **state)
+{
+    char dir[] = "/tmp/anser-cli-XXXXXX", yaml[256], key[256], why[512] = "";
+    struct cli_node node = {0};
+    char *token = NULL;
+
+    (void)state;
+    assert_non_null(mkdtemp(dir));
+    put_file(dir, "c.yaml", cluster_file, yaml, sizeof(yaml));
+    assert_int_equal(cli_node_load_cluster(&node, yaml, why, sizeof(why)), AN_ERR_CONFIG);
+    assert_non_null(strstr(why, "token.json")); /* names the file that is not there */
+    cli_node_fini(&node);
+    put_file(dir, "token.json",
+             "{\"key\":{\"id\":\"k1\",\"secret\":"
+             "\"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8\"}}",
+             key, sizeof(key));
+    assert_int_equal(cli_node_load_cluster(&node, yaml, why, sizeof(why)), AN_OK);
+    assert_int_equal(node.tcp_count, 3);
+    assert_string_equal(node.tcp[0], "tcp://192.0.2.1:7400");
+    assert_string_equal(node.tcp[1], "tcp://192.0.2.77:7410");
+    assert_string_equal(node.tcp[2], "tcp://192.0.2.2:7411");
+    assert_string_equal(node.app, "chat");
+    assert_string_equal(node.key.id, "k1");
+    assert_int_equal(cli_node_token(&token, &node, "alice", 1000), AN_OK);
+    free(token);
+    cli_node_fini(&node);
+    assert_int_equal(unlink(yaml), 0);
+    assert_int_equal(unlink(key), 0);
+    assert_int_equal(rmdir(dir), 0);
+}
+
+static void
+test_node_given_wins_over_environment(void **state)
+{
+    (void)state;
+    assert_int_equal(setenv("ANSER_CLUSTER", "env.yaml", 1), 0);
+    assert_string_equal(cli_cluster_file("given.yaml", NULL), "given.yaml");
+    assert_string_equal(cli_cluster_file(NULL, NULL), "env.yaml");
+    assert_null(cli_cluster_file(NULL, "dir")); /* a data directory was asked for */
+    assert_int_equal(setenv("ANSER_CLUSTER", "", 1), 0);
+    assert_null(cli_cluster_file(NULL, NULL));
+    assert_int_equal(unsetenv("ANSER_CLUSTER"), 0);
+}
+
 int
 main(void)
 {
@@ -335,6 +413,8 @@ main(void)
             fresh_editor),
         cmocka_unit_test(test_editor_rows_are_those_of_the_terminal),
         cmocka_unit_test(test_histogram_quantiles_are_within_a_few_percent),
+        cmocka_unit_test(test_node_of_a_cluster_file_has_every_gate_and_the_key),
+        cmocka_unit_test(test_node_given_wins_over_environment),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
