@@ -16,7 +16,7 @@ no_memory(void)
 static uint8_t *
 reserve(struct an_outbox *out, size_t len)
 {
-    if (out->bytes_cap - out->bytes_len < len) {
+    if (out->bytes == NULL || out->bytes_cap - out->bytes_len < len) {
         size_t cap = out->bytes_cap == 0 ? 16384 : out->bytes_cap;
         while (cap - out->bytes_len < len) {
             cap *= 2;
