@@ -232,6 +232,59 @@ def case_files_that_name_different_stores_for_a_slot(case):
     case.check(cluster)
 
 
+def owners_of(cluster):
+    """{slot: the sequencers that say they own it}."""
+    found = {}
+    for sequencer in ("sequencer/0", "sequencer/1"):
+        for part in cluster.ask(sequencer, "slots")["ranges"]:
+            if part["state"] == "owned":
+                for slot in range(part["first"], part["last"] + 1):
+                    found.setdefault(slot, []).append(sequencer)
+    return found
+
+
+def case_files_that_name_different_sequencers_for_a_slot(case):
+    """Host a is told that all slots but one are its sequencer's. The claims decide: of two
+    owners the one that did not claim last is refused by the store, says so, and everybody
+    follows. With the right file the slots go back."""
+    cluster = Cluster(case, "namespaces", config=CONFIG).start()
+    people = People(case, cluster).start()
+    right = owners_of(cluster)
+    assert {tuple(names) for names in right.values()} == {("sequencer/0",), ("sequencer/1",)}
+    with open(cluster.file, encoding="utf-8") as f:
+        text = f.read()
+    wrong = os.path.join(cluster.data, "wrong.yaml")
+    with open(wrong, "w", encoding="utf-8") as f:
+        f.write(re.sub(r"(sequencer/0: .*?)0-511", r"\g<1>0-1022", re.sub(
+            r"(sequencer/1: .*?)512-1023", r"\g<1>1023", text)))
+    good = cluster.file
+
+    def host_a_with(file):
+        cluster.stop_host("a")
+        cluster.file = file
+        cluster.spawn(["a"])
+        cluster.file = good
+        cluster.await_ready()
+        people.await_flow(time.monotonic())
+
+    host_a_with(wrong)
+    await_that("sequencer/1 to say that it lost slots", lambda: re.search(
+        r"sequencer/1 .*slots lost", cluster.stderr()))
+    await_that("one owner for each slot", lambda: sorted(owners_of(cluster).items()) == [
+        (slot, ["sequencer/1" if slot == 1023 else "sequencer/0"]) for slot in range(1024)])
+    host_a_with(good)
+    cluster.stop_host("b")
+    cluster.spawn(["b"])
+    cluster.await_ready()
+    people.await_flow(time.monotonic())
+    await_that("the slots to be where they were", lambda: owners_of(cluster) == right)
+    people.finish()
+    people.verify()
+    people.close()
+    cluster.stop()
+    case.check(cluster)
+
+
 def case_store_does_not_open_another_slots_data(case):
     cluster = Cluster(case, "five", config=CONFIG).start()
     cluster.add_users("alice", "bob")
