@@ -368,7 +368,7 @@ an_yaml_text(struct an_yaml_at at, const char **text)
 enum an_err
 an_yaml_number(struct an_yaml_at at, uint64_t least, uint64_t most, uint64_t *number)
 {
-    const char *text;
+    const char *text = ""; /* gcc -O3 does not see that success sets it */
     char *end;
     unsigned long long value;
     enum an_err err = an_yaml_text(at, &text);
