@@ -16,6 +16,7 @@ struct run {
     char why[512]; /* of the last failure */
     uint64_t counts[SIM_COUNT_COUNT];
     uint64_t trials, failures, events, virtual_ms;
+    uint64_t settle_ms, settle_sum_ms, settle_seed; /* the longest, all, whose */
 };
 
 static void
@@ -49,6 +50,11 @@ trial(struct run *run, uint64_t seed, bool twice)
     run->trials++;
     run->events += result.events;
     run->virtual_ms += result.virtual_ms;
+    run->settle_sum_ms += result.settle_ms;
+    if (result.settle_ms > run->settle_ms) {
+        run->settle_ms = result.settle_ms;
+        run->settle_seed = seed;
+    }
     for (int i = 0; i < SIM_COUNT_COUNT; i++) {
         run->counts[i] += result.counts[i];
     }
@@ -162,6 +168,10 @@ summary(const struct run *run)
     printf("%" PRIu64 " trials, %" PRIu64 " failed, %" PRIu64 " events, %" PRIu64
            " virtual s\n",
            run->trials, run->failures, run->events, run->virtual_ms / 1000);
+    printf("settled after the last fault: mean %" PRIu64 " ms, longest %" PRIu64
+           " ms (seed %" PRIu64 ")\n",
+           run->settle_sum_ms / (run->trials == 0 ? 1 : run->trials), run->settle_ms,
+           run->settle_seed);
     for (int i = 0; i < SIM_COUNT_COUNT; i++) {
         enum sim_count count = (enum sim_count)i;
         bool missing = run->all_kinds && sim_count_must(count, run->options.shape) &&

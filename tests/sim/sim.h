@@ -87,7 +87,7 @@ const char *sim_shape_name(enum sim_shape shape);
     X(SAW_PROBE, "saw.probe", true)                                                      \
     X(SAW_PROBE_AWAY, "saw.probe_of_absent", true)                                       \
     X(SAW_FORWARD, "saw.forward", true)                                                  \
-    X(SAW_REWIND, "saw.rewind", true)                                                    \
+    X(SAW_REWIND, "saw.rewind", false) /* needs a store put back in time */              \
     X(SAW_BLOCKED, "saw.blocked_store", true)                                            \
     X(SAW_ELSEWHERE, "saw.sync_across_stores", true)                                     \
     X(SAW_MOVED, "saw.moved", true)                                                      \
@@ -160,6 +160,7 @@ struct sim_result {
     uint64_t hash; /* over events, messages, answers and disk operations */
     uint64_t events;
     uint64_t virtual_ms;
+    uint64_t settle_ms; /* from the end of the last fault until all had settled */
     uint64_t counts[SIM_COUNT_COUNT];
 };
 

@@ -120,6 +120,7 @@ settle(struct sim_trial *trial)
 {
     struct sim *sim = trial->sim;
     char why[128] = "";
+    uint64_t took_ms;
 
     trial->clients->quiet = true;
     trial->clients->quiet_us =
@@ -131,6 +132,10 @@ settle(struct sim_trial *trial)
         sim_fail(sim, "not settled %d s after the last fault: %s", SETTLE_MS_MAX / 1000,
                  why);
     }
+    took_ms = sim->now_us < trial->clients->quiet_us
+                  ? 0
+                  : (sim->now_us - trial->clients->quiet_us) / SIM_MS;
+    trial->settle_ms = took_ms > trial->settle_ms ? took_ms : trial->settle_ms;
 }
 
 static void
@@ -217,6 +222,7 @@ report(struct sim_trial *trial, struct sim_result *result)
     result->hash = sim->hash;
     result->events = sim->events;
     result->virtual_ms = sim_now_ms(sim);
+    result->settle_ms = trial->settle_ms;
     memcpy(result->counts, sim->counts, sizeof(result->counts));
     if (sim->failed && !sim->options.quiet) {
         ring_print(sim);

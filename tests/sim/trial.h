@@ -34,6 +34,7 @@ struct sim_trial {
     struct sim_census census;
     unsigned admin_actor;
     uint32_t segment_bytes, overlay_rows;
+    uint64_t settle_ms; /* the longest */
 };
 
 /* cluster.c */
