@@ -69,6 +69,7 @@ sim_check_write(struct sim_check *check, unsigned from, unsigned to, unsigned cl
     sent->type = type;
     sent->body = body;
     sent->len = len;
+    sent->written_us = check->sim->now_us;
     check->sent = sim_grow(check->sent, &check->sent_cap, check->sent_count + 1,
                            sizeof(struct sim_sent *));
     check->sent[check->sent_count++] = sent;

@@ -27,6 +27,7 @@ struct sim_sent {
     uint8_t *body;
     size_t len;
     enum sim_sent_state state;
+    uint64_t written_us, acked_us; /* acked_us 0: not yet */
     bool acked; /* ever; state may be pending again while it is repeated */
 
     /* As first seen, by whomever. */

@@ -41,6 +41,7 @@ got_login(struct sim_clients *clients, struct sim_client *client,
         sim_fail(sim, "login: another inbox generation");
     }
     client->state = CLIENT_ON;
+    client->on_since_us = sim->now_us;
     client->server_ms = ok->server_time_ms;
     client->server_us = sim->now_us;
     client->head = ok->inbox_head;
@@ -66,6 +67,9 @@ got_send(struct sim_clients *clients, struct sim_client *client,
     }
     clients->sim->counts[SIM_GOT_ACK]++;
     sim_check_ack(clients->check, sent, ok->seq, ok->message_id, ok->time_ms);
+    if (letter->kind == LETTER_NEW) {
+        sim_outage_acked(clients->sim, sent);
+    }
     client_letter_done(client, letter);
     if (ok->inbox_seq != 0 && !clients->sim->failed) {
         sim_check_inbox(clients->check, client->user, ok->inbox_seq, sent);

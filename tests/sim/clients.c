@@ -7,8 +7,8 @@
 enum {
     TICK_MS_MAX = 700,
     HEARTBEAT_MS = 10000,
-    LETTERS_MAX = 40, /* pending of one client; it writes no more meanwhile */
-    IN_FLIGHT_MAX = 12,
+    LETTERS_MAX = 40,   /* pending of one client; it writes no more meanwhile */
+    IN_FLIGHT_MAX = 12, /* but in an outage: who waits there holds up nobody */
     LARGE_ONE_IN = 40,
 };
 
@@ -170,8 +170,11 @@ static void
 letters_flush(struct sim_clients *clients, struct sim_client *client)
 {
     bool waits[SIM_USERS_MAX + 1] = {false};
-    unsigned in_flight = 0;
+    unsigned in_flight = 0, in_flight_max = IN_FLIGHT_MAX;
 
+    if (clients->sim->options.outage.how != SIM_OUTAGE_NONE) {
+        in_flight_max = LETTERS_MAX;
+    }
     if (clients->sim->options.bug == SIM_BUG_SWAP_SENDS) {
         letters_swap(clients, client);
     }
@@ -183,7 +186,7 @@ letters_flush(struct sim_clients *clients, struct sim_client *client)
         if (at->in_flight || waits[to]) {
             continue;
         }
-        if (at->wait_until_us > clients->sim->now_us || in_flight >= IN_FLIGHT_MAX ||
+        if (at->wait_until_us > clients->sim->now_us || in_flight >= in_flight_max ||
             !client_send_letter(clients, client, at)) {
             waits[to] = true;
             continue;
@@ -285,6 +288,9 @@ client_entry(struct sim_clients *clients, struct sim_client *client, uint64_t in
              struct sim_sent *sent)
 {
     client->got = sim_grow(client->got, &client->got_cap, inbox_seq, 1);
+    if (client->got[inbox_seq - 1] == 0) {
+        sim_outage_seen(clients->sim, sent, client->user, client->on_since_us);
+    }
     client->got[inbox_seq - 1] = 1;
     if (inbox_seq > client->head) {
         client->head = inbox_seq;
@@ -293,7 +299,6 @@ client_entry(struct sim_clients *clients, struct sim_client *client, uint64_t in
            client->got[client->have] != 0) {
         client->have++;
     }
-    (void)sent;
     for (uint64_t seq = client->confirm_sent; seq < client->have; seq++) {
         const struct sim_sent *entry = clients->check->inbox[client->user].at[seq];
         unsigned peer = entry->from == client->user ? entry->to : entry->from;

@@ -56,7 +56,7 @@ struct sim_client {
     struct request request[CLIENT_REQUESTS_MAX];
     struct letter *letters;
     uint64_t server_ms, server_us; /* the server's clock at that virtual time */
-    uint64_t heartbeat_us;
+    uint64_t heartbeat_us, on_since_us;
     /* The journal. */
     uint8_t *got; /* by inbox seq - 1 */
     size_t got_cap;

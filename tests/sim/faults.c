@@ -108,6 +108,7 @@ sim_plan_draw(struct sim *sim)
     plan->full_gap = draw_gap(sim, 5000, 20000);
     plan->clock_gap = draw_gap(sim, 3000, 20000);
     cluster_draw(sim);
+    sim_outage_plan(sim);
 }
 
 /* ------------------------------------------------------------------ one of each */
@@ -402,6 +403,7 @@ sim_faults_start(struct sim *sim)
     fault_plan(sim, plan->handover_gap, hit_handover);
     fault_plan(sim, plan->host_gap, hit_host);
     fault_plan(sim, plan->drain_gap, hit_drain);
+    sim_outage_start(sim);
 }
 
 /* The world is kind from now on; what is down still has to come up by itself, and what

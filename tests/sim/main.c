@@ -6,6 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum {
+    OUTAGES_MAX = 32,
+    OUTAGE_OPS = 1500, /* so that people talk all the while */
+};
+
 struct run {
     struct sim_options options;
     uint64_t first, last;
@@ -16,23 +21,32 @@ struct run {
     char why[512]; /* of the last failure */
     uint64_t counts[SIM_COUNT_COUNT];
     uint64_t trials, failures, events, virtual_ms;
+    struct sim_outage outage[OUTAGES_MAX];
+    unsigned outages;
+    uint64_t ack_ms, seen_ms, within_ms;            /* of an outage; the bound */
     uint64_t settle_ms, settle_sum_ms, settle_seed; /* the longest, all, whose */
 };
 
 static void
 usage(void)
 {
-    fputs("usage: anser-sim [--seed N | --seeds A-B] [--ops N] [--verbose] [--calm]\n"
-          "                 [--shape one-store | --shape cluster]\n"
-          "                 [--twice N] [--all-kinds] [--regressions FILE]\n"
-          "                 [--bug NAME | --all-bugs]\n"
-          "  --twice N        the first N seeds run twice and must leave the same trace\n"
-          "  --all-kinds      fail when some kind of operation or fault never happened\n"
-          "  --regressions F  also the seeds listed in F, each with its shape\n"
-          "  --shape S        whatever the seed says\n"
-          "  --bug NAME       plant a bug\n"
-          "  --all-bugs       plant each bug in turn: one of the seeds must catch it\n",
-          stderr);
+    fputs(
+        "usage: anser-sim [--seed N | --seeds A-B] [--ops N] [--verbose] [--calm]\n"
+        "                 [--shape one-store | --shape cluster]\n"
+        "                 [--twice N] [--all-kinds] [--regressions FILE]\n"
+        "                 [--bug NAME | --all-bugs]\n"
+        "                 [--outage HOW:ROLE]... [--within MS]\n"
+        "  --twice N        the first N seeds run twice and must leave the same trace\n"
+        "  --all-kinds      fail when some kind of operation or fault never happened\n"
+        "  --regressions F  also the seeds listed in F, each with its shape\n"
+        "  --shape S        whatever the seed says\n"
+        "  --outage O       one thing goes wrong for 30 s in a calm cluster: HOW:ROLE,\n"
+        "                   HOW one of kill, pause, stop, cut, deaf, mute; may come "
+        "again\n"
+        "  --within MS      fail when somebody waits longer in an outage, and need not\n"
+        "  --bug NAME       plant a bug\n"
+        "  --all-bugs       plant each bug in turn: one of the seeds must catch it\n",
+        stderr);
     for (int bug = 1; bug < SIM_BUG_COUNT; bug++) {
         fprintf(stderr, "      bug: %s\n", sim_bug_name((enum sim_bug)bug));
     }
@@ -51,6 +65,8 @@ trial(struct run *run, uint64_t seed, bool twice)
     run->events += result.events;
     run->virtual_ms += result.virtual_ms;
     run->settle_sum_ms += result.settle_ms;
+    run->ack_ms = result.ack_ms > run->ack_ms ? result.ack_ms : run->ack_ms;
+    run->seen_ms = result.seen_ms > run->seen_ms ? result.seen_ms : run->seen_ms;
     if (result.settle_ms > run->settle_ms) {
         run->settle_ms = result.settle_ms;
         run->settle_seed = seed;
@@ -196,6 +212,47 @@ bug_find(struct run *run, const char *name)
 }
 
 static bool
+outage_add(struct run *run, const char *text)
+{
+    if (run->outages == OUTAGES_MAX ||
+        !sim_outage_parse(&run->outage[run->outages], text)) {
+        return false;
+    }
+    run->outages++;
+    return true;
+}
+
+/* Each outage over all seeds. */
+static bool
+outages(struct run *run)
+{
+    bool ok = true;
+
+    run->options.shape = SIM_SHAPE_CLUSTER;
+    run->options.calm = true;
+    run->options.ops = run->options.ops == 0 ? OUTAGE_OPS : run->options.ops;
+    for (unsigned i = 0; i < run->outages; i++) {
+        bool good = true;
+
+        run->options.outage = run->outage[i];
+        run->ack_ms = run->seen_ms = 0;
+        for (uint64_t seed = run->first; seed <= run->last; seed++) {
+            good = trial(run, seed, false) && good;
+        }
+        if (run->within_ms != 0) {
+            good =
+                good && run->ack_ms <= run->within_ms && run->seen_ms <= run->within_ms;
+        }
+        printf("%-6s %-10s longest wait for an ack %6" PRIu64
+               " ms, from there to a device %6" PRIu64 " ms%s\n",
+               sim_outage_name(run->outage[i].how), sim_outage_role(run->outage[i].role),
+               run->ack_ms, run->seen_ms, good ? "" : "  FAILED");
+        ok = ok && good;
+    }
+    return ok;
+}
+
+static bool
 range(struct run *run, const char *text)
 {
     char *end;
@@ -206,6 +263,47 @@ range(struct run *run, const char *text)
         run->last = strtoull(end + 1, &end, 10);
     }
     return *end == '\0' && run->first <= run->last;
+}
+
+static bool
+argument(struct run *run, int option)
+{
+    switch (option) {
+    case 's':
+        return range(run, optarg);
+    case 'o':
+        run->options.ops = (uint32_t)strtoul(optarg, NULL, 10);
+        return true;
+    case 'v':
+        run->options.verbose = true;
+        return true;
+    case 'c':
+        run->options.calm = true;
+        return true;
+    case 'h':
+        return shape_find(optarg, strlen(optarg), &run->options.shape);
+    case 't':
+        run->twice = (unsigned)strtoul(optarg, NULL, 10);
+        return true;
+    case 'a':
+        run->all_kinds = true;
+        return true;
+    case 'r':
+        run->regressions = optarg;
+        return true;
+    case 'b':
+        return bug_find(run, optarg);
+    case 'e':
+        run->all_bugs = true;
+        return true;
+    case 'O':
+        return outage_add(run, optarg);
+    case 'w':
+        run->within_ms = strtoull(optarg, NULL, 10);
+        return true;
+    default:
+        return false;
+    }
 }
 
 static bool
@@ -221,6 +319,8 @@ arguments(struct run *run, int argc, char **argv)
         {"twice", required_argument, NULL, 't'},
         {"all-kinds", no_argument, NULL, 'a'},
         {"regressions", required_argument, NULL, 'r'},
+        {"outage", required_argument, NULL, 'O'},
+        {"within", required_argument, NULL, 'w'},
         {"bug", required_argument, NULL, 'b'},
         {"all-bugs", no_argument, NULL, 'e'},
         {NULL, 0, NULL, 0},
@@ -228,44 +328,7 @@ arguments(struct run *run, int argc, char **argv)
     int option;
 
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        switch (option) {
-        case 's':
-            if (!range(run, optarg)) {
-                return false;
-            }
-            break;
-        case 'o':
-            run->options.ops = (uint32_t)strtoul(optarg, NULL, 10);
-            break;
-        case 'v':
-            run->options.verbose = true;
-            break;
-        case 'c':
-            run->options.calm = true;
-            break;
-        case 'h':
-            if (!shape_find(optarg, strlen(optarg), &run->options.shape)) {
-                return false;
-            }
-            break;
-        case 't':
-            run->twice = (unsigned)strtoul(optarg, NULL, 10);
-            break;
-        case 'a':
-            run->all_kinds = true;
-            break;
-        case 'r':
-            run->regressions = optarg;
-            break;
-        case 'b':
-            if (!bug_find(run, optarg)) {
-                return false;
-            }
-            break;
-        case 'e':
-            run->all_bugs = true;
-            break;
-        default:
+        if (!argument(run, option)) {
             return false;
         }
     }
@@ -285,6 +348,9 @@ main(int argc, char **argv)
     }
     if (run.all_bugs) {
         return bugs(&run) ? 0 : 1;
+    }
+    if (run.outages > 0) {
+        return outages(&run) ? 0 : 1;
     }
     for (uint64_t seed = run.first; seed <= run.last; seed++) {
         ok = trial(&run, seed, seed - run.first < run.twice) && ok;

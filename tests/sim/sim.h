@@ -144,14 +144,37 @@ const char *sim_bug_words(enum sim_bug bug);
 /* What a trial has to build for it to matter. */
 enum sim_shape sim_bug_shape(enum sim_bug bug);
 
+/* What happens to the first actor of a role, for half a minute; nothing else does. */
+enum sim_outage_how {
+    SIM_OUTAGE_NONE,
+    SIM_OUTAGE_KILL,
+    SIM_OUTAGE_PAUSE,
+    SIM_OUTAGE_STOP, /* cleanly; it starts again at once */
+    SIM_OUTAGE_CUT,  /* from all others */
+    SIM_OUTAGE_DEAF, /* nothing reaches it */
+    SIM_OUTAGE_MUTE, /* nothing that it sends arrives */
+    SIM_OUTAGE_COUNT,
+};
+
+struct sim_outage {
+    enum sim_outage_how how;
+    enum an_role role;
+};
+
+const char *sim_outage_name(enum sim_outage_how how);
+const char *sim_outage_role(enum an_role role);
+/* "kill:sequencer". false: there is no such outage. */
+bool sim_outage_parse(struct sim_outage *outage, const char *text);
+
 struct sim_options {
     uint64_t seed;
     enum sim_shape shape;
-    uint32_t ops;     /* client operations before faults stop; 0: a few hundred */
-    bool verbose;     /* every trace line to stderr as it happens */
-    bool quiet;       /* nothing on stderr when it fails */
-    bool calm;        /* no faults, whatever the seed says */
-    enum sim_bug bug; /* planted */
+    uint32_t ops;             /* client operations before faults stop; 0: a few hundred */
+    bool verbose;             /* every trace line to stderr as it happens */
+    bool quiet;               /* nothing on stderr when it fails */
+    bool calm;                /* no faults, whatever the seed says */
+    enum sim_bug bug;         /* planted */
+    struct sim_outage outage; /* with calm and a cluster */
 };
 
 struct sim_result {
@@ -160,7 +183,10 @@ struct sim_result {
     uint64_t hash; /* over events, messages, answers and disk operations */
     uint64_t events;
     uint64_t virtual_ms;
-    uint64_t settle_ms; /* from the end of the last fault until all had settled */
+    uint64_t ack_ms, seen_ms; /* with an outage: the longest from writing a message to its
+                                 ack, and from there to a device that was there; of those
+                                 that do not live on a store that is away */
+    uint64_t settle_ms;       /* from the end of the last fault until all had settled */
     uint64_t counts[SIM_COUNT_COUNT];
 };
 

@@ -177,6 +177,8 @@ struct sim {
     uint64_t trouble_us;                /* no pause or cut lasts longer than this */
     const struct an_topology *topology; /* as it is meant; NULL without Anser */
     struct sim_watch *watch;
+    uint64_t outage_us;       /* when it began */
+    uint64_t ack_ms, seen_ms; /* the longest */
 
     struct sim_conn **conn; /* by id - 1 */
     size_t conn_count, conn_cap;
@@ -275,6 +277,14 @@ struct sim_pass sim_watch_pass(struct sim *sim, uint32_t slot);
 /* Is the newest claim another's than the owner's? */
 bool sim_watch_is_taken_over(struct sim *sim, uint32_t slot);
 void sim_watch_fini(struct sim *sim);
+/* outage.c */
+struct sim_sent;
+void sim_outage_plan(struct sim *sim);
+void sim_outage_start(struct sim *sim);
+void sim_outage_acked(struct sim *sim, struct sim_sent *sent);
+/* on_since: when the device that sees it logged in. */
+void sim_outage_seen(struct sim *sim, const struct sim_sent *sent, unsigned user,
+                     uint64_t on_since_us);
 /* faults.c */
 void sim_plan_draw(struct sim *sim);
 void sim_faults_start(struct sim *sim);

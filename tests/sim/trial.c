@@ -223,6 +223,8 @@ report(struct sim_trial *trial, struct sim_result *result)
     result->events = sim->events;
     result->virtual_ms = sim_now_ms(sim);
     result->settle_ms = trial->settle_ms;
+    result->ack_ms = sim->ack_ms;
+    result->seen_ms = sim->seen_ms;
     memcpy(result->counts, sim->counts, sizeof(result->counts));
     if (sim->failed && !sim->options.quiet) {
         ring_print(sim);
