@@ -24,6 +24,7 @@ enum {
     TAG_USERS = 1,
     TAG_CENSUS,
     ASK_MS = 3000,
+    CENSUS_RETRY_MS = 50,
     CENSUS_KEY = 1 << 30, /* users that do not exist, from here on */
 };
 
@@ -168,11 +169,13 @@ census_answered(struct admin *admin, const struct an_msg *msg, struct an_now now
     const Anser__Bus__Submitted *done = (const Anser__Bus__Submitted *)msg->body;
     const struct an_topology *topology = admin->cfg.topology;
     struct sim_census *census = admin->cfg.census;
+    bool away = false;
 
     for (size_t i = 0; i < admin->asked_count; i++) {
         uint16_t slot = admin->asked[i];
         uint32_t err = msg->err != AN_OK ? msg->err : done->results[i]->err;
 
+        away = away || !is_served(err);
         census->err[slot] = (uint16_t)err;
         if (is_served(err)) {
             census->served[slot] = true;
@@ -185,7 +188,7 @@ census_answered(struct admin *admin, const struct an_msg *msg, struct an_now now
                                    : topology->slot_sequencer[slot];
         }
     }
-    an_out_timer(out, now.mono_ms + 1, TAG_CENSUS);
+    an_out_timer(out, now.mono_ms + (away ? CENSUS_RETRY_MS : 1), TAG_CENSUS);
 }
 
 static void

@@ -203,6 +203,11 @@ client_connect(struct sim_clients *clients, struct sim_client *client)
     const struct sim_plan *plan = &clients->sim->plan;
     unsigned gate = (unsigned)client_between(client, 0, plan->gates - !plan->stranger);
 
+    if (client->silent_gate != 0) { /* the next one, as one who has a list of them */
+        gate = client->silent_gate % (plan->gates + plan->stranger);
+    }
+    client->silent_gate = 0;
+    client->gate = gate;
     client->state = CLIENT_CONNECTING;
     client->conn = sim_door_connect(clients->sim, client->index, gate);
 }
@@ -342,6 +347,9 @@ operate(struct sim_clients *clients, struct sim_client *client)
 {
     uint64_t dice = client_between(client, 0, 99);
 
+    if (clients->sim->options.outage.how != SIM_OUTAGE_NONE && dice >= 89 && dice < 96) {
+        dice = 99; /* nobody leaves of his own will while we measure */
+    }
     clients->ops_left -= clients->ops_left > 0;
     if (dice < 45) {
         uint64_t burst =
@@ -443,6 +451,7 @@ tick(struct sim *sim, void *arg, uint64_t index)
         return;
     }
     if (client->state != CLIENT_OFF && request_overdue(clients, client)) {
+        client->silent_gate = sim->plan.cluster ? client->gate + 1 : 0;
         sim_door_hang_up(sim, client->conn);
         client_lost(clients, client, back_off(clients, client));
         return;

@@ -52,6 +52,7 @@ struct sim_client {
     enum client_state state;
     uint64_t conn, old_conn; /* old_conn: left open beside the new one */
     uint64_t connect_after_us;
+    unsigned gate, silent_gate; /* silent_gate: 1 + one that did not answer; 0: none */
     uint32_t request_next;
     struct request request[CLIENT_REQUESTS_MAX];
     struct letter *letters;

@@ -13,9 +13,17 @@ struct passing {
 };
 
 static struct sim_conn *
-conn_get(struct sim *sim, uint64_t id)
+conn_find(struct sim *sim, uint64_t id)
 {
     return id == 0 || id > sim->conn_count ? NULL : sim->conn[id - 1];
+}
+
+/* One that was: they are kept until the end of the trial. */
+static struct sim_conn *
+conn_get(struct sim *sim, uint64_t id)
+{
+    assert(id > 0 && id <= sim->conn_count);
+    return sim->conn[id - 1];
 }
 
 static bool
@@ -221,7 +229,7 @@ sim_door_connect(struct sim *sim, unsigned client, unsigned gate)
 void
 sim_door_write(struct sim *sim, uint64_t id, const uint8_t *frame, size_t len)
 {
-    struct sim_conn *conn = conn_get(sim, id);
+    struct sim_conn *conn = conn_find(sim, id);
     struct passing *passing;
 
     if (conn == NULL || !conn->client_open || conn->cut) {
@@ -238,7 +246,7 @@ sim_door_write(struct sim *sim, uint64_t id, const uint8_t *frame, size_t len)
 void
 sim_door_hang_up(struct sim *sim, uint64_t id)
 {
-    struct sim_conn *conn = conn_get(sim, id);
+    struct sim_conn *conn = conn_find(sim, id);
 
     if (conn == NULL || !conn->client_open) {
         return;
@@ -255,7 +263,7 @@ void
 sim_door_send(struct sim *sim, unsigned actor, const struct an_effect *effect,
               const uint8_t *frame)
 {
-    struct sim_conn *conn = conn_get(sim, effect->conn);
+    struct sim_conn *conn = conn_find(sim, effect->conn);
     struct passing *passing;
 
     if (conn == NULL || conn->gate != actor) {
@@ -283,7 +291,7 @@ sim_door_send(struct sim *sim, unsigned actor, const struct an_effect *effect,
 void
 sim_door_close(struct sim *sim, unsigned actor, uint64_t id)
 {
-    struct sim_conn *conn = conn_get(sim, id);
+    struct sim_conn *conn = conn_find(sim, id);
 
     if (conn == NULL || conn->gate != actor) {
         sim_fail(sim, "a gate closes a connection that was never its own");
