@@ -11,12 +11,14 @@
 #include "store/record.h"
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <lmdb.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define VIEWS_MAX 512u
 /* A view each, the offline tools of the same host, and slack. */
@@ -432,6 +434,20 @@ out:
     return mdb_txn_commit(txn);
 }
 
+/* LMDB syncs what is in its file, and not the name of it: a power cut could leave a store
+ * whose log was recycled without the base that its rows went to. */
+static int
+sync_names(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) {
+        return errno;
+    }
+    int rc = fsync(fd) == 0 ? 0 : errno;
+    close(fd);
+    return rc;
+}
+
 enum an_err
 base_lmdb_open(struct base **out, const struct base_cfg *cfg)
 {
@@ -453,6 +469,9 @@ base_lmdb_open(struct base **out, const struct base_cfg *cfg)
     }
     if (rc == 0) {
         rc = open_databases(l, cfg->read_only);
+    }
+    if (rc == 0 && !cfg->read_only) {
+        rc = sync_names(path);
     }
     if (rc != 0) {
         if (cfg->why != NULL) {

@@ -17,7 +17,8 @@ import harness
 MODULES = ("scenario", "frames", "features", "features_sync", "features_sdk", "durability",
            "kill9", "backup", "inspect_nngcat", "chat_tty", "scenario@five", "kill9@five",
            "scenario@namespaces", "kill9@namespaces", "chaos", "shapes", "wire",
-           "features_cluster", "processes")
+           "features_cluster", "processes", "powercut")
+CHAOS = os.path.join(harness.TOP, "tests", "chaos")
 
 
 def run_case(args, name, function, shape):
@@ -59,6 +60,7 @@ def main():
     counts = {"passed": 0, "failed": 0, "skipped": 0}
     with tempfile.TemporaryDirectory(prefix="anser-proto-") as folder:
         harness.load_proto(folder)
+        sys.path.append(CHAOS)
         for module in MODULES:
             name, _, shape = module.partition("@")
             cases = vars(importlib.import_module(name))

@@ -8,7 +8,9 @@
  * client_msg_id, so an acknowledgement can be matched with the log write that carried it.
  *
  * A write and a sync are recorded after they returned, a send before it begins: what the
- * record shows as too early was too early. */
+ * record shows as too early was too early. tape.h keeps the bytes too, when asked. */
+#include "tests/system/tape.h"
+
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -74,6 +76,7 @@ shim_open(void)
     if (path == NULL) {
         return;
     }
+    tape_start();
     fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDWR | O_CLOEXEC, 0);
     snprintf(name, sizeof(name), "%s.events", path);
     events = (int)syscall(SYS_openat, AT_FDCWD, name,
@@ -137,6 +140,9 @@ record(enum op op, int fd, long result, const struct iovec *iov, int count)
     if (syscall(SYS_writev, events, out, 2) < 0) {
         abort();
     }
+    if (op == OP_SEND) {
+        tape_sent(marks, event.marks);
+    }
     pthread_mutex_unlock(&lock);
 }
 
@@ -161,11 +167,16 @@ refuse(unsigned when, int why)
 
 /* ------------------------------------------------------------------ files */
 
+/* Ends what tape_lock_names began. */
 static int
 opened(int fd, const char *path, int flags)
 {
     size_t len = strlen(path);
     enum kind kind = KIND_NONE;
+    int error = errno;
+
+    tape_opened(fd, path, flags);
+    tape_unlock();
 
     if (len > 4 && strcmp(path + len - 4, ".seg") == 0) {
         kind = KIND_LOG;
@@ -174,6 +185,7 @@ opened(int fd, const char *path, int flags)
         kind = (flags & O_DSYNC) != 0 ? KIND_STORE_META : KIND_STORE;
     }
     set_kind(fd, kind);
+    errno = error;
     return fd;
 }
 
@@ -191,6 +203,7 @@ mode_of(int flags, va_list args)
         va_start(args, flags);                                                           \
         mode_t mode = mode_of(flags, args);                                              \
         va_end(args);                                                                    \
+        tape_lock_names();                                                               \
         return opened(next(path, flags, mode), path, flags);                             \
     }
 DEFINE_OPEN(open)
@@ -204,6 +217,7 @@ DEFINE_OPEN(open64)
         va_start(args, flags);                                                           \
         mode_t mode = mode_of(flags, args);                                              \
         va_end(args);                                                                    \
+        tape_lock_names();                                                               \
         return opened(next(dir, path, flags, mode), path, flags);                        \
     }
 DEFINE_OPENAT(openat)
@@ -214,7 +228,13 @@ close(int fd)
 {
     NEXT(close)
     set_kind(fd, KIND_NONE);
-    return next(fd);
+    if (!tape_lock(fd)) {
+        return next(fd);
+    }
+    tape_closed(fd);
+    int result = next(fd);
+    tape_unlock();
+    return result;
 }
 
 static bool
@@ -230,9 +250,10 @@ all_zero(const struct iovec *iov, int count)
     return true;
 }
 
-/* What a write to a file or client does before and after the call itself. */
+/* What a write to a file or client does before and after the call itself. *taped: the
+ * tape's lock is held in between. */
 static bool
-before_write(int fd, const struct iovec *iov, int count)
+before_write(int fd, const struct iovec *iov, int count, bool *taped)
 {
     enum kind kind = kind_of(fd);
 
@@ -246,14 +267,21 @@ before_write(int fd, const struct iovec *iov, int count)
     } else if (kind == KIND_STORE) {
         page->applying = 1;
     }
+    *taped = tape_lock(fd);
     return true;
 }
 
 static ssize_t
-after_write(int fd, ssize_t result, const struct iovec *iov, int count)
+after_write(int fd, ssize_t result, const struct iovec *iov, int count, off_t offset,
+            bool taped)
 {
     enum kind kind = kind_of(fd);
     int error = errno;
+
+    if (taped) {
+        tape_wrote(fd, offset, iov, count, result);
+        tape_unlock();
+    }
 
     if (kind == KIND_LOG) {
         record(OP_WRITE, fd, result, iov, count);
@@ -273,48 +301,43 @@ one_iov(const void *data, size_t len)
     return iov;
 }
 
+/* The call between both; the locals of every write below. */
+#define WRITE(call, iov, count, offset)                                                  \
+    bool taped = false;                                                                  \
+    return before_write(fd, iov, count, &taped)                                          \
+               ? after_write(fd, call, iov, count, offset, taped)                        \
+               : -1;
+
 ssize_t
 write(int fd, const void *data, size_t len)
 {
     NEXT(write)
     struct iovec iov = one_iov(data, len);
-    return before_write(fd, &iov, 1) ? after_write(fd, next(fd, data, len), &iov, 1) : -1;
+    WRITE(next(fd, data, len), &iov, 1, -1)
 }
 
 ssize_t
-writev(int fd, const struct iovec *iov, int count)
-{
-    NEXT(writev)
-    return before_write(fd, iov, count)
-               ? after_write(fd, next(fd, iov, count), iov, count)
-               : -1;
-}
+writev(int fd, const struct iovec *iov,
+       int count){NEXT(writev) WRITE(next(fd, iov, count), iov, count, -1)}
 
 #define DEFINE_PWRITE(name, offset_type)                                                 \
     ssize_t name(int fd, const void *data, size_t len, offset_type offset)               \
     {                                                                                    \
         NEXT(name)                                                                       \
         struct iovec iov = one_iov(data, len);                                           \
-        return before_write(fd, &iov, 1)                                                 \
-                   ? after_write(fd, next(fd, data, len, offset), &iov, 1)               \
-                   : -1;                                                                 \
+        WRITE(next(fd, data, len, offset), &iov, 1, offset)                              \
     }
-DEFINE_PWRITE(pwrite, off_t)
-DEFINE_PWRITE(pwrite64, off64_t)
+DEFINE_PWRITE(pwrite, off_t) DEFINE_PWRITE(pwrite64, off64_t)
 
 #define DEFINE_PWRITEV(name, offset_type)                                                \
     ssize_t name(int fd, const struct iovec *iov, int count, offset_type offset)         \
     {                                                                                    \
         NEXT(name)                                                                       \
-        return before_write(fd, iov, count)                                              \
-                   ? after_write(fd, next(fd, iov, count, offset), iov, count)           \
-                   : -1;                                                                 \
+        WRITE(next(fd, iov, count, offset), iov, count, offset)                          \
     }
-DEFINE_PWRITEV(pwritev, off_t)
-DEFINE_PWRITEV(pwritev64, off64_t)
+    DEFINE_PWRITEV(pwritev, off_t) DEFINE_PWRITEV(pwritev64, off64_t)
 
-static void
-before_read(int fd)
+        static void before_read(int fd)
 {
     if (kind_of(fd) == KIND_LOG) {
         page->replaying = 1;
@@ -347,7 +370,15 @@ DEFINE_PREAD(pread64, off64_t)
         if (kind_of(fd) != KIND_NONE && refuse(page->disk_full, ENOSPC)) {               \
             return ENOSPC; /* posix_fallocate returns its error */                       \
         }                                                                                \
-        return next(fd, offset, len);                                                    \
+        bool taped = tape_lock(fd);                                                      \
+        int result = next(fd, offset, len);                                              \
+        if (taped) {                                                                     \
+            if (result == 0) {                                                           \
+                tape_allocated(fd, (uint64_t)(offset + len));                            \
+            }                                                                            \
+            tape_unlock();                                                               \
+        }                                                                                \
+        return result;                                                                   \
     }
 DEFINE_FALLOCATE(posix_fallocate, off_t)
 DEFINE_FALLOCATE(posix_fallocate64, off64_t)
@@ -356,14 +387,20 @@ DEFINE_FALLOCATE(posix_fallocate64, off64_t)
     int name(int fd)                                                                     \
     {                                                                                    \
         NEXT(name)                                                                       \
+        tape_syncing(fd);                                                                \
         if (kind_of(fd) != KIND_LOG) {                                                   \
-            return next(fd);                                                             \
+            int result = next(fd);                                                       \
+            int error = errno;                                                           \
+            tape_synced(fd, result);                                                     \
+            errno = error;                                                               \
+            return result;                                                               \
         }                                                                                \
         record(OP_SYNC_BEGIN, fd, 0, NULL, 0);                                           \
         slow_disk(page->sync_delay_ms);                                                  \
         int result = refuse(page->fail_sync, EIO) ? -1 : next(fd);                       \
         int error = errno;                                                               \
         record(OP_SYNC_END, fd, result, NULL, 0);                                        \
+        tape_synced(fd, result);                                                         \
         page->appending = 0;                                                             \
         page->replaying = 0;                                                             \
         errno = error;                                                                   \
@@ -406,7 +443,8 @@ send(int fd, const void *data, size_t len, int flags)
 {
     NEXT(send)
     struct iovec iov = one_iov(data, len);
-    before_write(fd, &iov, 1);
+    bool taped = false;
+    before_write(fd, &iov, 1, &taped);
     return next(fd, data, len, flags);
 }
 
@@ -414,6 +452,7 @@ ssize_t
 sendmsg(int fd, const struct msghdr *msg, int flags)
 {
     NEXT(sendmsg)
-    before_write(fd, msg->msg_iov, (int)msg->msg_iovlen);
+    bool taped = false;
+    before_write(fd, msg->msg_iov, (int)msg->msg_iovlen, &taped);
     return next(fd, msg, flags);
 }

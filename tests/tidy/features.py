@@ -23,7 +23,8 @@ UNIT = re.compile(r"cmocka_unit_test\w*\(\s*(test_[a-z]+_((?:[a-z]\d+_)+)\w+)")
 def named_tests(top):
     """{code: names of the tests that carry it}, as the table writes them."""
     found = {}
-    for path in sorted(glob.glob(os.path.join(top, "tests", "system", "*.py"))):
+    for path in sorted(glob.glob(os.path.join(top, "tests", "system", "*.py")) +
+                       glob.glob(os.path.join(top, "tests", "chaos", "*.py"))):
         with open(path, encoding="utf-8") as f:
             for codes, rest in CASE.findall(f.read()):
                 name = f"{os.path.basename(path)[:-3]}.{codes}{rest}"
