@@ -3,6 +3,7 @@
 #include "proto/bytes.h"
 #include <assert.h>
 #include <sodium.h>
+#include <stdbool.h>
 #include <string.h>
 
 _Static_assert(AN_NAME_LEN_MAX == 64, "proto/names.c uses the same number");
@@ -50,12 +51,37 @@ an_slot_name(const uint8_t *app, size_t app_len, const uint8_t *name, size_t nam
     return slot_of(buf, 2 + app_len + name_len);
 }
 
+/* NAME@SLOT, decimal without leading zeros. */
+static bool
+names_its_slot(const uint8_t *name, size_t len, uint16_t *slot)
+{
+    size_t at = len;
+    unsigned number = 0;
+
+    while (at > 0 && name[at - 1] >= '0' && name[at - 1] <= '9') {
+        at--;
+    }
+    if (at == len || len - at > 4 || at < 2 || name[at - 1] != '@' ||
+        (name[at] == '0' && len - at > 1)) {
+        return false;
+    }
+    for (; at < len; at++) {
+        number = number * 10 + (unsigned)(name[at] - '0');
+    }
+    *slot = (uint16_t)number;
+    return number < AN_SLOTS;
+}
+
 uint16_t
 an_slot_register(const uint8_t *name, size_t name_len)
 {
     uint8_t buf[AN_NAME_LEN_MAX + 1] = {'Z'};
+    uint16_t slot;
 
     assert(name_len <= AN_NAME_LEN_MAX);
+    if (names_its_slot(name, name_len, &slot)) {
+        return slot;
+    }
     memcpy(buf + 1, name, name_len);
     return slot_of(buf, 1 + name_len);
 }

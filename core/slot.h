@@ -13,6 +13,7 @@ uint16_t an_slot_user(uint64_t user);
 /* app_len and name_len at most AN_NAME_LEN_MAX (asserted). */
 uint16_t an_slot_name(const uint8_t *app, size_t app_len, const uint8_t *name,
                       size_t name_len);
+/* "NAME@SLOT" (decimal) lives in the slot it names; any other name in one by its hash. */
 uint16_t an_slot_register(const uint8_t *name, size_t name_len);
 
 #endif

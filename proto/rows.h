@@ -26,7 +26,8 @@
  *
  * A slot is SipHash-2-4 with a key of 16 zero bytes, its output read as a little-endian
  * number, modulo 1,024, over: CONV; or 'U' and the user key; or 'N', app, 0, name; or
- * 'Z' and the register's name (core/slot.h). Fixed for ever. */
+ * 'Z' and the register's name, unless that names its slot: "NAME@SLOT" (core/slot.h).
+ * Fixed for ever. */
 #ifndef AN_PROTO_ROWS_H
 #define AN_PROTO_ROWS_H
 

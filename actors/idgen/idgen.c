@@ -1,6 +1,7 @@
 /* The actor: when to reserve time, whom to give ids, when to stop. */
 #include "actors/idgen/idgen_priv.h"
 #include "core/log.h"
+#include "core/slot.h"
 #include "proto/bytes.h"
 #include <assert.h>
 #include <inttypes.h>
@@ -19,6 +20,9 @@ enum {
 };
 
 #define IDGEN_STATE_NAME(state, name) [IDGEN_STATE_##state] = name,
+_Static_assert(1u << IDGEN_WORKER_BITS == AN_SLOTS,
+               "a worker's bits, reversed, are a slot");
+
 static const char *const state_names[] = {IDGEN_STATES(IDGEN_STATE_NAME)};
 
 /* ------------------------------------------------------------------ waiting asks */
@@ -440,6 +444,24 @@ static const struct an_actor_ops idgen_ops = {
     .destroy = idgen_destroy,
 };
 
+/* Where the registers of workers lie: those of any two that follow each other in
+ * different halves of the slots, of any four in different quarters, so that no one
+ * store's death leaves a cluster without ids. Worker 0 has the slot of its plain name. */
+static void
+worker_register_name(char name[AN_NAME_LEN_MAX + 1], unsigned worker)
+{
+    int len = snprintf(name, AN_NAME_LEN_MAX + 1, "idgen/worker/0");
+    unsigned slot = an_slot_register((const uint8_t *)name, (size_t)len);
+
+    if (worker == 0) {
+        return;
+    }
+    for (unsigned bit = 0; bit < IDGEN_WORKER_BITS; bit++) {
+        slot ^= (worker >> bit & 1) << (IDGEN_WORKER_BITS - 1 - bit);
+    }
+    snprintf(name, AN_NAME_LEN_MAX + 1, "idgen/worker/%u@%u", worker, slot);
+}
+
 enum an_err
 idgen_create(struct an_actor **out, const struct idgen_cfg *cfg)
 {
@@ -461,7 +483,7 @@ idgen_create(struct an_actor **out, const struct idgen_cfg *cfg)
     g->clock.worker = cfg->worker;
     an_rng_seed(&g->clock.rng, cfg->seed);
     idgen_queue_init(&g->waiting);
-    snprintf(name, sizeof(name), "idgen/worker/%u", (unsigned)cfg->worker);
+    worker_register_name(name, (unsigned)cfg->worker);
     idgen_register_init(&g->reg, g->topology, name, TAG_WORKER);
     *out = &g->actor;
     return AN_OK;

@@ -109,6 +109,37 @@ started(struct registers *regs, uint64_t seed, uint16_t worker)
     return h;
 }
 
+static unsigned
+register_slot(uint16_t worker)
+{
+    struct harness *h = instance(1, worker);
+    const struct harness_effect *ask = harness_take_ask(h, AN_ROLE_STORE, AN_KIND_CAS);
+    unsigned slot;
+
+    assert_non_null(ask);
+    slot = ((const Anser__Bus__Cas *)harness_body(ask))->slot;
+    assert_true(slot < AN_SLOTS);
+    harness_destroy(h);
+    return slot;
+}
+
+/* One store of two, four or eight dies: the others hold registers, whatever their number.
+ */
+static void
+test_idgen_registers_of_workers_lie_apart(void **state)
+{
+    (void)state;
+    for (unsigned stores = 2; stores <= 8; stores *= 2) {
+        unsigned seen = 0;
+        for (uint16_t worker = 0; worker < stores; worker++) {
+            seen |= 1u << register_slot(worker) / (AN_SLOTS / stores);
+        }
+        assert_int_equal(seen, (1u << stores) - 1);
+    }
+    assert_int_equal(register_slot(0),
+                     an_slot_register((const uint8_t *)"idgen/worker/0", 14));
+}
+
 static const struct an_addr seq0 = {AN_ROLE_SEQUENCER, 0};
 
 static uint64_t
@@ -678,6 +709,7 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_idgen_registers_of_workers_lie_apart),
         cmocka_unit_test(test_idgen_not_reserved_yet_is_not_ready_and_waits),
         cmocka_unit_test(test_idgen_i1_ten_million_over_kills_repeats_none),
         cmocka_unit_test(test_idgen_i5_ids_of_one_block_are_never_neighbours),

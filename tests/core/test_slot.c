@@ -56,6 +56,29 @@ test_slot_of_names_is_frozen(void **state)
     assert_int_equal(an_slot_register((const uint8_t *)"worker/0", 8), 863);
 }
 
+static uint16_t
+register_slot(const char *name)
+{
+    return an_slot_register((const uint8_t *)name, strlen(name));
+}
+
+static void
+test_slot_register_may_name_its_own(void **state)
+{
+    (void)state;
+
+    assert_int_equal(register_slot("worker/1@0"), 0);
+    assert_int_equal(register_slot("worker/1@1023"), 1023);
+    assert_int_equal(register_slot("a@77"), 77);
+    /* None of these does; the hash decides. Two of them by chance at most. */
+    assert_int_not_equal(register_slot("worker/1@1024"), register_slot("worker/1@24"));
+    assert_int_not_equal(register_slot("worker/1@077"), 77);
+    assert_int_not_equal(register_slot("@77"), 77);
+    assert_int_not_equal(register_slot("worker/77"), 77);
+    assert_int_not_equal(register_slot("worker/1@"), 1);
+    assert_int_not_equal(register_slot("worker/1@000077"), 77);
+}
+
 static void
 test_slot_spreads_users_evenly(void **state)
 {
@@ -77,6 +100,7 @@ main(void)
         cmocka_unit_test(test_slot_of_conversations_is_frozen),
         cmocka_unit_test(test_slot_of_users_is_frozen),
         cmocka_unit_test(test_slot_of_names_is_frozen),
+        cmocka_unit_test(test_slot_register_may_name_its_own),
         cmocka_unit_test(test_slot_spreads_users_evenly),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
