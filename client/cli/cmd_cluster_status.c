@@ -29,8 +29,9 @@ struct status {
     struct cli_asker asker;
     struct cli_question *questions; /* WORDS for each actor */
     struct seen *seen;
-    size_t count; /* of actors */
-    uint8_t owners[AN_SLOTS];
+    size_t count;              /* of actors */
+    uint64_t epochs[AN_SLOTS]; /* of each slot the highest that a sequencer has it with */
+    uint16_t owners[AN_SLOTS]; /* and how many have it with that */
     unsigned down, unready, apart, lone_slots, shared_slots;
 };
 
@@ -117,27 +118,60 @@ add_range(struct seen *seen, unsigned first, unsigned last)
              first == last ? "%s%u" : "%s%u-%u", len == 0 ? "" : ",", first, last);
 }
 
+/* Calls what for each range of slots that this sequencer says are its own. */
 static void
-take_slots(struct status *status, struct seen *seen)
+each_owned(struct status *status, struct seen *seen,
+           void (*what)(struct status *, struct seen *, unsigned first, unsigned last,
+                        uint64_t epoch))
 {
     const json_t *ranges = json_object_get(seen->said[SLOTS], "ranges");
     const json_t *range;
     size_t i;
 
-    seen->epoch = json_string_value(json_object_get(seen->said[SLOTS], "epoch_max"));
     json_array_foreach(ranges, i, range)
     {
         const char *state = json_string_value(json_object_get(range, "state"));
         int64_t first = number(json_object_get(range, "first"));
         int64_t last = number(json_object_get(range, "last"));
+        const char *epoch = json_string_value(json_object_get(range, "epoch"));
 
-        if (state == NULL || strcmp(state, "owned") != 0 || first < 0 || last < first ||
-            last >= AN_SLOTS) {
-            continue;
+        if (state != NULL && strcmp(state, "owned") == 0 && first >= 0 && last >= first &&
+            last < AN_SLOTS && epoch != NULL) {
+            what(status, seen, (unsigned)first, (unsigned)last,
+                 strtoull(epoch, NULL, 10));
         }
-        add_range(seen, (unsigned)first, (unsigned)last);
-        for (int64_t slot = first; slot <= last; slot++) {
+    }
+}
+
+static void
+take_owned(struct status *status, struct seen *seen, unsigned first, unsigned last,
+           uint64_t epoch)
+{
+    (void)seen;
+    for (unsigned slot = first; slot <= last; slot++) {
+        if (epoch > status->epochs[slot] || status->owners[slot] == 0) {
+            status->epochs[slot] = epoch;
+            status->owners[slot] = 1;
+        } else if (epoch == status->epochs[slot]) {
             status->owners[slot]++;
+        }
+    }
+}
+
+/* Those it still has: who was overtaken learns it at its next append, and until then says
+ * that a slot is its own which the store has long given to a higher epoch. */
+static void
+show_owned(struct status *status, struct seen *seen, unsigned first, unsigned last,
+           uint64_t epoch)
+{
+    for (unsigned slot = first; slot <= last; slot++) {
+        unsigned begin = slot;
+
+        while (slot <= last && epoch == status->epochs[slot]) {
+            slot++;
+        }
+        if (slot > begin) {
+            add_range(seen, begin, slot - 1);
         }
     }
 }
@@ -176,7 +210,8 @@ understand(struct status *status, size_t i)
     seen->version = json_string_value(json_object_get(said, "version"));
     take_peers(seen);
     if (seen->placed->addr.role == AN_ROLE_SEQUENCER) {
-        take_slots(status, seen);
+        seen->epoch = json_string_value(json_object_get(seen->said[SLOTS], "epoch_max"));
+        each_owned(status, seen, take_owned);
     } else if (seen->placed->addr.role == AN_ROLE_STORE) {
         take_store(seen);
     }
@@ -386,6 +421,9 @@ show(struct status *status, bool json)
     }
     for (size_t i = 0; i < status->count; i++) {
         understand(status, i);
+    }
+    for (size_t i = 0; i < status->count; i++) {
+        each_owned(status, &status->seen[i], show_owned);
     }
     for (size_t i = 0; i < AN_SLOTS; i++) {
         status->lone_slots += status->owners[i] == 0;
