@@ -123,7 +123,11 @@ def random_faults(case, shape, once, count, long_rounds):
     while len(plan) < rounds:
         plan.append(rng.choice(kinds))
     rng.shuffle(plan)
-    chaos.run(plan)
+    try:
+        chaos.run(plan)
+    except AssertionError:
+        print(chaos.table(), flush=True)
+        raise
     people.finish()
     people.verify()
     people.close()

@@ -284,10 +284,11 @@ class Cluster(Node):
                 raise
 
     def describe(self, actor):
-        """Into the log, for who reads a failure: what the actor says of itself."""
+        """Into the log, for who reads a failure: what it and the others say of themselves."""
         with open(self.errors, "a", encoding="utf-8") as errors:
-            for words in ("status", "peers", "stats"):
-                errors.write(f"{actor} {words}: {self.ask(actor, words)}\n")
+            for one in (actor, *(a for a in self.actors if a != actor)):
+                for words in ("status", "peers", "stats"):
+                    errors.write(f"{one} {words}: {self.ask(one, words)}\n")
 
     def _must_live(self, host):
         code = host.up.poll()
