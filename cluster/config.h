@@ -21,7 +21,8 @@
          "Where clients connect: a numeric host or localhost; port 0 lets the system "   \
          "pick.")                                                                        \
     TEXT(top, data, "./anser-data", "The node's directory; `--data` wins.")              \
-    CHOICE(top, bus, "inproc", "inproc|ipc", "What actors of the node speak over.")
+    CHOICE(top, bus, "inproc", "inproc|ipc", "What actors of the node speak over.")      \
+    CHOICE(top, trace, "on", "on|off", "Actors remember hops for `anser trace`.")
 #define AN_CONFIG_LOG(TEXT, CHOICE, NUMBER)                                              \
     CHOICE(log, level, "info", "error|warn|info|debug", "Lines above it are dropped.")   \
     CHOICE(log, format, "text", "text|json", "One line of text, or of JSON, for each.")

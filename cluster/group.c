@@ -169,6 +169,7 @@ group_open(struct group *group, const struct an_runner_cfg *cfg, char *why,
 
     clock_gettime(CLOCK_MONOTONIC, &since);
     own.topology = &group->cfg.plan->topology;
+    own.untraced = strcmp(group->cfg.plan->settings.top_trace, "off") == 0;
     err = an_runner_create(&group->runner, &own, why, why_len);
     note_phase(group, "runner", &since);
     return err == AN_OK ? add_members(group, &since, why, why_len) : err;

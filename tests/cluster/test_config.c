@@ -61,6 +61,7 @@ test_config_named_keys_are_set_others_kept(void **state)
     (void)state;
     assert_int_equal(parse("listen: tcp://0.0.0.0:0\n"
                            "bus: ipc\n"
+                           "trace: off\n"
                            "log: {level: debug, format: json}\n"
                            "gate:\n"
                            "  idle_ms: 60000\n"
@@ -70,6 +71,7 @@ test_config_named_keys_are_set_others_kept(void **state)
                      AN_OK);
     assert_string_equal(config.top_listen, "tcp://0.0.0.0:0");
     assert_string_equal(config.top_bus, "ipc");
+    assert_string_equal(config.top_trace, "off");
     assert_string_equal(config.log_level, "debug");
     assert_string_equal(config.log_format, "json");
     assert_int_equal(config.gate_idle_ms, 60000);

@@ -150,6 +150,15 @@ def case_a_message_shows_at_every_station(case):
     assert event.message.body == b"a probe"
 
 
+def case_trace_off_keeps_no_hops(case):
+    """The setting reaches the actors, and who asks is told."""
+    node = case.node(config="trace: off\n")
+    node.add_users("alice", "bob")
+    sent = node.client("alice").send("bob", "unseen")
+    done = node.run("trace", str(sent.message_id), expect=5)
+    assert "store/0 keeps no hops: trace is off" in done.out, done
+
+
 def settled(node, words):
     """The counters once two answers in a row agree on everything of messages."""
     return numbers(ask(node, words))
