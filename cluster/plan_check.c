@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 /* ------------------------------------------------------------------ ports */
 
@@ -162,6 +163,28 @@ longest_socket(const struct plan *plan)
     return most;
 }
 
+/* Hosts of one address are one machine: each needs a directory for itself. */
+static enum an_err
+check_run(struct reading *r)
+{
+    const struct an_places *places = &r->plan->places;
+
+    for (uint16_t i = 0; r->plan->run_dir != NULL && i < places->host_count; i++) {
+        for (uint16_t j = 0; j < i; j++) {
+            const struct an_host *a = &places->hosts[j], *b = &places->hosts[i];
+
+            if (strcasecmp(a->address, b->address) == 0 &&
+                strstr(r->plan->run_dir, "%h") == NULL) {
+                return an_yaml_refuse(an_yaml_find(r->top, "run"),
+                                      "hosts %s and %s share the address %s, so each "
+                                      "needs a directory of its own: write %%h in it",
+                                      a->name, b->name, b->address);
+            }
+        }
+    }
+    return AN_OK;
+}
+
 static enum an_err
 check_sockets(struct reading *r)
 {
@@ -195,6 +218,9 @@ plan_check(struct reading *r)
 {
     enum an_err err = check_sockets(r);
 
+    if (err == AN_OK) {
+        err = check_run(r);
+    }
     for (unsigned i = 0; err == AN_OK && i < r->plan->actor_count; i++) {
         err = check_listen(r, i, i);
         for (unsigned j = 0; err == AN_OK && j < r->plan->actor_count; j++) {

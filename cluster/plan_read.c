@@ -217,7 +217,7 @@ find_host(struct reading *r, struct an_yaml_at at, uint16_t *host)
 
 /* ------------------------------------------------------------------ slots */
 
-/* One number below AN_SLOTS; *text moves behind it. */
+/* One number of at most four digits; *text moves behind it. */
 static bool
 take_slot(const char **text, uint16_t *slot)
 {
@@ -232,7 +232,35 @@ take_slot(const char **text, uint16_t *slot)
     }
     *text += digits;
     *slot = (uint16_t)value;
-    return value < AN_SLOTS;
+    return true;
+}
+
+/* "7" or "0-99", up to a comma or the end; *text moves behind it. */
+static enum an_err
+take_range(struct an_yaml_at at, const char **text, uint16_t *first, uint16_t *last)
+{
+    const char *range = *text;
+    int len = (int)strcspn(range, ",");
+    bool good = take_slot(text, first);
+
+    len = len < 40 ? len : 40; /* of it in a sentence */
+    *last = *first;
+    if (good && **text == '-') {
+        (*text)++;
+        good = take_slot(text, last);
+    }
+    if (!good || (**text != '\0' && **text != ',')) {
+        return an_yaml_refuse(
+            at, "'%.*s' is no range: write slots as 0-99,200-300, within 0-%u", len,
+            range, AN_SLOTS - 1);
+    }
+    if (*first >= AN_SLOTS || *last >= AN_SLOTS) {
+        return an_yaml_refuse(at, "'%.*s': slot %u is the last", len, range,
+                              AN_SLOTS - 1);
+    }
+    return *last >= *first
+               ? AN_OK
+               : an_yaml_refuse(at, "'%.*s' ends before it begins", len, range);
 }
 
 /* owner[first..last] = the actor, if nobody has one of them. */
@@ -259,19 +287,12 @@ read_ranges(struct an_yaml_at at, struct plan_actor *actor, uint16_t *owner,
     enum an_err err = an_yaml_text(at, &text);
 
     while (err == AN_OK) {
-        uint16_t first = 0, last;
-        bool good = take_slot(&text, &first);
+        uint16_t first = 0, last = 0;
 
-        last = first;
-        if (good && *text == '-') {
-            text++;
-            good = take_slot(&text, &last);
+        err = take_range(at, &text, &first, &last);
+        if (err == AN_OK) {
+            err = give_slots(at, actor, owner, first, last);
         }
-        if (!good || last < first || (*text != '\0' && *text != ',')) {
-            return an_yaml_refuse(at, "write slots as 0-99,200-300, within 0-%u",
-                                  AN_SLOTS - 1);
-        }
-        err = give_slots(at, actor, owner, first, last);
         actor->slot_first = first;
         actor->slot_last = last;
         (*ranges)++;

@@ -457,10 +457,40 @@ stop_all(struct supervisor *sup)
 
 /* ------------------------------------------------------------------ before, after */
 
+/* For who finds the lock taken: the holder may be of another host's name, or of another
+ * file, when directories were made one by mistake. */
+static void
+sign_lock(const struct supervisor *sup)
+{
+    const struct plan *plan = sup->cfg->plan;
+    char text[2 * PLAN_NAME_MAX + 32];
+    int len = snprintf(text, sizeof(text), "host %s of cluster %s\n",
+                       plan->places.hosts[sup->cfg->host].name, plan->cluster);
+
+    if (ftruncate(sup->lock_fd, 0) != 0 ||
+        pwrite(sup->lock_fd, text, (size_t)len, 0) != len) {
+        an_log(AN_LOG_WARN, WHO, "up.lock: %s", strerror(errno));
+    }
+}
+
+static void
+read_lock(const char *path, char *out, size_t len)
+{
+    FILE *file = fopen(path, "re");
+
+    if (file == NULL || fgets(out, (int)len, file) == NULL) {
+        snprintf(out, len, "this directory");
+    }
+    out[strcspn(out, "\n")] = '\0';
+    if (file != NULL) {
+        (void)fclose(file);
+    }
+}
+
 static enum an_err
 hold_host(struct supervisor *sup, char *why, size_t why_len)
 {
-    char dir[RUN_DIR_MAX], path[RUN_DIR_MAX + 16];
+    char dir[RUN_DIR_MAX], path[RUN_DIR_MAX + 16], holder[2 * PLAN_NAME_MAX + 32];
     enum an_err err =
         plan_run_dir_make(sup->cfg->plan, sup->cfg->host, dir, sizeof(dir), why, why_len);
 
@@ -469,9 +499,11 @@ hold_host(struct supervisor *sup, char *why, size_t why_len)
     }
     snprintf(path, sizeof(path), "%s/up.lock", dir);
     err = lock_hold(path, &sup->lock_fd, why, why_len);
-    if (err == AN_ERR_LOCKED) {
-        snprintf(why, why_len, "another `anser cluster up` keeps host %s (%s)",
-                 sup->cfg->plan->places.hosts[sup->cfg->host].name, path);
+    if (err == AN_OK) {
+        sign_lock(sup);
+    } else if (err == AN_ERR_LOCKED) {
+        read_lock(path, holder, sizeof(holder));
+        snprintf(why, why_len, "another `anser cluster up` keeps %s (%s)", holder, path);
     }
     return err;
 }

@@ -350,16 +350,16 @@ an_yaml_text(struct an_yaml_at at, const char **text)
         return an_yaml_refuse(at, "missing");
     }
     if (node->type != YAML_SCALAR_NODE) {
-        return refuse_form(at, "Expecting a text");
+        return an_yaml_refuse(at, "Expecting a text");
     }
     value = (const char *)node->data.scalar.value;
     len = node->data.scalar.length;
     if (len == 0 || len > AN_YAML_TEXT_MAX) {
-        return refuse_form(at, len == 0 ? "empty" : "longer than %d bytes",
-                           AN_YAML_TEXT_MAX);
+        return an_yaml_refuse(at, len == 0 ? "empty" : "longer than %d bytes",
+                              AN_YAML_TEXT_MAX);
     }
     if (strlen(value) != len) {
-        return refuse_form(at, "a text without NUL");
+        return an_yaml_refuse(at, "a text without NUL");
     }
     *text = value;
     return AN_OK;
@@ -377,7 +377,7 @@ an_yaml_number(struct an_yaml_at at, uint64_t least, uint64_t most, uint64_t *nu
         return err;
     }
     if (strspn(text, "0123456789") != strlen(text)) {
-        return refuse_form(at, "'%.40s' is not a number", text);
+        return an_yaml_refuse(at, "'%.40s' is not a number", text);
     }
     errno = 0;
     value = strtoull(text, &end, 10);

@@ -187,9 +187,9 @@ claim_directory(struct engine *engine, char *why, size_t why_len)
     }
     err = identity_load(&found, files, engine->dir);
     if (err == AN_OK) {
-        err = identity_compare(&found, &engine->identity, why, why_len);
+        err = identity_compare(&found, &engine->identity, engine->dir, why, why_len);
         if (err != AN_OK && why != NULL) {
-            engine_say(engine, AN_LOG_ERROR, "%s: %s", engine->dir, why);
+            engine_say(engine, AN_LOG_ERROR, "%s", why);
         }
         return err;
     }

@@ -131,8 +131,8 @@ identity_save(const struct identity *identity, struct store_files *files, const 
 }
 
 enum an_err
-identity_compare(const struct identity *found, const struct identity *wanted, char *why,
-                 size_t why_len)
+identity_compare(const struct identity *found, const struct identity *wanted,
+                 const char *dir, char *why, size_t why_len)
 {
     char left[IDENTITY_LEN_MAX];
     char right[IDENTITY_LEN_MAX];
@@ -152,7 +152,7 @@ identity_compare(const struct identity *found, const struct identity *wanted, ch
              wanted->format, wanted->engine, wanted->cluster_id, wanted->store_id,
              wanted->slot_first, wanted->slot_last);
     if (why != NULL) {
-        snprintf(why, why_len, "the directory belongs to (%s), not to (%s)", left, right);
+        snprintf(why, why_len, "%s belongs to (%s), not to (%s)", dir, left, right);
     }
     return AN_ERR_CONFIG;
 }

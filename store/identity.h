@@ -28,10 +28,10 @@ AN_MUST_USE enum an_err identity_load(struct identity *out, struct store_files *
 /* Durably, by a temporary file and a rename. */
 AN_MUST_USE enum an_err identity_save(const struct identity *identity,
                                       struct store_files *files, const char *dir);
-/* AN_ERR_CONFIG with a sentence naming both values if they differ; salts are not
+/* AN_ERR_CONFIG with a sentence naming dir and both values if they differ; salts are not
  * compared. */
 AN_MUST_USE enum an_err identity_compare(const struct identity *found,
-                                         const struct identity *wanted, char *why,
-                                         size_t why_len);
+                                         const struct identity *wanted, const char *dir,
+                                         char *why, size_t why_len);
 
 #endif

@@ -92,7 +92,8 @@ static void
 test_config_wrong_value_names_line_key_and_bounds(void **state)
 {
     (void)state;
-    expect_refused("\ngate:\n  conns_max: many\n", "anser.yaml:3: conns_max");
+    expect_refused("\ngate:\n  conns_max: many\n",
+                   "anser.yaml:3: gate.conns_max: 'many' is not a");
     expect_refused("store:\n  engine: lmdb\ngate:\n  conns_max: 0\n",
                    "anser.yaml:4: gate.conns_max: 0 is not in 1..1000000");
     expect_refused("bus: carrier-pigeon\n",

@@ -299,6 +299,8 @@ test_plan_names_that_do_not_do(void **state)
                    "c.yaml:3: hosts.-a: '-a': a name has letters");
     expect_refused("cluster: d\nhosts: {a: {address: \"[::1]:5\"}}\n",
                    "c.yaml:2: a.address: '[::1]:5' is no address");
+    expect_refused("cluster: d\nhosts:\n  a: {address: 1.2.3.4}\n  b:\n    address:\n",
+                   "c.yaml:5: b.address: empty");
     expect_refused("cluster: d\nhosts: {a: {address: 0.0.0.0}}\n",
                    "c.yaml:2: a.address: other hosts cannot reach 0.0.0.0");
     expect_refused(HEAD "actors:\n  clerk/0: {host: a}\n",
@@ -329,13 +331,15 @@ test_plan_slots_uncovered_twice_or_no_slots(void **state)
                    "c.yaml:4: router/0.slots: missing");
     expect_refused(HEAD "actors:\n  router/0: {host: a, slots: []}\n",
                    "c.yaml:4: router/0.slots: at least one slot");
-    expect_refused(
-        HEAD "actors:\n  router/0: {host: a, slots: 0-1024}\n",
-        "c.yaml:4: router/0.slots: write slots as 0-99,200-300, within 0-1023");
-    expect_refused(HEAD "actors:\n  router/0: {host: a, slots: 9-3}\n",
-                   "c.yaml:4: router/0.slots: write slots as");
+    expect_refused(HEAD "actors:\n  router/0: {host: a, slots: [0-6, 512-1024]}\n",
+                   "c.yaml:4: router/0.slots: '512-1024': slot 1023 is the last");
+    expect_refused(HEAD "actors:\n  router/0: {host: a, slots: \"7,1023-512\"}\n",
+                   "c.yaml:4: router/0.slots: '1023-512' ends before it begins");
     expect_refused(HEAD "actors:\n  router/0: {host: a, slots: all}\n",
-                   "c.yaml:4: router/0.slots: write slots as");
+                   "c.yaml:4: router/0.slots: 'all' is no range: write slots as "
+                   "0-99,200-300, within 0-1023");
+    expect_refused(HEAD "actors:\n  router/0: {host: a, slots: 0-9999999}\n",
+                   "c.yaml:4: router/0.slots: '0-9999999' is no range: write");
     expect_refused(HEAD "actors:\n  store/0: {host: a, data: d, slots: [0-1, 3-1023]}\n",
                    "c.yaml:4: store/0.slots: a store has one range");
 }
@@ -444,6 +448,19 @@ test_plan_run_directory_fits_socket_names(void **state)
     snprintf(text, sizeof(text), ONE "run: %s\n", dir);
     expect_refused(text,
                    "c.yaml:9: run: the sockets' directory is at most 87 bytes long");
+}
+
+static void
+test_plan_hosts_of_one_address_have_own_run_directories(void **state)
+{
+#define SHARED                                                                           \
+    "cluster: d\nhosts: {a: {address: x.lan}, b: {address: 10.0.0.2}, c: {address: "     \
+    "X.lan}}\n"
+    (void)state;
+    expect_refused(SHARED TLS "run: /run/x\nactors:\n" GATE ROUT SEQ STOR IDG,
+                   "c.yaml:4: run: hosts a and c share the address X.lan");
+    plan_free(parsed(SHARED TLS "run: /run/x-%h\nactors:\n" GATE ROUT SEQ STOR IDG));
+    plan_free(parsed(SHARED TLS "actors:\n" GATE ROUT SEQ STOR IDG));
 }
 
 /* ------------------------------------------------------------------ this machine */
@@ -559,6 +576,7 @@ main(void)
         cmocka_unit_test(test_plan_two_in_one_place_are_refused),
         cmocka_unit_test(test_plan_hosts_need_certificates_and_ports),
         cmocka_unit_test(test_plan_run_directory_fits_socket_names),
+        cmocka_unit_test(test_plan_hosts_of_one_address_have_own_run_directories),
         cmocka_unit_test(test_plan_host_is_named_only_one_or_by_address),
         cmocka_unit_test(test_plan_certificates_are_seen_before_they_are_used),
         cmocka_unit_test(test_plan_run_directory_must_be_ours_alone),
