@@ -356,6 +356,7 @@ def case_R1_S1_R6_power_cuts_of_a_recorded_run(case):
     seed = int(os.environ.get("POWER_SEED", random.randrange(1 << 32)))
     print(f"     seed {seed} (POWER_SEED={seed} records alike, and cuts)", flush=True)
     counts = (1500, 500) if case.long else (220, 60)
-    cuts, _, text = run_cuts(case, seed, counts)
+    cuts, acks, text = run_cuts(case, seed, counts)
     print(text)
+    case.count(prefixes=cuts, acks=acks)
     assert cuts > 100, cuts

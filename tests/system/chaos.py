@@ -134,6 +134,7 @@ def random_faults(case, shape, once, count, long_rounds):
     print(f"     {people.acked()} acks, slowest {people.slowest():.1f} s\n{chaos.table()}")
     cluster.stop()
     case.check(cluster)
+    case.count(kills=sum(f.__name__ == "kill" for f, *_ in plan), acks=people.acked())
 
 
 def case_cuts_cut(case):

@@ -525,9 +525,15 @@ class Case:
         self.anser, self.build, self.name = anser, build, name
         self.shape = shape  # of what node() starts; see cluster.py
         self.long, self.rounds = long, rounds
+        self.figures = {}  # what the case counted, for the record (tests/chaos/record.py)
         self.dir = tempfile.mkdtemp(prefix="anser-test-")
         self.nodes, self.processes, self.sockets, self.cleanups = [], [], [], []
         self.tokens = {}
+
+    def count(self, **figures):
+        """Adds to what the record of runs is told: kills, acks, prefixes, ..."""
+        for name, number in figures.items():
+            self.figures[name] = self.figures.get(name, 0) + number
 
     def new_dir(self, name):
         path = os.path.join(self.dir, f"{name}-{secrets.token_hex(3)}")

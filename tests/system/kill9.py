@@ -2,7 +2,7 @@
 without a gap, and a retry gets the first result.
 
 Each round sends on several conversations with at least IN_FLIGHT sends unanswered, waits
-for ACKS new acks, and kills. What the process was doing then is read from the page it
+for ACKS_A_ROUND new acks, and kills. What the process was doing then is read from the page it
 shared with the recorder (shim.c), which a kill freezes: in an append (a log write whose
 sync had not returned), in an apply (pages of the store on their way), in a replay (the
 log being read at a start). A run without one of each has proved nothing and fails."""
@@ -15,7 +15,7 @@ from harness import Closed, Pipeline, ServerError, pb, send_body, uuid7
 PAIRS = 8
 WINDOW = 16
 IN_FLIGHT = 64
-ACKS = 1000
+ACKS_A_ROUND = 1000
 # Small bounds, so that applies happen all the time.
 CONFIG = "store:\n  overlay_rows_max: 4000\n  log_segment_bytes: 8388608\n"
 
@@ -120,7 +120,7 @@ def kill_under_load(node, watch, talkers, rng, wanted):
     until = [None]
 
     def enough():
-        if acks_of(talkers) - before < ACKS:
+        if acks_of(talkers) - before < ACKS_A_ROUND:
             return False
         if sum(len(t.asking) for t in talkers) < IN_FLIGHT:
             return False
@@ -207,6 +207,7 @@ def case_R1_R6_S1_I3_T12_P2_kill9_under_load(case):
     verify(node, talkers)
     node.stop()
     case.check(node)
+    case.count(kills=rounds + deaths["replaying"], acks=acks_of(talkers))
     print(f"     seed {seed}: {rounds} kills under load, {acks_of(talkers)} acks, "
           f"killed while {deaths}, slowest start {slowest:.2f} s")
     assert deaths["appending"] and deaths["applying"] and deaths["replaying"], deaths
