@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { PATH_MAX_LEN = 4096, VERSION = 1, KEY_ID_BYTES = 4 };
+enum { PATH_MAX_LEN = 4096, VERSION = 1, KEY_ID_BYTES = 4, CHECK_BYTES = 8 };
 
 static const int BASE64 = sodium_base64_VARIANT_URLSAFE_NO_PADDING;
 
@@ -52,6 +52,34 @@ take_text(const json_t *object, const char *key, char *out, size_t cap)
     return text != NULL && (size_t)snprintf(out, cap, "%s", text) < cap;
 }
 
+/* What a key's text says of itself: a key with a flipped bit would be a good key, and
+ * every token given out before would be refused without anybody knowing why. */
+static void
+key_check(const struct an_token_key *key, char out[2 * CHECK_BYTES + 1])
+{
+    unsigned char hash[crypto_generichash_BYTES_MIN];
+    crypto_generichash_state state;
+
+    crypto_generichash_init(&state, NULL, 0, sizeof(hash));
+    crypto_generichash_update(&state, (const unsigned char *)key->id,
+                              strlen(key->id) + 1);
+    crypto_generichash_update(&state, key->secret, sizeof(key->secret));
+    crypto_generichash_final(&state, hash, sizeof(hash));
+    sodium_bin2hex(out, 2 * CHECK_BYTES + 1, hash, CHECK_BYTES);
+}
+
+/* A key without a check was written by hand. */
+static bool
+check_fits(const json_t *object, const struct an_token_key *key)
+{
+    const json_t *found = json_object_get(object, "check");
+    char wanted[2 * CHECK_BYTES + 1];
+
+    key_check(key, wanted);
+    return found == NULL ||
+           (json_is_string(found) && strcmp(json_string_value(found), wanted) == 0);
+}
+
 static bool
 take_key(const json_t *root, struct an_token_key *key)
 {
@@ -62,7 +90,7 @@ take_key(const json_t *root, struct an_token_key *key)
     return take_text(object, "id", key->id, sizeof(key->id)) && secret != NULL &&
            sodium_base642bin(key->secret, sizeof(key->secret), secret, strlen(secret),
                              NULL, &len, NULL, BASE64) == 0 &&
-           len == sizeof(key->secret);
+           len == sizeof(key->secret) && check_fits(object, key);
 }
 
 /* The file's JSON; NULL: *err and *why say what is wrong. */
@@ -128,8 +156,8 @@ node_key_read(struct an_token_key *key, const char *path, char *why, size_t why_
     whole = take_key(root, key);
     json_decref(root);
     if (!whole) {
-        snprintf(why, why_len, "%s: has no key with an id and a secret of 32 bytes",
-                 path);
+        snprintf(why, why_len,
+                 "%s: has no key with an id, a secret of 32 bytes and its check", path);
         return AN_ERR_CORRUPT;
     }
     return AN_OK;
@@ -140,11 +168,13 @@ node_key_read(struct an_token_key *key, const char *path, char *why, size_t why_
 static json_t *
 key_json(const struct an_token_key *key)
 {
-    char secret[64];
+    char secret[64], check[2 * CHECK_BYTES + 1];
     json_t *object;
 
     sodium_bin2base64(secret, sizeof(secret), key->secret, sizeof(key->secret), BASE64);
-    object = json_pack("{s:s, s:s}", "id", key->id, "secret", secret);
+    key_check(key, check);
+    object =
+        json_pack("{s:s, s:s, s:s}", "id", key->id, "secret", secret, "check", check);
     sodium_memzero(secret, sizeof(secret));
     return object;
 }

@@ -27,7 +27,8 @@ void node_file_make(struct node_file *file);
 /* AN_ERR_NOT_FOUND: there is none. AN_ERR_CORRUPT, AN_ERR_IO, with *why. */
 AN_MUST_USE enum an_err node_file_read(struct node_file *file, const char *dir, char *why,
                                        size_t why_len);
-/* The "key" of a node.json, or of any JSON file with {"key":{"id","secret"}}.
+/* The "key" of a node.json, or of any JSON file with {"key":{"id","secret"}}; a
+ * "check" beside them must fit.
  * AN_ERR_NOT_FOUND, AN_ERR_CORRUPT, AN_ERR_IO, with *why. */
 AN_MUST_USE enum an_err node_key_read(struct an_token_key *key, const char *path,
                                       char *why, size_t why_len);

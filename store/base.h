@@ -46,7 +46,8 @@ struct base_ops {
     enum an_err (*view_open)(struct base *base, struct base_view **out);
     void (*view_close)(struct base_view *view);
     /* To the first row with a key >= key, or with reverse the last < key; then step in
-     * that direction. AN_ERR_NOT_FOUND at the end. Rows stay valid until view_close. */
+     * that direction. AN_ERR_NOT_FOUND at the end. Rows stay valid until view_close.
+     * AN_ERR_CORRUPT with a key in *out: it stands on a row whose bytes are damaged. */
     enum an_err (*seek)(struct base_view *view, struct engine_blob key, bool reverse,
                         struct base_row *out);
     enum an_err (*step)(struct base_view *view, bool reverse, struct base_row *out);

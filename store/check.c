@@ -180,16 +180,20 @@ base_arrived(struct store_check *check, struct base_walk *walk, enum an_err err)
     const char *file;
     uint64_t offset;
 
-    walk->live = err == AN_OK;
+    bool damaged = err == AN_ERR_CORRUPT && walk->row.key.data != NULL;
+    walk->live = err == AN_OK || damaged;
     if (err == AN_ERR_NOT_FOUND) {
         return AN_OK;
     }
-    if (err != AN_OK) {
+    if (!walk->live) {
         check_report(check, check->identity.engine, 0, "the base cannot be read on: %s",
                      an_err_text(err));
         return err;
     }
     check->base->ops->origin(walk->view, &file, &offset);
+    if (damaged) {
+        check_report(check, file, offset, "the row's checksum is wrong");
+    }
     (void)check_key(check, walk->row.key, file, offset);
     if (walk->row.value.len > ENGINE_VALUE_LEN_MAX) {
         check_report(check, file, offset, "a value of %zu bytes", walk->row.value.len);

@@ -1,13 +1,17 @@
 /* The base over LMDB, the only file that speaks to it.
  *
- * DIR/lmdb holds two named databases: "rows", keys and values as they were appended, and
- * "meta", with "format" and "position" as 4 and 8 little-endian bytes. Flags are LMDB's
- * defaults, which make a commit durable, and MDB_NOTLS, so that a read transaction can be
- * begun on the store's thread and walked in a job. Read transactions are reset and kept
- * for the next view: beginning anew would take a slot in the reader table each time. */
+ * DIR/lmdb holds two named databases: "rows", keys and values as they were appended, each
+ * value with the CRC-32C of key and value behind it, and "meta", with "format" and
+ * "position" as 4 and 8 little-endian bytes. LMDB keeps no checksums: without ours a bit
+ * that flipped on the disk would be handed to people as what somebody wrote. Flags are
+ * LMDB's defaults, which make a commit durable, and MDB_NOTLS, so that a read transaction
+ * can be begun on the store's thread and walked in a job. Read transactions are reset and
+ * kept for the next view: beginning anew would take a slot in the reader table each time.
+ */
 #include "store/base.h"
 
 #include "store/bytes.h"
+#include "store/crc32c.h"
 #include "store/record.h"
 #include <assert.h>
 #include <errno.h>
@@ -21,6 +25,9 @@
 #include <unistd.h>
 
 #define VIEWS_MAX 512u
+/* 2: rows carry checksums. Nothing of format 1 was ever released. */
+#define LMDB_FORMAT 2u
+#define ROW_CRC_LEN 4u
 /* A view each, the offline tools of the same host, and slack. */
 #define READERS_MAX (VIEWS_MAX + 64u)
 
@@ -69,8 +76,9 @@ err_from_lmdb(int rc)
     case MDB_CORRUPTED:
     case MDB_PAGE_NOTFOUND:
     case MDB_INVALID:
-    case MDB_VERSION_MISMATCH:
         return AN_ERR_CORRUPT;
+    case MDB_VERSION_MISMATCH:
+        return AN_ERR_CONFIG;
     default:
         return AN_ERR_IO;
     }
@@ -116,6 +124,32 @@ write_put(struct write_txn *txn, MDB_dbi dbi, struct engine_blob key,
 
     if (txn->rc == 0) {
         txn->rc = mdb_put(txn->txn, dbi, &mdb_key, &mdb_value, 0);
+    }
+}
+
+static uint32_t
+row_crc(struct engine_blob key, struct engine_blob value)
+{
+    return crc32c(crc32c(0, key.data, key.len), value.data, value.len);
+}
+
+/* A row and its checksum, copied once: straight into LMDB's page. */
+static void
+write_row(struct write_txn *txn, MDB_dbi rows, struct engine_blob key,
+          struct engine_blob value)
+{
+    MDB_val mdb_key = val_of(key);
+    MDB_val room = {.mv_size = value.len + ROW_CRC_LEN};
+
+    if (txn->rc != 0) {
+        return;
+    }
+    txn->rc = mdb_put(txn->txn, rows, &mdb_key, &room, MDB_RESERVE);
+    if (txn->rc == 0) {
+        if (value.len > 0) {
+            memcpy(room.mv_data, value.data, value.len);
+        }
+        put_le32((uint8_t *)room.mv_data + value.len, row_crc(key, value));
     }
 }
 
@@ -206,7 +240,7 @@ lmdb_apply(struct base *base, struct base_feed *feed, uint64_t position)
         if (row.deleted) {
             write_delete(&txn, l->rows, row.key);
         } else {
-            write_put(&txn, l->rows, row.key, row.value);
+            write_row(&txn, l->rows, row.key, row.value);
         }
     }
     write_meta(&txn, l->meta, "position", position, 8);
@@ -283,6 +317,8 @@ lmdb_view_close(struct base_view *base_view)
     l->pool = view;
 }
 
+/* AN_ERR_CORRUPT with a key in *out: the cursor stands on a row whose checksum is wrong.
+ */
 static enum an_err
 cursor_get(struct base_view *base_view, MDB_val key, MDB_cursor_op op,
            struct base_row *out)
@@ -290,11 +326,19 @@ cursor_get(struct base_view *base_view, MDB_val key, MDB_cursor_op op,
     struct lmdb_view *view = (struct lmdb_view *)(void *)base_view;
     MDB_val value;
 
+    *out = (struct base_row){0};
     int rc = mdb_cursor_get(view->cursor, &key, &value, op);
-    if (rc == 0) {
-        *out = (struct base_row){.key = blob_of(key), .value = blob_of(value)};
+    if (rc != 0) {
+        return err_from_lmdb(rc);
     }
-    return err_from_lmdb(rc);
+    out->key = blob_of(key);
+    if (value.mv_size < ROW_CRC_LEN) {
+        return AN_ERR_CORRUPT;
+    }
+    value.mv_size -= ROW_CRC_LEN;
+    out->value = blob_of(value);
+    const uint8_t *crc = out->value.data + out->value.len;
+    return get_le32(crc) == row_crc(out->key, out->value) ? AN_OK : AN_ERR_CORRUPT;
 }
 
 static enum an_err
@@ -309,7 +353,7 @@ lmdb_seek(struct base_view *view, struct engine_blob key, bool reverse,
     if (!reverse) {
         return err;
     }
-    if (err == AN_OK) {
+    if (err == AN_OK || out->key.data != NULL) { /* damaged or not, it is passed over */
         return cursor_get(view, none, MDB_PREV, out);
     }
     return err == AN_ERR_NOT_FOUND ? cursor_get(view, none, MDB_LAST, out) : err;
@@ -419,12 +463,12 @@ open_databases(struct lmdb_base *l, bool read_only)
     rc = get_meta(txn, l->meta, "format", &format);
     if (rc == MDB_NOTFOUND && !read_only) {
         struct write_txn write = {.txn = txn};
-        write_meta(&write, l->meta, "format", STORE_FORMAT, 4);
+        write_meta(&write, l->meta, "format", LMDB_FORMAT, 4);
         write_meta(&write, l->meta, "position", 0, 8);
         rc = write.rc;
     } else if (rc == 0) {
-        rc = format == STORE_FORMAT ? get_meta(txn, l->meta, "position", &l->position)
-                                    : MDB_VERSION_MISMATCH;
+        rc = format == LMDB_FORMAT ? get_meta(txn, l->meta, "position", &l->position)
+                                   : MDB_VERSION_MISMATCH;
     }
 out:
     if (rc != 0) {

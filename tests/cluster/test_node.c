@@ -242,6 +242,50 @@ test_node_damaged_node_json_is_named_not_replaced(void **state)
     assert_non_null(strstr(why, "node.json"));
 }
 
+/* Takes the whole of a small file. */
+static size_t
+read_text(const char *path, char *out, size_t cap)
+{
+    FILE *file = fopen(path, "re");
+
+    assert_non_null(file);
+    size_t len = fread(out, 1, cap, file);
+    fclose(file);
+    assert_true(len > 0 && len < cap);
+    return len;
+}
+
+/* A key file with one bit flipped is refused, or holds the same key. */
+static void
+test_node_key_with_a_flipped_bit_is_never_used(void **state)
+{
+    struct an_token_key key, found;
+    char path[192], text[1024];
+    size_t len, refused = 0;
+
+    (void)state;
+    snprintf(path, sizeof(path), "%s/token.json", top);
+    node_key_make(&key);
+    assert_int_equal(node_key_write(&key, path, why, sizeof(why)), AN_OK);
+    len = read_text(path, text, sizeof(text));
+    for (size_t bit = 0; bit < 8 * len; bit++) {
+        FILE *file = fopen(path, "we");
+        assert_non_null(file);
+        text[bit / 8] ^= (char)(1 << bit % 8);
+        fwrite(text, 1, len, file);
+        fclose(file);
+        text[bit / 8] ^= (char)(1 << bit % 8);
+        if (node_key_read(&found, path, why, sizeof(why)) != AN_OK) {
+            assert_non_null(strstr(why, "token.json"));
+            refused++;
+            continue;
+        }
+        assert_string_equal(found.id, key.id);
+        assert_memory_equal(found.secret, key.secret, sizeof(key.secret));
+    }
+    assert_true(refused > 8 * 43); /* the secret's own characters alone */
+}
+
 static void
 test_node_lost_node_json_says_what_to_put_back(void **state)
 {
@@ -306,6 +350,7 @@ main(void)
         TEST(test_node_bad_listen_is_named_and_leaves_nothing),
         TEST(test_node_data_that_cannot_be_made_is_named),
         TEST(test_node_damaged_node_json_is_named_not_replaced),
+        TEST(test_node_key_with_a_flipped_bit_is_never_used),
         TEST(test_node_lost_node_json_says_what_to_put_back),
         TEST(test_node_start_removes_a_dead_ones_sockets),
     };
