@@ -73,6 +73,7 @@ def filled(args, server):
 def load(args, server, *words):
     """One measured run; `cpu` is what all processes of the server used, µs a message."""
     timing = ("--warm", f"{args.warm:g}", "--time", f"{args.time:g}")
+    server.settled()  # what stores owe each other would come before what is measured
     cpu, messages = cpu_s(server), stored(server)
     got = anser_bench(server, "--no-add", "--users", str(USERS), *words, *timing)
     got["cpu"] = (cpu_s(server) - cpu) * 1e6 / max(stored(server) - messages, 1)
@@ -115,8 +116,8 @@ def shapes_here():
 def bench_shapes(args):
     """Each shape started and filled anew in each turn, then every load in a row."""
     here = shapes_here()
-    loads = {f"window {window}": ("--window", str(window)) for window in WINDOWS}
-    loads["1,000 messages/s"] = ("--rate", "1000")
+    loads = {"1,000 messages/s": ("--rate", "1000")}
+    loads.update({f"window {window}": ("--window", str(window)) for window in WINDOWS})
     got = {name: {shape: [] for shape in SHAPES} for name in loads}
     for turn in range(args.turns):
         for shape in rotated(here, turn):
