@@ -6,13 +6,14 @@
  *    ends: nng_stream_recv() and nng_stream_send() on an aio that is closed already do
  *    nothing at all, the message's aio waits for ever, and NNG's one thread that takes
  *    closed connections apart waits for it. After that nothing is closed and nobody is
- *    dialed again in the whole process. Here such a call ends its aio, as it should.
+ *    dialed again in the whole process. Here such a call ends its aio, as it should; with
+ *    ECONNRESET, because of 2.
  *
  * 2. EPIPE while a connection is being made (the other side went between connect and the
  *    first bytes) becomes NNG_ECLOSED, which a listener and a dialer take for their own
  *    close: the listener never accepts again, the dialer never dials again. One program
- *    that connects and leaves is enough. Here EPIPE is said as ECONNRESET, which both
- *    take as what it is.
+ *    that connects and leaves is enough, over TLS one that leaves between the handshake and
+ *    the first bytes. Here EPIPE is said as ECONNRESET, which both take as what it is.
  *
  * It works by defining the three functions in the program itself: a shared library's
  * calls to its own exported functions, and to libc, find these first. Other versions than
@@ -55,7 +56,7 @@ static void
 end_if_refused(nng_aio *aio)
 {
     if (mending && nng_aio_result(aio) == NNG_ECANCELED) {
-        nng_aio_finish(aio, NNG_ECLOSED);
+        nng_aio_finish(aio, NNG_ECONNRESET);
     }
 }
 

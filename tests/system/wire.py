@@ -114,6 +114,45 @@ def case_strangers_get_nothing_from_a_bus_port(case):
 # --- captures
 
 
+def leave_in_the_handshake(cluster, host, port):
+    """With a good certificate: the last bytes of our handshake, then a reset."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    keys = os.path.join(cluster.data, "keys")
+    context.load_verify_locations(os.path.join(keys, "ca.pem"))
+    context.load_cert_chain(os.path.join(keys, "a.pem"), os.path.join(keys, "a.key"))
+    heard, said = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls, flights = context.wrap_bio(heard, said), 0
+    with cluster.wire.connect((cluster.wire.address[host], port), 5) as sock:
+        while flights < 2:
+            with contextlib.suppress(ssl.SSLWantReadError):
+                tls.do_handshake()
+            if said.pending:
+                sock.sendall(said.read())
+                flights += 1
+            else:
+                data = sock.recv(65536)
+                assert data, "closed in the handshake"
+                heard.write(data)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def case_who_leaves_in_the_handshake_shuts_no_door(case):
+    """As a killed process does. A listener that takes it for its own close would never
+    accept again, and its host would be connected to and not answer."""
+    cluster = Cluster(case, "namespaces", config=CONFIG).start()
+    for host, port in bus_ports(cluster):
+        if host == "c":
+            for _ in range(100):
+                leave_in_the_handshake(cluster, host, port)
+    done = cluster.command("cluster", "status", cluster.file, "--host", "a", seat="a",
+                           expect=None)
+    assert "all is well" in done.out, done
+    cluster.stop()
+    case.check(cluster)
+
+
 def packets(path):
     """(source, sport, target, dport, sequence, flags, payload) of TCP over IPv4."""
     with open(path, "rb") as f:
