@@ -3,6 +3,8 @@
 #include "cluster/check_priv.h"
 #include "proto/utf8.h"
 #include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { NAME_MAX_LEN = 64, CONV_BYTES = 17, SLOTS = 1024 };
@@ -215,11 +217,32 @@ check_slot_name(const uint8_t *app, size_t app_len, const uint8_t *name, size_t 
     return slot_of(text, 2 + app_len + name_len);
 }
 
+/* A register called NAME@SLOT, in decimal, lies where its name says; any other where the
+ * hash says. */
+static uint16_t
+slot_register(const uint8_t *name, size_t len)
+{
+    uint8_t text[NAME_MAX_LEN + 1] = {'Z'};
+    const uint8_t *at = memrchr(name, '@', len);
+    size_t digits = at == NULL ? 0 : len - 1 - (size_t)(at - name);
+    char number[5] = "", canonical[12];
+    unsigned slot;
+
+    if (digits > 0 && digits <= 4 && at > name) {
+        memcpy(number, at + 1, digits);
+        slot = (unsigned)strtoul(number, NULL, 10);
+        snprintf(canonical, sizeof(canonical), "%u", slot);
+        if (slot < SLOTS && strcmp(number, canonical) == 0) {
+            return (uint16_t)slot;
+        }
+    }
+    memcpy(text + 1, name, len);
+    return slot_of(text, 1 + len);
+}
+
 int
 check_key_slot(const struct check_key *key)
 {
-    uint8_t text[NAME_MAX_LEN + 1];
-
     switch (key->table) {
     case 'c':
     case 'm':
@@ -234,9 +257,7 @@ check_key_slot(const struct check_key *key)
     case 'n':
         return check_slot_name(key->app, key->app_len, key->name, key->name_len);
     case 'z':
-        text[0] = 'Z';
-        memcpy(text + 1, key->name, key->name_len);
-        return slot_of(text, 1 + key->name_len);
+        return slot_register(key->name, key->name_len);
     default:
         return -1;
     }

@@ -95,6 +95,10 @@ make_positions(struct store_rig *rig)
     cas.slot = an_slot_register(cas.name.data, cas.name.len);
     cas.value = data("x");
     assert_non_null(store_rig_ask(rig, AN_ROLE_IDGEN, AN_KIND_CAS, &cas.base, &err));
+    cas.name = data("worker/2@700"); /* lies where its name says */
+    cas.slot = an_slot_register(cas.name.data, cas.name.len);
+    assert_int_equal(cas.slot, 700);
+    assert_non_null(store_rig_ask(rig, AN_ROLE_IDGEN, AN_KIND_CAS, &cas.base, &err));
 }
 
 /* Users 1 to 4; 1 and 2 talk, 1 and 3 talk, 4 writes to itself. */
