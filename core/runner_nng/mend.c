@@ -13,7 +13,8 @@
  *    first bytes) becomes NNG_ECLOSED, which a listener and a dialer take for their own
  *    close: the listener never accepts again, the dialer never dials again. One program
  *    that connects and leaves is enough, over TLS one that leaves between the handshake
- * and the first bytes. Here EPIPE is said as ECONNRESET, which both take as what it is.
+ *    and the first bytes. Here EPIPE is said as ECONNRESET, which both take as what it
+ *    is.
  *
  * It works by defining the three functions in the program itself: a shared library's
  * calls to its own exported functions, and to libc, find these first. Other versions than
