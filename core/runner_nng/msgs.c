@@ -170,7 +170,9 @@ not_allowed(const struct instance *inst, const struct an_envelope *env, bool req
     if (row == NULL) {
         return "the kind is not known";
     }
-    if (env->answer || (row->answer != AN_KIND_NONE) != request) {
+    /* A hint is for a role; answers, which are for whoever asked, come to asks alone. */
+    if (env->answer || (row->answer != AN_KIND_NONE) != request ||
+        (!request && row->receiver == AN_ROLE_NONE)) {
         return "the kind does not come this way";
     }
     if (row->receiver != AN_ROLE_NONE && row->receiver != inst->addr.role) {
