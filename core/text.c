@@ -1,4 +1,5 @@
 #include "core/text.h"
+#include "proto/utf8.h"
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
@@ -29,17 +30,35 @@ escape_of(unsigned char c, bool json, char buf[ESCAPE_MAX])
     return buf;
 }
 
+/* Bytes of the well-formed UTF-8 character that begins here; 0: none does. */
+static size_t
+character(const char *text, size_t len)
+{
+    for (size_t n = 1; n <= 4 && n <= len; n++) {
+        if (an_utf8_valid((const uint8_t *)text, n)) {
+            return n;
+        }
+    }
+    return 0;
+}
+
 size_t
 an_text_escape(char *out, size_t cap, const char *text, size_t len, bool json)
 {
     size_t used = 0;
 
     assert(cap > 0);
-    for (size_t i = 0; i < len; i++) {
+    for (size_t i = 0, took = 1; i < len; i += took) {
         char buf[ESCAPE_MAX];
         const char *escape = escape_of((unsigned char)text[i], json, buf);
-        size_t need = escape == NULL ? 1 : strlen(escape);
+        size_t need;
 
+        took = json ? character(text + i, len - i) : 1;
+        if (took == 0) {
+            took = 1;
+            escape = "\\ufffd"; /* JSON is UTF-8 */
+        }
+        need = escape == NULL ? took : strlen(escape);
         if (used + need > cap - 1) {
             break;
         }

@@ -133,10 +133,10 @@ test_log_very_long_text_is_cut_not_lost(void **state)
 static void
 test_text_escape_never_cuts_an_escape(void **state)
 {
-    char out[8];
+    char out[16];
 
     (void)state;
-    assert_int_equal(an_text_escape(out, sizeof(out),
+    assert_int_equal(an_text_escape(out, 8,
                                     "ab\x01"
                                     "cd",
                                     5, true),
@@ -144,6 +144,12 @@ test_text_escape_never_cuts_an_escape(void **state)
     assert_string_equal(out, "ab"); /* \u0001 needs six more */
     assert_int_equal(an_text_escape(out, 1, "abc", 3, true), 0);
     assert_string_equal(out, "");
+    /* Nor a character; what is none could not stand in JSON. */
+    assert_int_equal(an_text_escape(out, 4, "ab\xc3\xa4", 4, true), 2);
+    assert_int_equal(an_text_escape(out, 5, "ab\xc3\xa4", 4, true), 4);
+    assert_int_equal(an_text_escape(out, 15, "\xd5\xd5\xc3\xa4", 4, true), 14);
+    assert_string_equal(out, "\\ufffd\\ufffd\xc3\xa4");
+    assert_int_equal(an_text_escape(out, 15, "\xd5\xd5", 2, false), 2);
 }
 
 int
