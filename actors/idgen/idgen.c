@@ -173,7 +173,8 @@ serve(struct idgen *g, struct an_now now, struct an_outbox *out)
     }
 }
 
-/* Reads the register's value; false after an_out_failed. */
+/* Reads the register's value; false after an_out_failed. What was issued here counts too:
+ * a store that was put back in time has forgotten it. */
 static bool
 adopt(struct idgen *g, uint64_t *nonce, struct an_outbox *out)
 {
@@ -181,7 +182,7 @@ adopt(struct idgen *g, uint64_t *nonce, struct an_outbox *out)
 
     if (reg->value_len == 0) {
         *nonce = g->nonce;
-        g->durable_ms = 0;
+        g->durable_ms = g->clock.hi;
         return true;
     }
     if (reg->value_len != WORKER_VALUE_LEN || reg->value[0] != IDGEN_VALUE_VERSION) {
@@ -190,6 +191,14 @@ adopt(struct idgen *g, uint64_t *nonce, struct an_outbox *out)
     }
     *nonce = an_get_u64(reg->value + 1);
     g->durable_ms = an_get_u64(reg->value + 9);
+    if (g->durable_ms >= IDGEN_TIME_END) {
+        an_out_failed(out, AN_ERR_CORRUPT, "register %s names a time that no id has",
+                      reg->name);
+        return false;
+    }
+    if (g->durable_ms < g->clock.hi) {
+        g->durable_ms = g->clock.hi;
+    }
     return true;
 }
 

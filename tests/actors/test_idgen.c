@@ -460,6 +460,51 @@ test_idgen_store_timeout_outcome_unknown_is_read_again(void **state)
     harness_destroy(h);
 }
 
+/* A store restored from a copy knows less than was issued since. */
+static void
+test_idgen_register_put_back_in_time_repeats_no_id(void **state)
+{
+    struct registers regs = {0}, copy = regs;
+    struct harness *h = started(&regs, 1, 0);
+    uint64_t ids[600];
+    size_t count = 0;
+
+    (void)state;
+    copy = regs;
+    for (unsigned i = 0; i < 60; i++) {
+        uint64_t request = ask_ids(h, 10);
+
+        if (i == 30) {
+            regs = copy;
+        } else if (i == 45) {
+            regs = (struct registers){0};
+        }
+        harness_drain(h);
+        harness_wall(h, -500); /* logical time goes on all the same */
+        harness_advance(h, 500);
+        pump(h, &regs);
+        count += expand(harness_reply(h, request), ids + count);
+    }
+    assert_int_equal(count, 600);
+    assert_int_equal(repeats(ids, count), 0);
+    harness_destroy(h);
+}
+
+static void
+test_idgen_register_of_an_impossible_time_stops_it(void **state)
+{
+    struct registers regs = {0};
+    struct harness *h = started(&regs, 1, 0);
+
+    (void)state;
+    harness_destroy(h);
+    memset(regs.cells[0].value + 9, 0xff, 8);
+    h = instance(2, 0);
+    pump(h, &regs);
+    assert_non_null(harness_take(h, AN_EFFECT_FAILED));
+    harness_destroy(h);
+}
+
 static void
 test_idgen_expired_ask_is_answered_expired(void **state)
 {
@@ -720,6 +765,8 @@ main(void)
         cmocka_unit_test(test_idgen_reserves_ahead_so_that_takers_do_not_wait),
         cmocka_unit_test(test_idgen_idle_reserves_nothing_and_waits_once),
         cmocka_unit_test(test_idgen_store_timeout_outcome_unknown_is_read_again),
+        cmocka_unit_test(test_idgen_register_put_back_in_time_repeats_no_id),
+        cmocka_unit_test(test_idgen_register_of_an_impossible_time_stops_it),
         cmocka_unit_test(test_idgen_expired_ask_is_answered_expired),
         cmocka_unit_test(test_idgen_count_out_of_range_is_refused),
         cmocka_unit_test(test_idgen_too_many_waiting_answers_busy),
