@@ -18,12 +18,13 @@ static size_t
 put_conn(char *out, size_t cap, const struct gate *g, const struct gate_conn *c)
 {
     char user[2 * AN_NAME_LEN_MAX + 1], device[2 * AN_NAME_LEN_MAX + 1];
+    const uint8_t *text = c->text == NULL ? (const uint8_t *)"" : c->text; /* no login */
     int len = snprintf(
         out, cap,
         "{\"conn\":\"%" PRIu64 "\",\"state\":\"%s\",\"user\":\"%s\",\"device\":\"%s\","
         "\"silent_ms\":%" PRIu64 ",\"output\":%" PRIu32 ",\"sends\":%u}",
-        c->id, state_name(c->state), gate_json_name(user, c->text, c->user_len),
-        gate_json_name(device, c->text + c->user_len, c->device_len),
+        c->id, state_name(c->state), gate_json_name(user, text, c->user_len),
+        gate_json_name(device, text + c->user_len, c->device_len),
         g->now.mono_ms - c->active_ms, c->output, c->send_count);
 
     return len < 0 || (size_t)len >= cap ? 0 : (size_t)len;

@@ -173,7 +173,7 @@ store_inspect(struct store *store, struct an_msg *msg)
                     "\"backup DIR\":\"begins a copy to a new directory\"")) {
         return;
     }
-    if (body->words.len < sizeof(words)) {
+    if (body->words.len > 0 && body->words.len < sizeof(words)) {
         memcpy(words, body->words.data, body->words.len);
         words[body->words.len] = '\0';
         if (strcmp(words, "backup") == 0 || strncmp(words, "backup ", 7) == 0) {

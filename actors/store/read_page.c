@@ -178,7 +178,7 @@ item_of(struct store_read *read, const struct store_ref *ref,
         const struct engine_answer *answers, const struct engine_item **out)
 {
     const struct engine_answer *answer = &answers[ref->query];
-    const struct engine_item *item = &answer->items[ref->item];
+    const struct engine_item *item;
 
     *out = NULL;
     if (ref->item >= answer->item_count) {
@@ -191,6 +191,7 @@ item_of(struct store_read *read, const struct store_ref *ref,
                    ref->inbox_seq, ref->seq);
         return AN_ERR_CORRUPT;
     }
+    item = &answer->items[ref->item];
     if (item->key.len < 8 || an_get_u64(item->key.data + item->key.len - 8) != ref->seq) {
         return AN_ERR_CORRUPT;
     }

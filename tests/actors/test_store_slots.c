@@ -498,6 +498,7 @@ test_store_inspect_knows_slots_and_timelines(void **state)
     assert_non_null(strstr(json, "\"head\":\"5\""));
     json = harness_inspect(rig->h, "timeline 3");
     assert_string_equal(json, "{\"cached\":false}");
+    assert_null(harness_inspect(rig->h, ""));
     assert_null(harness_inspect(rig->h, "slot 1024"));
     assert_null(harness_inspect(rig->h, "what"));
 }
