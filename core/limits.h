@@ -28,7 +28,11 @@
 #define AN_CONN_SENDS_MAX 256u   /* unanswered Sends of a connection; beyond: BUSY */
 #define AN_CONNS_MAX      16384u /* of one gate, under the 20,000 descriptors it may have */
 #define AN_GATE_PENDING_BYTES_MAX                                                        \
-    (32u * 1024u * 1024u)        /* requests under way at a gate; beyond: BUSY */
+    (32u * 1024u * 1024u) /* requests under way at a gate; beyond: BUSY */
+#define AN_CONN_PENDING_SHARE                                                            \
+    4u /* of them a connection has at most a fourth of what is free: one alone 6.4 MiB   \
+        * (an SDK's window of the largest bodies is 4); whoever floods, some is left for \
+        * others; beyond: BUSY */
 #define AN_GATE_NAMES_MAX 65536u /* user names whose keys a gate remembers */
 #define AN_GATE_DRAIN_MS                                                                 \
     10000u /* a draining gate sends its clients elsewhere within this time, evenly:      \

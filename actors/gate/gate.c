@@ -89,6 +89,17 @@ is_ask(unsigned what)
            what == OP_SYNC || what == OP_HISTORY;
 }
 
+/* Whoever has much must leave room for others, the more the less there is: so there is
+ * always some left. */
+static bool
+has_room(const struct gate *g, const struct gate_conn *c, size_t bytes)
+{
+    size_t left = AN_GATE_PENDING_BYTES_MAX - g->op_bytes;
+
+    return bytes <= left &&
+           (c == NULL || c->op_bytes + bytes <= left / AN_CONN_PENDING_SHARE);
+}
+
 struct gate_op *
 gate_op_create(struct gate *g, struct gate_conn *c, enum gate_what what, uint32_t request,
                const void *peer, size_t peer_len, const void *body, size_t body_len)
@@ -96,8 +107,7 @@ gate_op_create(struct gate *g, struct gate_conn *c, enum gate_what what, uint32_
     size_t bytes = sizeof(struct gate_op) + peer_len + body_len;
     struct gate_op *op;
 
-    if (g->op_bytes + bytes > AN_GATE_PENDING_BYTES_MAX ||
-        (is_ask(what) && c->ask_count >= GATE_ASKS_MAX)) {
+    if (!has_room(g, c, bytes) || (is_ask(what) && c->ask_count >= GATE_ASKS_MAX)) {
         return NULL;
     }
     op = malloc(bytes);
@@ -122,6 +132,7 @@ gate_op_create(struct gate *g, struct gate_conn *c, enum gate_what what, uint32_
     g->op_count++;
     if (c != NULL) {
         c->ops++;
+        c->op_bytes += (uint32_t)bytes;
         c->ask_count = (uint8_t)(c->ask_count + is_ask(what));
     }
     return op;
@@ -161,6 +172,7 @@ gate_op_free(struct gate *g, struct gate_op *op)
     g->op_count--;
     if (c != NULL) {
         c->ops--;
+        c->op_bytes -= op->bytes;
         c->ask_count = (uint8_t)(c->ask_count - is_ask(op->what));
         gate_conn_unref(g, c);
     }

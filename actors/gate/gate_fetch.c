@@ -68,6 +68,7 @@ op_grow(struct gate *g, struct gate_op *op, size_t bytes)
     }
     g->op_bytes += bytes;
     op->bytes += (uint32_t)bytes;
+    op->conn->op_bytes += (uint32_t)bytes;
     return true;
 }
 

@@ -126,6 +126,7 @@ struct gate_conn {
     uint32_t sent;                    /* bytes sent since */
     uint32_t sent_drain;              /* in which drain the last of them */
     uint32_t ops;                     /* that point here */
+    uint32_t op_bytes;                /* of them */
     uint16_t send_count, again_count; /* unanswered Sends; those of them sent again */
     uint8_t ask_count, held_count;
     uint8_t state; /* enum gate_state */
@@ -178,7 +179,7 @@ struct gate_op {
     uint64_t trace;
     uint64_t peer; /* key of the other user; OP_LOGIN: of the user */
     uint32_t request;
-    uint32_t bytes;    /* counted in gate.op_bytes */
+    uint32_t bytes;    /* counted in op_bytes of gate and connection */
     uint32_t since_ms; /* low bits of the monotonic clock */
     uint16_t slot;
     uint8_t what; /* enum gate_what */
