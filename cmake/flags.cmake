@@ -22,6 +22,8 @@ if(AN_SANITIZE)
   add_compile_options(-fsanitize=${AN_SANITIZE} -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${AN_SANITIZE})
 endif()
-if(AN_FUZZ)
-  add_compile_options(-fsanitize=fuzzer-no-link)
+if(AN_FUZZ) # and which lines a corpus reaches: tests/fuzz/run
+  add_compile_options(-fsanitize=fuzzer-no-link -fcoverage-mapping
+    -fprofile-instr-generate=${CMAKE_BINARY_DIR}/default.profraw)
+  add_link_options(-fprofile-instr-generate)
 endif()

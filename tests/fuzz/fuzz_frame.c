@@ -87,6 +87,7 @@ stream(const uint8_t *data, size_t len)
             return;
         }
         an_frame_put(header, &frame);
+        assert(an_command_name(frame.command)[0] != '\0');
         assert(memcmp(header, data, sizeof(header)) == 0);
         data += AN_FRAME_HEADER_LEN;
         len -= AN_FRAME_HEADER_LEN;

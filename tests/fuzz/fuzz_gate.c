@@ -1,7 +1,8 @@
 /* What a client may send: the input is a byte stream, cut into frames as the door does,
- * and every frame goes to a pure gate twice: over a connection that has not logged in and
- * over one that has. Stores, sequencers and routers are played by this file; how they
- * answer is picked by the frame's request number. After each input nothing may be left.
+ * and every frame goes to a pure gate: over a connection that has not logged in, over
+ * one that has, and over one that is about to. Stores, sequencers and routers are played
+ * by this file; how they answer is picked by the frame's request number. After each input
+ * nothing may be left.
  */
 #include "actors/gate/gate.h"
 #include "core/limits.h"
@@ -24,7 +25,7 @@ struct run {
     struct an_actor *gate;
     struct an_outbox out;
     struct an_now now;
-    uint64_t next_conn, stranger, known;
+    uint64_t next_conn, stranger, known, comer;
     uint32_t pick; /* how the others answer */
 };
 
@@ -187,6 +188,7 @@ serve(struct run *r)
                 conn_msg(r, AN_KIND_CONN_CLOSED, effect->conn, AN_OK);
                 r->stranger = r->stranger == effect->conn ? 0 : r->stranger;
                 r->known = r->known == effect->conn ? 0 : r->known;
+                r->comer = r->comer == effect->conn ? 0 : r->comer;
             } else if (effect->type == AN_EFFECT_TIMER) {
                 struct an_msg msg = {
                     .kind = AN_KIND_TIMER, .tag = effect->tag, .refs = 1};
@@ -213,7 +215,7 @@ conn_open(struct run *r)
 }
 
 static uint64_t
-conn_login(struct run *r)
+conn_login_begin(struct run *r)
 {
     Anser__Client__Login login = ANSER__CLIENT__LOGIN__INIT;
     struct an_frame frame = {.codec = 1, .command = AN_COMMAND_LOGIN};
@@ -227,7 +229,13 @@ conn_login(struct run *r)
     anser__client__login__pack(&login, body);
     r->pick = 0;
     frame_msg(r, conn, &frame, body);
-    r->known = conn;
+    return conn;
+}
+
+static uint64_t
+conn_login(struct run *r)
+{
+    r->known = conn_login_begin(r);
     serve(r);
     return r->known;
 }
@@ -244,6 +252,11 @@ feed(struct run *r, const struct an_frame *frame, const uint8_t *body)
     r->pick = frame->request;
     frame_msg(r, r->stranger, frame, body);
     frame_msg(r, r->known, frame, body);
+    if (r->comer == 0) {
+        r->comer = conn_login_begin(r);
+        r->pick = frame->request;
+    }
+    frame_msg(r, r->comer, frame, body); /* behind its Login, before LoginOk */
     if (frame->request % 3 != 0) {
         serve(r); /* else it piles up with the next */
     }

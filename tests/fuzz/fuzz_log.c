@@ -2,10 +2,17 @@
  * made of the input. The first byte says how:
  *   even: the rest is the segment behind its header, as it is;
  *   odd: the rest is a run of record bodies, each behind two bytes of length and one of
- *        row count, sealed with good checksums, so that the rows' decoder is reached.
- * Whatever comes in: no crash, and engine and check must agree on the rows whenever both
- * find nothing wrong. */
+ *        row count, sealed with good checksums, so that the rows' decoder is reached;
+ *   bit 2: the second segment gets what lies behind the middle;
+ *   bit 4: the header's first bytes are the input's, too, with a good checksum if the
+ *        first is even; bit 8: the first segment is lost (without 2: all); bit 16: a file
+ * lies there that is no segment; bit 32: positions begin again in the second segment; bit
+ * 64: a sync fails when the engine opens; bit 128: the first record is damaged. Whatever
+ * comes in: no crash, and engine and check must agree on the rows whenever both find
+ * nothing wrong. */
+#include "store/bytes.h"
 #include "store/check.h"
+#include "store/crc32c.h"
 #include "store/engine.h"
 #include "store/files_sim.h"
 #include "store/record.h"
@@ -18,6 +25,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 #define SEGMENT_LEN 16384u
 #define DIR         "/fuzz"
+#define SPARE       DIR "/log/0000000000000002.seg"
+#define FIRST       DIR "/log/0000000000000001.seg"
 
 static void
 offload(void *ctx, struct an_job *job)
@@ -36,11 +45,10 @@ fatal(void *ctx, const char *why)
 }
 
 static size_t
-seal_bodies(const uint8_t *data, size_t len, const uint8_t *salt, uint8_t *out,
-            size_t room)
+seal_bodies(const uint8_t *data, size_t len, const uint8_t *salt, uint64_t *position,
+            uint8_t *out, size_t room)
 {
     size_t used = 0;
-    uint64_t position = 1;
 
     while (len >= 3) {
         size_t body_len = (size_t)data[0] << 8 | data[1];
@@ -52,7 +60,7 @@ seal_bodies(const uint8_t *data, size_t len, const uint8_t *salt, uint8_t *out,
             break;
         }
         memcpy(out + used + RECORD_HEADER_LEN, data, body_len);
-        record_seal(out + used, body_len, row_count, position++, salt);
+        record_seal(out + used, body_len, row_count, (*position)++, salt);
         used += record_len(body_len);
         data += body_len;
         len -= body_len;
@@ -60,29 +68,92 @@ seal_bodies(const uint8_t *data, size_t len, const uint8_t *salt, uint8_t *out,
     return used;
 }
 
-/* Overwrites the first segment of a fresh store with what the input makes of it. */
+enum how {
+    SEALED = 1,
+    SECOND = 2,
+    HEADER = 4,
+    LOST = 8,
+    FOREIGN = 16,
+    AGAIN = 32,
+    NO_SYNC = 64,
+    DAMAGED = 128
+};
+
+/* magic[8] format[4] checksum[4] salt[8]; the magic stays when the checksum is made. */
+static enum an_err
+header_write(struct store_file *file, const uint8_t *data, size_t len)
+{
+    uint8_t header[24];
+    size_t got, from = len > 0 && data[0] % 4 != 3 ? 8 : 0;
+    enum an_err err = store_file_read(file, 0, header, sizeof header, &got);
+
+    if (err != AN_OK || len < from) {
+        return err;
+    }
+    memcpy(header + from, data + from, len - from);
+    if (from > 0 && data[0] % 2 == 0) {
+        put_le32(header + 12, crc32c(crc32c(0, header, 12), header + 16, 8));
+    }
+    return store_file_write(file, 0, header, sizeof header);
+}
+
+/* Overwrites a segment of a fresh store with what the input makes of it. */
 static void
-plant(struct store_files *files, const uint8_t *data, size_t len)
+plant(struct store_files *files, const char *path, uint8_t how, const uint8_t *data,
+      size_t len, uint64_t *position)
 {
     uint8_t bytes[SEGMENT_LEN - SEGMENT_HEADER_LEN] = {0};
     uint8_t salt[STORE_SALT_LEN];
     struct store_file *file = NULL;
-    size_t got;
+    size_t got, used, head = (how & HEADER) == 0 ? 0 : len < 24 ? len : 24;
 
-    enum an_err err =
-        files->ops->open(files, DIR "/log/0000000000000001.seg", STORE_OPEN_WRITE, &file);
+    if (files->ops->open(files, path, STORE_OPEN_WRITE, &file) != AN_OK) {
+        return; /* the spare one is not there */
+    }
+    enum an_err err = store_file_read(file, 16, salt, sizeof salt, &got);
     assert(err == AN_OK);
-    err = store_file_read(file, 16, salt, sizeof salt, &got);
+    err = header_write(file, data, head);
     assert(err == AN_OK);
-    size_t used = len - 1 < sizeof bytes ? len - 1 : sizeof bytes;
-    if (data[0] % 2 == 0) {
-        memcpy(bytes, data + 1, used);
+    data += head;
+    len -= head;
+    used = len < sizeof bytes ? len : sizeof bytes;
+    if ((how & SEALED) == 0) {
+        memcpy(bytes, data, used);
     } else {
-        used = seal_bodies(data + 1, len - 1, salt, bytes, sizeof bytes);
+        used = seal_bodies(data, len, salt, position, bytes, sizeof bytes);
+        bytes[RECORD_HEADER_LEN] ^= (how & DAMAGED) != 0;
     }
     err = store_file_write(file, SEGMENT_HEADER_LEN, bytes, used);
     assert(err == AN_OK);
     store_file_close(&file);
+}
+
+static void
+plant_all(struct files_sim *sim, const uint8_t *data, size_t len)
+{
+    struct store_files *files = files_sim_table(sim);
+    struct store_file *file = NULL;
+    uint8_t how = data[0];
+    size_t first = (how & SECOND) == 0 ? len - 1 : (len - 1) / 2;
+    uint64_t position = 1;
+
+    plant(files, FIRST, how, data + 1, first, &position);
+    if ((how & AGAIN) != 0) {
+        position = 1;
+    }
+    if ((how & SECOND) != 0) {
+        plant(files, SPARE, how, data + 1 + first, len - 1 - first, &position);
+    }
+    if ((how & LOST) != 0) {
+        (void)files_sim_lose(sim, FIRST);
+        if ((how & SECOND) == 0) {
+            (void)files_sim_lose(sim, SPARE);
+        }
+    }
+    if ((how & FOREIGN) != 0 &&
+        files->ops->open(files, DIR "/log/notes", STORE_OPEN_CREATE, &file) == AN_OK) {
+        store_file_close(&file);
+    }
 }
 
 static void
@@ -132,13 +203,16 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     enum an_err err = engine_open(&engine, &cfg, NULL, 0);
     assert(err == AN_OK);
     engine_close(engine);
-    plant(cfg.files, data, len);
+    plant_all(sim, data, len);
     err = store_check_open(&check, cfg.files, DIR, count_finding, &findings);
     if (err == AN_OK) {
         err = store_check_rows(check, count_row, &checked);
     }
     assert(err == AN_OK);
     store_check_close(check);
+    if ((data[0] & NO_SYNC) != 0) {
+        files_sim_fail(sim, FILES_SIM_SYNC_FAILS, "log", 1);
+    }
     if (engine_open(&engine, &cfg, NULL, 0) == AN_OK) {
         static const uint8_t end[] = {0xff, 0xff, 0xff};
         struct engine_query all = {

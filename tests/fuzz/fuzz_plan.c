@@ -1,7 +1,6 @@
 /* Fuzzing the files that an operator writes: the input is a cluster file. What is refused
  * is refused with the file and a line in one line of text; what is taken is whole, every
- * index in its bounds, and can be shown. The same bytes are then a node's configuration.
- */
+ * index in its bounds, and can be shown. */
 #include "cluster/plan.h"
 #include "cluster/plan_show.h"
 
@@ -85,7 +84,6 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
     struct plan *plan = NULL;
-    struct config config;
     char why[512] = "";
     enum an_err err =
         plan_parse(&plan, "f.yaml", "/d", (const char *)data, len, why, sizeof(why));
@@ -98,11 +96,5 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     } else {
         check_why(err, why);
     }
-    assert(config_init(&config) == AN_OK);
-    err = config_parse(&config, "f.yaml", (const char *)data, len, why, sizeof(why));
-    if (err != AN_OK) {
-        check_why(err, why);
-    }
-    config_fini(&config);
     return 0;
 }
