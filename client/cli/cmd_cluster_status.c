@@ -16,7 +16,9 @@ struct seen {
     bool up, ready, stopped;
     uint64_t uptime_ms;
     const char *version;
-    char slots[CELL];     /* that it has */
+    char slots[CELL]; /* that it has */
+    char stale[CELL]; /* sequencer: that it believes it has, but was overtaken */
+    unsigned stale_count;
     const char *epoch;    /* the highest of them; NULL: none */
     int64_t unapplied;    /* store: rows in memory; -1: not known */
     int64_t outgoing;     /* store: entries that other stores do not have yet; -1 */
@@ -106,16 +108,16 @@ take_peers(struct seen *seen)
 }
 
 static void
-add_range(struct seen *seen, unsigned first, unsigned last)
+add_range(char cell[CELL], unsigned first, unsigned last)
 {
-    size_t len = strlen(seen->slots);
+    size_t len = strlen(cell);
 
-    if (len + 16 > sizeof(seen->slots)) {
-        snprintf(seen->slots + len - (len > 3 ? 3 : 0), 4, "...");
+    if (len + 16 > CELL) {
+        snprintf(cell + len - (len > 3 ? 3 : 0), 4, "...");
         return;
     }
-    snprintf(seen->slots + len, sizeof(seen->slots) - len,
-             first == last ? "%s%u" : "%s%u-%u", len == 0 ? "" : ",", first, last);
+    snprintf(cell + len, CELL - len, first == last ? "%s%u" : "%s%u-%u",
+             len == 0 ? "" : ",", first, last);
 }
 
 /* Calls what for each range of slots that this sequencer says are its own. */
@@ -158,21 +160,23 @@ take_owned(struct status *status, struct seen *seen, unsigned first, unsigned la
     }
 }
 
-/* Those it still has: who was overtaken learns it at its next append, and until then says
- * that a slot is its own which the store has long given to a higher epoch. */
+/* Those it still has, and the stale ones: who was overtaken learns it at its next append,
+ * and until then says that a slot is its own which the store has long given to a higher
+ * epoch. */
 static void
 show_owned(struct status *status, struct seen *seen, unsigned first, unsigned last,
            uint64_t epoch)
 {
-    for (unsigned slot = first; slot <= last; slot++) {
-        unsigned begin = slot;
+    while (first <= last) {
+        const bool stale = epoch != status->epochs[first];
+        unsigned end = first + 1;
 
-        while (slot <= last && epoch == status->epochs[slot]) {
-            slot++;
+        while (end <= last && (epoch != status->epochs[end]) == stale) {
+            end++;
         }
-        if (slot > begin) {
-            add_range(seen, begin, slot - 1);
-        }
+        add_range(stale ? seen->stale : seen->slots, first, end - 1);
+        seen->stale_count += stale ? end - first : 0;
+        first = end;
     }
 }
 
@@ -184,7 +188,7 @@ take_store(struct seen *seen)
 
     seen->unapplied = number(json_object_get(stats, "engine_overlay_rows"));
     seen->outgoing = number(json_object_get(stats, "outgoing_waiting"));
-    add_range(seen, seen->placed->slot_first, seen->placed->slot_last);
+    add_range(seen->slots, seen->placed->slot_first, seen->placed->slot_last);
 }
 
 static void
@@ -277,6 +281,9 @@ print_notes(const struct seen *seen)
     if (seen->slots[0] != '\0') {
         printf("  slots %s", seen->slots);
     }
+    if (seen->stale[0] != '\0') {
+        printf("  stale %s", seen->stale);
+    }
     if (seen->epoch != NULL) {
         printf("  epoch %s", seen->epoch);
     }
@@ -365,6 +372,7 @@ json_of(const struct plan *plan, const struct seen *seen)
     json_object_set(one, "not_connected", seen->apart);
     if (seen->said[SLOTS] != NULL) {
         json_object_set(one, "slots", seen->said[SLOTS]);
+        json_object_set_new(one, "stale_slots", json_integer(seen->stale_count));
     }
     if (seen->unapplied >= 0) {
         json_object_set_new(one, "unapplied_rows", json_integer(seen->unapplied));

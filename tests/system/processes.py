@@ -87,6 +87,57 @@ def case_status_tells_who_is_not_well(case):
         "cluster", "status", cluster.file, expect=None).code == 0)
 
 
+# Two sequencers, each the other's standby.
+PAIR = """
+hosts:
+  here: {address: 127.0.0.1}
+actors:
+  gate/0:      {host: here, listen: [GATE0]}
+  router/0:    {host: here, slots: 0-1023}
+  sequencer/0: {host: here, slots: 0-511,    standby: sequencer/1}
+  sequencer/1: {host: here, slots: 512-1023, standby: sequencer/0}
+  store/0:     {host: here, slots: 0-1023, data: data/0}
+  idgen/0:     {host: here}
+  api/0:       {host: here}
+"""
+
+
+def case_status_is_well_after_an_owner_came_back(case):
+    """The standby that was overtaken learns it only when it writes: that is no trouble."""
+    cluster = Cluster(case, "five", text=PAIR).start()
+    cluster.add_users("alice", *(f"user{n}" for n in range(8)))
+    cluster.pause("sequencer/0")
+    for n in range(8):  # in some conversation's slot the standby takes over
+        cluster.send("alice", f"user{n}", "who has it?")
+    moved = {one["actor"]: one for one in status(cluster, 7)["actors"]}
+    assert moved["sequencer/0"]["state"] == "DOWN", moved
+    owned = [(r["first"], r["last"]) for r in moved["sequencer/1"]["slots"]["ranges"]
+             if r["state"] == "owned"]
+    assert owned == [(0, 1023)] or owned == [(0, 511), (512, 1023)], owned
+    when = cluster.kill_actor("sequencer/0")
+    cluster.await_actors(["sequencer/0"], when)
+    seen = await_that("all to be connected", lambda: well(cluster))
+    actors = {one["actor"]: one for one in seen["actors"]}
+    assert seen["slots_with_several"] == seen["slots_without_sequencer"] == 0, seen
+    assert actors["sequencer/1"]["stale_slots"] == 512, seen
+    assert actors["sequencer/0"]["stale_slots"] == 0, seen
+    table = cluster.command("cluster", "status", cluster.file).out
+    assert "slots 512-1023  stale 0-511" in table, table
+    assert "all is well" in table.splitlines()[-1], table
+    # And each still sends.
+    for n in range(8):
+        cluster.send("alice", f"user{n}", "you again")
+    cluster.stop()
+    case.check(cluster)
+
+
+def well(cluster):
+    done = cluster.command("cluster", "status", cluster.file, "--json", expect=None)
+    seen = json.loads(done.out)
+    assert seen["well"] == (done.code == 0), done
+    return seen if seen["well"] else None
+
+
 def case_trace_follows_a_message_through_all_processes(case):
     cluster = five(case)
     message_id = send_one(cluster)
