@@ -248,6 +248,8 @@ x509_flaw(const struct x509_pair *pair, const struct x509_pair *ca, const char *
 
     if (X509_cmp_current_time(X509_get0_notAfter(pair->cert)) <= 0) {
         flaw = "it has expired";
+    } else if (X509_cmp_current_time(X509_get0_notBefore(pair->cert)) > 0) {
+        flaw = "it is not valid yet";
     } else if (pair->key != NULL && X509_check_private_key(pair->cert, pair->key) != 1) {
         flaw = "the key is another one's";
     } else if (!signed_by(pair->cert, ca->cert)) {

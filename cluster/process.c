@@ -1,4 +1,5 @@
 #include "cluster/process.h"
+#include "cluster/cert.h"
 #include "cluster/data_dir.h"
 #include "cluster/group.h"
 #include "cluster/node_file.h"
@@ -25,6 +26,7 @@ struct process {
     struct group *group;
     struct an_token_keys keys;
     uint16_t host;
+    time_t cert_until; /* of the certificate that others see; 0: none */
     char run_dir[RUN_DIR_MAX];
     char control[PATH_ROOM + 8], events[PATH_ROOM + 8];
     uint16_t *names; /* of the plan's processes that this one is; the first is ours */
@@ -251,6 +253,12 @@ open_group(struct process *process)
     return group_open(process->group, &cfg, process->why, process->why_len);
 }
 
+void
+process_look(const struct process *process)
+{
+    cert_warn(process->plan, process->cert_until, name_of(process, 0));
+}
+
 static enum an_err
 start_all(struct process *process, const struct plan_actor *const *actors, unsigned count)
 {
@@ -268,6 +276,13 @@ start_all(struct process *process, const struct plan_actor *const *actors, unsig
     }
     if (err == AN_OK) {
         err = plan_tls(process->plan, process->host, process->why, process->why_len);
+    }
+    if (err == AN_OK) {
+        err = cert_check(process->plan, process->host, &process->cert_until, process->why,
+                         process->why_len);
+    }
+    if (err == AN_OK) {
+        process_look(process);
     }
     if (err == AN_OK) {
         err = prepare_files(process);

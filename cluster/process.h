@@ -23,10 +23,11 @@ struct process;
  *
  * On an error nothing is left running (or NNG does not end, and this process with it,
  * after a log line) and *why is one sentence: AN_ERR_ARGUMENT (not
- * these together), AN_ERR_LOCKED (such a process or store runs), AN_ERR_CONFIG,
- * AN_ERR_IO, AN_ERR_DISK_FULL, AN_ERR_CORRUPT, AN_ERR_CONNECTION (an address cannot be
- * had), AN_ERR_NO_MEMORY. An actor that cannot go on later, or a disk whose sync failed,
- * ends the process with the error's exit code after a log line. */
+ * these together), AN_ERR_LOCKED (such a process or store runs), AN_ERR_CONFIG (also: no
+ * other host would take our certificate), AN_ERR_IO, AN_ERR_DISK_FULL, AN_ERR_CORRUPT,
+ * AN_ERR_CONNECTION (an address cannot be had), AN_ERR_NO_MEMORY. An actor that cannot go
+ * on later, or a disk whose sync failed, ends the process with the error's exit code
+ * after a log line. */
 AN_MUST_USE enum an_err process_start(struct process **out, struct plan *plan,
                                       const struct plan_actor *const *actors,
                                       unsigned actor_count, char *why, size_t why_len);
@@ -41,6 +42,9 @@ void process_unreached(const struct process *process, char *out, size_t len);
 const char *process_name(const struct process *process);
 /* Where its gates listen, "tcp://HOST:PORT" with the real port; NULL beyond the last. */
 const char *process_address(const struct process *process, unsigned index);
+/* For once a day (AN_CERT_LOOK_MS): warns in the log of a certificate that soon expires;
+ * process_start does so too. */
+void process_look(const struct process *process);
 /* Finishes what is in flight, hands slots over, applies and closes stores; each actor has
  * a bounded time. NULL is fine. False: all is on disk, but NNG does not end: the plan
  * stays borrowed, and the process must end with _exit(). It was logged. */

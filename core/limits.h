@@ -90,6 +90,13 @@
     3000u /* a stopping sequencer waits for the one that takes over                      \
            */
 
+/* Certificates between hosts. */
+#define AN_CERT_WARN_DAYS                                                                \
+    30u /* left of them: who restarts hosts by the month sees it                         \
+         */
+#define AN_CERT_LOOK_MS                                                                  \
+    (24u * 3600u * 1000u) /* a process looks how many are left this often */
+
 /* Forwarding between stores. */
 #define AN_OUTGOING_ROWS_MAX                                                             \
     65536u /* waiting for one store; beyond: what has a member there is refused */

@@ -3,6 +3,7 @@
 #include "client/cli/args.h"
 #include "client/cli/cluster.h"
 #include "client/cli/serve.h"
+#include "cluster/cert.h"
 #include "cluster/supervisor.h"
 #include <limits.h>
 #include <stdio.h>
@@ -19,11 +20,12 @@ on_ready(void *ctx, const char *text)
 }
 
 static int
-keep(const struct plan *plan, const char *file, const char *host_name)
+keep(struct plan *plan, const char *file, const char *host_name)
 {
     char program[PATH_MAX], why[WHY_MAX] = "";
     struct supervisor_cfg cfg = {
         .plan = plan, .program = program, .file = file, .ready = on_ready};
+    time_t until;
     ssize_t len = readlink("/proc/self/exe", program, sizeof(program) - 1);
     enum an_err err = plan_host(plan, host_name, &cfg.host, why, sizeof(why));
 
@@ -31,6 +33,12 @@ keep(const struct plan *plan, const char *file, const char *host_name)
         return cli_fail(AN_ERR_IO, "cluster up", "/proc/self/exe cannot be read");
     }
     program[len] = '\0'; /* by its name: after an upgrade the new one is started */
+    if (err == AN_OK) {
+        err = plan_tls(plan, cfg.host, why, sizeof(why));
+    }
+    if (err == AN_OK) { /* once, not by every process again and again */
+        err = cert_check(plan, cfg.host, &until, why, sizeof(why));
+    }
     if (err == AN_OK) {
         cli_serve_log(&plan->settings);
         err = supervisor_run(&cfg, why, sizeof(why));

@@ -3,6 +3,7 @@
 #include "client/cli/commands.h"
 #include "client/cli/serve.h"
 #include "cluster/process.h"
+#include "core/limits.h"
 #include "core/log.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -98,7 +99,9 @@ serve(struct plan *plan, const struct plan_actor *const *actors, unsigned count,
     got = await_ready(process, signals);
     if (got == 0) {
         say_ready(process, actors, count);
-        got = cli_serve_wait(signals, UINT32_MAX);
+        while ((got = cli_serve_wait(signals, AN_CERT_LOOK_MS)) == 0) {
+            process_look(process);
+        }
     }
     an_log(AN_LOG_INFO, process_name(process), "stopping signal=%s",
            cli_serve_signal_name(got));

@@ -292,6 +292,28 @@ test_process_gate_without_its_key_is_named(void **state)
     assert_non_null(strstr(why, "token.json"));
 }
 
+/* It would be ready, and nobody would ever talk to it. */
+static void
+test_process_certificate_that_others_refuse_is_refused(void **state)
+{
+    static const char *const links[][2] = {
+        {"ca.pem", "ca.pem"}, {"a.pem", "a.pem"}, {"a.key", "b.key"}};
+    char path[128], target[128];
+
+    (void)state;
+    snprintf(path, sizeof(path), "%s/certs", top);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(mkdir(path, 0700), 0);
+    for (unsigned i = 0; i < 3; i++) {
+        snprintf(path, sizeof(path), "%s/certs/%s", top, links[i][0]);
+        snprintf(target, sizeof(target), "%s/%s", stage_certs, links[i][1]);
+        assert_int_equal(symlink(target, path), 0);
+    }
+    assert_int_equal(try_start(three_hosts, "gate/0"), AN_ERR_CONFIG);
+    assert_int_equal(strncmp(why, path, strlen(path)), 0);
+    assert_non_null(strstr(why, "it is not the key of host a's certificate"));
+}
+
 /* The one whose directory is another store's says so; its neighbour is let go again. */
 static void
 test_process_data_of_another_store_is_refused(void **state)
@@ -322,6 +344,7 @@ main(void)
         TEST(test_process_twice_locked),
         TEST(test_process_impossible_groups_are_refused),
         TEST(test_process_gate_without_its_key_is_named),
+        TEST(test_process_certificate_that_others_refuse_is_refused),
         TEST(test_process_data_of_another_store_is_refused),
     };
 
