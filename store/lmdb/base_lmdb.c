@@ -341,29 +341,81 @@ cursor_get(struct base_view *base_view, MDB_val key, MDB_cursor_op op,
     return get_le32(crc) == row_crc(out->key, out->value) ? AN_OK : AN_ERR_CORRUPT;
 }
 
-static enum an_err
-lmdb_seek(struct base_view *view, struct engine_blob key, bool reverse,
-          struct base_row *out)
+/* Puts the cursor on the first key at or above the wanted one (*at false: there is none),
+ * and says whether there is one below it. The way there led over keys in branch pages,
+ * which have no checksum: a bit that flipped in one sends the search to a wrong leaf. So
+ * both neighbours are looked at. */
+static int
+find(MDB_cursor *cursor, struct engine_blob wanted, bool *at, bool *below)
 {
-    MDB_val none = {0};
+    MDB_val key = val_of(wanted);
+    MDB_val value;
 
-    /* LMDB has no empty keys and refuses to look for one. */
-    enum an_err err = key.len == 0 ? cursor_get(view, none, MDB_FIRST, out)
-                                   : cursor_get(view, val_of(key), MDB_SET_RANGE, out);
-    if (!reverse) {
-        return err;
+    int rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+    *at = rc == 0;
+    if (rc != 0 && rc != MDB_NOTFOUND) {
+        return rc;
     }
-    if (err == AN_OK || out->key.data != NULL) { /* damaged or not, it is passed over */
-        return cursor_get(view, none, MDB_PREV, out);
+    if (*at && blob_compare(blob_of(key), wanted) < 0) {
+        return MDB_CORRUPTED;
     }
-    return err == AN_ERR_NOT_FOUND ? cursor_get(view, none, MDB_LAST, out) : err;
+    rc = mdb_cursor_get(cursor, &key, &value, *at ? MDB_PREV : MDB_LAST);
+    *below = rc == 0;
+    if (rc != 0 && rc != MDB_NOTFOUND) {
+        return rc;
+    }
+    return *below && blob_compare(blob_of(key), wanted) >= 0 ? MDB_CORRUPTED : 0;
 }
 
 static enum an_err
-lmdb_step(struct base_view *view, bool reverse, struct base_row *out)
+lmdb_seek(struct base_view *base_view, struct engine_blob key, bool reverse,
+          struct base_row *out)
 {
+    struct lmdb_view *view = (struct lmdb_view *)(void *)base_view;
     MDB_val none = {0};
-    return cursor_get(view, none, reverse ? MDB_PREV : MDB_NEXT, out);
+    bool at = false;
+    bool below = false;
+
+    *out = (struct base_row){0};
+    if (key.len == 0) { /* LMDB has no empty keys and refuses to look for one */
+        return reverse ? AN_ERR_NOT_FOUND : cursor_get(base_view, none, MDB_FIRST, out);
+    }
+    int rc = find(view->cursor, key, &at, &below);
+    if (rc != 0) {
+        return err_from_lmdb(rc);
+    }
+    if (reverse) { /* the cursor stands on it */
+        return below ? cursor_get(base_view, none, MDB_GET_CURRENT, out)
+                     : AN_ERR_NOT_FOUND;
+    }
+    if (!at) {
+        return AN_ERR_NOT_FOUND;
+    }
+    return cursor_get(base_view, none, below ? MDB_NEXT : MDB_FIRST, out);
+}
+
+static enum an_err
+lmdb_step(struct base_view *base_view, bool reverse, struct base_row *out)
+{
+    struct lmdb_view *view = (struct lmdb_view *)(void *)base_view;
+    MDB_val before = {0};
+    MDB_val none = {0};
+    MDB_val value;
+
+    int rc = mdb_cursor_get(view->cursor, &before, &value, MDB_GET_CURRENT);
+    if (rc != 0) {
+        *out = (struct base_row){0};
+        return err_from_lmdb(rc);
+    }
+    enum an_err err = cursor_get(base_view, none, reverse ? MDB_PREV : MDB_NEXT, out);
+    if (out->key.data != NULL) {
+        int order = blob_compare(blob_of(before), out->key);
+        if (reverse ? order <= 0 : order >= 0) { /* a page that is not the next one */
+            *out = (struct base_row){0};
+            return AN_ERR_CORRUPT;
+        }
+    }
+    return err;
 }
 
 /* Keys lie on leaf pages, and a page begins with its own number, which is its place in

@@ -4,8 +4,9 @@ that a directory holds has its case here, and a file of a new kind fails the fir
 
 What became of a flip: `named` by the check or by a refused start; `harmless`: all is served
 as it was, and the check is content; `refused`: served as it was but for answers with a named
-error; `stopped`: check or server died over a page of LMDB's that leads nowhere, which is
-loud, and not nice. Anything else is a failure: other bytes than were stored, a message less
+error; `stopped`: the server died over a page of LMDB's that leads nowhere, which is loud, and
+not nice; `hidden`: a page of LMDB's hides rows from the server, and the check names them.
+Anything else is a failure: other bytes than were stored, a message less
 without a word."""
 import os
 import random
@@ -93,7 +94,7 @@ class Truth:
             os.unlink(node.errors)
         shutil.rmtree(folder)
         if fate != "WRONG" and checked.code == 9:
-            fate = "named" if fate != "gone" else fate
+            fate = "named" if fate != "gone" else "hidden"
         elif checked.code not in (0, 9) and fate == "harmless":
             fate = "stopped" if checked.code < 0 else "named"
         return fate, f"check: exit {checked.code} {checked.out.splitlines()[:2]}; {words}"
@@ -123,6 +124,8 @@ class Truth:
         for what in wrong:
             if not all(item in self.served[what] for item in served[what]):
                 return "WRONG", f"{what}: other bytes than were stored"
+            if len(set(served[what])) != len(served[what]):
+                return "WRONG", f"{what}: something twice"
         return "gone", f"{wrong}: {[(len(served[w]), len(self.served[w])) for w in wrong]}"
 
 
@@ -219,5 +222,5 @@ def case_flipped_bits_of_the_base(case):
     truth = Truth(case, clean=True)
     file = "store/lmdb/data.mdb"
     counts = flips(truth, file, anywhere(truth, file, count_of(case, 25)),
-                   ("named", "harmless", "refused", "stopped"))
+                   ("named", "harmless", "refused", "stopped", "hidden"))
     assert counts.get("named", 0) > 3, counts

@@ -97,6 +97,8 @@ def run_case(args, module, name, shape="one", **how):
         function(case)
     except harness.Skip as skip:
         print(f"     skipped: {skip}")
+        case.close(keep=False)
+        return None, None
     except Exception:  # whatever it was, it belongs into the record
         why = traceback.format_exc()
         print(f"{why}--- kept: {case.dir}")
@@ -140,6 +142,8 @@ def add(args, what, run):
     """One run into the record; whether it was good."""
     commit = commit_of()
     figures, why = run(args)
+    if figures is None:
+        return True  # this machine cannot run it
     record = load(args.record)  # another may have added meanwhile
     entry = entry_of(record, commit, what)
     entry["runs"] += 1
