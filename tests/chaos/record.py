@@ -4,7 +4,7 @@ seed, and adds what each counted to tests/chaos/record.json, under the commit th
 It can be stopped and started at any time and goes on until the record holds ten thousand
 kills, or its minutes are over. Prints the sum.
 
-    tests/chaos/record.py --minutes 15     adds to the record
+    tests/chaos/record.py --minutes 15     adds to the record, and to docs/reliability.md
     tests/chaos/record.py --print          only prints it
     tests/chaos/record.py --minutes 5 --record /tmp/mine.json
 
@@ -27,6 +27,9 @@ sys.path[:0] = [os.path.join(TOP, "tests", "system"), HERE]
 
 import harness  # noqa: E402  (needs the path)
 
+RECORD = os.path.join(HERE, "record.json")
+PAGE = os.path.join(TOP, "docs", "reliability.md")
+BEGIN, END = "<!-- record: begin -->", "<!-- record: end -->"
 KILLS_WANTED = 10000
 KILLS_A_RUN, ACKS_A_KILL, SEEDS_A_RUN = 60, 120, 50
 LONG_S = 3600  # nothing runs longer
@@ -46,6 +49,16 @@ def save(path, record):
     os.replace(path + ".new", path)
 
 
+def write_page(record):
+    """The sum into docs/reliability.md."""
+    with open(PAGE, encoding="utf-8") as f:
+        page = f.read()
+    head, rest = page.split(BEGIN)
+    _, tail = rest.split(END)
+    with open(PAGE, "w", encoding="utf-8") as f:
+        f.write(f"{head}{BEGIN}\n```\n{line_of(record)}\n```\n{END}{tail}")
+
+
 def git(*args):
     done = subprocess.run(["git", "-C", TOP, *args], capture_output=True, text=True, check=False)
     return done.stdout.strip()
@@ -54,7 +67,8 @@ def git(*args):
 def commit_of():
     """What is run; a + behind it: and changes that are not committed."""
     # the record itself changes all the time
-    dirty = git("status", "--porcelain", "--", ".", ":!tests/chaos/record.json")
+    dirty = git("status", "--porcelain", "--", ".", ":!tests/chaos/record.json",
+                ":!docs/reliability.md")
     return (git("rev-parse", "--short=12", "HEAD") or "unknown") + ("+" if dirty else "")
 
 
@@ -153,6 +167,8 @@ def add(args, what, run):
         entry["failed"].append(why.strip().splitlines()[-1][:300])
         entry["lost"] += len(re.findall(r"is lost", why))
     save(args.record, record)
+    if args.record == RECORD:
+        write_page(record)
     print(f"{'ok  ' if why is None else 'FAIL'} {what} {figures}\n{line_of(record)}", flush=True)
     return why is None
 
@@ -173,7 +189,7 @@ def run_until(args, end):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--anser", default=os.path.join(TOP, "build/dev/bin/anser"))
-    parser.add_argument("--record", default=os.path.join(HERE, "record.json"))
+    parser.add_argument("--record", default=RECORD)
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--kills", type=int, default=KILLS_WANTED)
     parser.add_argument("--only", default="", help="kinds of run whose name contains this")
