@@ -350,7 +350,6 @@ operate(struct sim_clients *clients, struct sim_client *client)
     if (clients->sim->options.outage.how != SIM_OUTAGE_NONE && dice >= 89 && dice < 96) {
         dice = 99; /* nobody leaves of his own will while we measure */
     }
-    clients->ops_left -= clients->ops_left > 0;
     if (dice < 45) {
         uint64_t burst =
             client_between(client, 0, 3) == 0 ? client_between(client, 2, 10) : 1;

@@ -80,7 +80,6 @@ struct sim_clients {
     unsigned count;
     char *token[SIM_USERS_MAX];
     struct an_token_keys keys;
-    uint64_t ops_left;
     bool quiet; /* no new operations: what is pending is brought to an end */
     bool audit;
     uint64_t quiet_us;

@@ -203,6 +203,9 @@ slots_deal(struct sim_trial *trial)
         border = 200 + (unsigned)an_rng_below(&sim->shape_rng, 600);
         differ = (unsigned)an_rng_below(&sim->shape_rng, 900);
     }
+    if (sim->options.outage.how != SIM_OUTAGE_NONE) {
+        border = AN_SLOTS / 2; /* as people deal them */
+    }
     for (unsigned slot = 0; slot < AN_SLOTS; slot++) {
         unsigned owner = sequencer_of(plan, slot);
         unsigned other = (owner + 1) % plan->sequencers;

@@ -26,6 +26,28 @@ conn_get(struct sim *sim, uint64_t id)
     return sim->conn[id - 1];
 }
 
+/* The gate's number for it, from now on. */
+static void
+number_give(struct sim *sim, struct sim_conn *conn)
+{
+    struct sim_door *door = &sim->door[conn->gate];
+
+    door->id = sim_grow(door->id, &door->cap, door->count + 1, sizeof(*door->id));
+    door->id[door->count++] = conn->id;
+    conn->number = door->count;
+    sim->counts[SIM_CONN_REUSED] += door->count <= door->given;
+}
+
+/* NULL: this life of the gate never had one of that number. */
+static struct sim_conn *
+number_find(struct sim *sim, unsigned actor, uint64_t number)
+{
+    const struct sim_door *door = &sim->door[actor];
+
+    return number == 0 || number > door->count ? NULL
+                                               : conn_find(sim, door->id[number - 1]);
+}
+
 static bool
 gate_lives(const struct sim *sim, const struct sim_conn *conn)
 {
@@ -60,7 +82,7 @@ gate_msg(struct sim *sim, const struct sim_conn *conn, uint16_t kind)
 {
     struct an_msg *msg = sim_msg_create(sim, conn->gate, kind);
 
-    msg->conn = conn->id;
+    msg->conn = conn->number;
     return msg;
 }
 
@@ -83,6 +105,7 @@ opened(struct sim *sim, void *arg, uint64_t id)
         return;
     }
     conn->gate_open = true;
+    number_give(sim, conn);
     sim_mail(sim, conn->gate, gate_msg(sim, conn, AN_KIND_CONN_OPEN));
     if (conn->client_open) {
         sim_client_opened(sim, conn->client, id);
@@ -263,10 +286,10 @@ void
 sim_door_send(struct sim *sim, unsigned actor, const struct an_effect *effect,
               const uint8_t *frame)
 {
-    struct sim_conn *conn = conn_find(sim, effect->conn);
+    struct sim_conn *conn = number_find(sim, actor, effect->conn);
     struct passing *passing;
 
-    if (conn == NULL || conn->gate != actor) {
+    if (conn == NULL) {
         sim_fail(sim, "a gate sends to a connection that was never its own");
         return;
     }
@@ -289,11 +312,11 @@ sim_door_send(struct sim *sim, unsigned actor, const struct an_effect *effect,
 }
 
 void
-sim_door_close(struct sim *sim, unsigned actor, uint64_t id)
+sim_door_close(struct sim *sim, unsigned actor, uint64_t number)
 {
-    struct sim_conn *conn = conn_find(sim, id);
+    struct sim_conn *conn = number_find(sim, actor, number);
 
-    if (conn == NULL || conn->gate != actor) {
+    if (conn == NULL) {
         sim_fail(sim, "a gate closes a connection that was never its own");
         return;
     }
@@ -308,7 +331,7 @@ sim_door_close(struct sim *sim, unsigned actor, uint64_t id)
     conn->slow_until_us = conn->slow_until_us > sim->now_us + 2000 * SIM_MS
                               ? sim->now_us + 2000 * SIM_MS
                               : conn->slow_until_us; /* the bounded time */
-    sim_at(sim, arrival(sim, conn, SIM_TO_CLIENT), close_arrives, NULL, id);
+    sim_at(sim, arrival(sim, conn, SIM_TO_CLIENT), close_arrives, NULL, conn->id);
 }
 
 /* ------------------------------------------------------------------ breaking */
@@ -316,6 +339,13 @@ sim_door_close(struct sim *sim, unsigned actor, uint64_t id)
 void
 sim_door_process_down(struct sim *sim, unsigned process)
 {
+    for (unsigned i = 0; i < sim->actor_count; i++) {
+        struct sim_door *door = &sim->door[i];
+        if (sim->actor[i].process == process) {
+            door->given = door->count > door->given ? door->count : door->given;
+            door->count = 0;
+        }
+    }
     for (size_t i = 0; i < sim->conn_count; i++) {
         struct sim_conn *conn = sim->conn[i];
         if (sim->actor[conn->gate].process != process || sim->finished) {
@@ -374,4 +404,7 @@ sim_door_fini(struct sim *sim)
         free(sim->conn[i]);
     }
     free(sim->conn);
+    for (unsigned i = 0; i < SIM_ACTORS_MAX; i++) {
+        free(sim->door[i].id);
+    }
 }

@@ -8,22 +8,24 @@
 
 enum {
     OUTAGES_MAX = 32,
-    OUTAGE_OPS = 1500, /* so that people talk all the while */
+    OUTAGE_OPS = 5000, /* so that people talk all the while */
 };
 
 struct run {
     struct sim_options options;
     uint64_t first, last;
-    bool all_bugs;  /* plant each bug: some seed must catch it, by the right checker */
-    bool all_kinds; /* fail when a kind of operation or fault never happened */
-    unsigned twice; /* so many of the seeds run a second time */
+    bool all_bugs;   /* plant each bug: some seed must catch it, by the right checker */
+    bool first_only; /* stop at the first seed that fails */
+    bool all_kinds;  /* fail when a kind of operation or fault never happened */
+    unsigned twice;  /* so many of the seeds run a second time */
     const char *regressions;
     char why[512]; /* of the last failure */
     uint64_t counts[SIM_COUNT_COUNT];
     uint64_t trials, failures, events, virtual_ms;
+    uint64_t ops, ops_min; /* of clients: all, and of the seed with the fewest */
     struct sim_outage outage[OUTAGES_MAX];
     unsigned outages;
-    uint64_t ack_ms, seen_ms, within_ms;            /* of an outage; the bound */
+    uint64_t within_ms;                             /* nobody may wait longer there */
     uint64_t settle_ms, settle_sum_ms, settle_seed; /* the longest, all, whose */
 };
 
@@ -33,16 +35,18 @@ usage(void)
     fputs(
         "usage: anser-sim [--seed N | --seeds A-B] [--ops N] [--verbose] [--calm]\n"
         "                 [--shape one-store | --shape cluster]\n"
-        "                 [--twice N] [--all-kinds] [--regressions FILE]\n"
+        "                 [--twice N] [--all-kinds] [--regressions FILE] [--first]\n"
         "                 [--bug NAME | --all-bugs]\n"
         "                 [--outage HOW:ROLE]... [--within MS]\n"
         "  --twice N        the first N seeds run twice and must leave the same trace\n"
         "  --all-kinds      fail when some kind of operation or fault never happened\n"
+        "  --first          stop at the first seed that fails\n"
         "  --regressions F  also the seeds listed in F, each with its shape\n"
         "  --shape S        whatever the seed says\n"
         "  --outage O       one thing goes wrong for 30 s in a calm cluster: HOW:ROLE,\n"
         "                   HOW one of kill, pause, stop, cut, deaf, mute; may come "
-        "again\n"
+        "again;\n"
+        "                   all: each HOW and ROLE\n"
         "  --within MS      fail when somebody waits longer in an outage, and need not\n"
         "  --bug NAME       plant a bug\n"
         "  --all-bugs       plant each bug in turn: one of the seeds must catch it\n",
@@ -64,9 +68,11 @@ trial(struct run *run, uint64_t seed, bool twice)
     run->trials++;
     run->events += result.events;
     run->virtual_ms += result.virtual_ms;
+    run->ops += result.ops;
+    if (run->trials == 1 || result.ops < run->ops_min) {
+        run->ops_min = result.ops;
+    }
     run->settle_sum_ms += result.settle_ms;
-    run->ack_ms = result.ack_ms > run->ack_ms ? result.ack_ms : run->ack_ms;
-    run->seen_ms = result.seen_ms > run->seen_ms ? result.seen_ms : run->seen_ms;
     if (result.settle_ms > run->settle_ms) {
         run->settle_ms = result.settle_ms;
         run->settle_seed = seed;
@@ -184,6 +190,8 @@ summary(const struct run *run)
     printf("%" PRIu64 " trials, %" PRIu64 " failed, %" PRIu64 " events, %" PRIu64
            " virtual s\n",
            run->trials, run->failures, run->events, run->virtual_ms / 1000);
+    printf("%" PRIu64 " client operations, at least %" PRIu64 " a trial\n", run->ops,
+           run->ops_min);
     printf("settled after the last fault: mean %" PRIu64 " ms, longest %" PRIu64
            " ms (seed %" PRIu64 ")\n",
            run->settle_sum_ms / (run->trials == 0 ? 1 : run->trials), run->settle_ms,
@@ -211,15 +219,48 @@ bug_find(struct run *run, const char *name)
     return false;
 }
 
-static bool
-outage_add(struct run *run, const char *text)
+static int
+wait_order(const void *a, const void *b)
 {
-    if (run->outages == OUTAGES_MAX ||
-        !sim_outage_parse(&run->outage[run->outages], text)) {
-        return false;
+    uint32_t left = *(const uint32_t *)a, right = *(const uint32_t *)b;
+
+    return (left > right) - (left < right);
+}
+
+static bool
+waits_print(const struct run *run, const char *what, struct sim_waits *waits)
+{
+    size_t n = waits->count;
+
+    if (n == 0) {
+        printf("  %s: nobody", what);
+        return true;
     }
-    run->outages++;
-    return true;
+    qsort(waits->ms, n, sizeof(*waits->ms), wait_order);
+    printf("  %s %6" PRIu32 " %6" PRIu32 " %6" PRIu32 " ms of %5zu", what,
+           waits->ms[n / 2], waits->ms[n - 1 - n / 100], waits->ms[n - 1], n);
+    return run->within_ms == 0 || waits->ms[n - 1] <= run->within_ms;
+}
+
+static bool
+outage(struct run *run, struct sim_outage which)
+{
+    struct sim_waits acks = {0}, sights = {0};
+    bool good = true;
+
+    run->options.outage = which;
+    run->options.acks = &acks;
+    run->options.sights = &sights;
+    for (uint64_t seed = run->first; seed <= run->last; seed++) {
+        good = trial(run, seed, false) && good;
+    }
+    printf("%-6s %-10s", sim_outage_name(which.how), sim_outage_role(which.role));
+    good = waits_print(run, "to the ack", &acks) && good;
+    good = waits_print(run, "from there to a device", &sights) && good;
+    printf("%s\n", good ? "" : "  FAILED");
+    free(acks.ms);
+    free(sights.ms);
+    return good;
 }
 
 /* Each outage over all seeds. */
@@ -231,25 +272,33 @@ outages(struct run *run)
     run->options.shape = SIM_SHAPE_CLUSTER;
     run->options.calm = true;
     run->options.ops = run->options.ops == 0 ? OUTAGE_OPS : run->options.ops;
+    printf("median, 99 of 100, longest\n");
     for (unsigned i = 0; i < run->outages; i++) {
-        bool good = true;
-
-        run->options.outage = run->outage[i];
-        run->ack_ms = run->seen_ms = 0;
-        for (uint64_t seed = run->first; seed <= run->last; seed++) {
-            good = trial(run, seed, false) && good;
-        }
-        if (run->within_ms != 0) {
-            good =
-                good && run->ack_ms <= run->within_ms && run->seen_ms <= run->within_ms;
-        }
-        printf("%-6s %-10s longest wait for an ack %6" PRIu64
-               " ms, from there to a device %6" PRIu64 " ms%s\n",
-               sim_outage_name(run->outage[i].how), sim_outage_role(run->outage[i].role),
-               run->ack_ms, run->seen_ms, good ? "" : "  FAILED");
-        ok = ok && good;
+        ok = outage(run, run->outage[i]) && ok;
     }
     return ok;
+}
+
+/* "all": each way and each role. */
+static bool
+outage_add(struct run *run, const char *text)
+{
+    if (strcmp(text, "all") == 0) {
+        run->outages = 0;
+        for (unsigned how = 1; how < SIM_OUTAGE_COUNT; how++) {
+            for (unsigned role = AN_ROLE_GATE; role < AN_ROLE_API; role++) {
+                run->outage[run->outages++] =
+                    (struct sim_outage){(enum sim_outage_how)how, (enum an_role)role};
+            }
+        }
+        return true;
+    }
+    if (run->outages == OUTAGES_MAX ||
+        !sim_outage_parse(&run->outage[run->outages], text)) {
+        return false;
+    }
+    run->outages++;
+    return true;
 }
 
 static bool
@@ -288,6 +337,9 @@ argument(struct run *run, int option)
     case 'a':
         run->all_kinds = true;
         return true;
+    case 'f':
+        run->first_only = true;
+        return true;
     case 'r':
         run->regressions = optarg;
         return true;
@@ -318,6 +370,7 @@ arguments(struct run *run, int argc, char **argv)
         {"shape", required_argument, NULL, 'h'},
         {"twice", required_argument, NULL, 't'},
         {"all-kinds", no_argument, NULL, 'a'},
+        {"first", no_argument, NULL, 'f'},
         {"regressions", required_argument, NULL, 'r'},
         {"outage", required_argument, NULL, 'O'},
         {"within", required_argument, NULL, 'w'},
@@ -354,6 +407,9 @@ main(int argc, char **argv)
     }
     for (uint64_t seed = run.first; seed <= run.last; seed++) {
         ok = trial(&run, seed, seed - run.first < run.twice) && ok;
+        if (!ok && run.first_only) {
+            return 1;
+        }
     }
     if (run.regressions != NULL) {
         ok = regressions(&run) && ok;

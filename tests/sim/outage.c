@@ -138,16 +138,34 @@ counts(const struct sim *sim, const struct sim_sent *sent, unsigned user)
            !is_away(sim, an_slot_user(SIM_USER_KEY + user));
 }
 
+/* Did some of the waiting happen in the outage? */
+static bool
+overlaps(const struct sim *sim, uint64_t from_us)
+{
+    return sim->outage_us != 0 && from_us < sim->outage_us + OUTAGE_MS * SIM_MS;
+}
+
+static void
+waited(const struct sim *sim, struct sim_waits *waits, uint64_t from_us)
+{
+    if (waits != NULL) {
+        waits->ms =
+            sim_grow(waits->ms, &waits->cap, waits->count + 1, sizeof(*waits->ms));
+        waits->ms[waits->count++] = (uint32_t)((sim->now_us - from_us) / SIM_MS);
+    }
+}
+
 void
 sim_outage_acked(struct sim *sim, struct sim_sent *sent)
 {
-    uint64_t ms = (sim->now_us - sent->written_us) / SIM_MS;
+    bool first = sent->acked_us == 0;
 
     sent->acked_us = sim->now_us;
-    if (counts(sim, sent, sent->from) && ms > sim->ack_ms) {
-        sim->ack_ms = ms;
+    if (first && overlaps(sim, sent->written_us) && counts(sim, sent, sent->from)) {
+        waited(sim, sim->options.acks, sent->written_us);
         sim_trace(sim, "message %llu waited %llu ms for its ack",
-                  (unsigned long long)sent->number, (unsigned long long)ms);
+                  (unsigned long long)sent->number,
+                  (unsigned long long)(sim->now_us - sent->written_us) / SIM_MS);
     }
 }
 
@@ -155,12 +173,11 @@ void
 sim_outage_seen(struct sim *sim, const struct sim_sent *sent, unsigned user,
                 uint64_t on_since_us)
 {
-    uint64_t ms = (sim->now_us - sent->acked_us) / SIM_MS;
-
-    if (sent->acked_us != 0 && on_since_us < sent->acked_us && counts(sim, sent, user) &&
-        ms > sim->seen_ms) {
-        sim->seen_ms = ms;
+    if (sent->acked_us != 0 && on_since_us < sent->acked_us &&
+        overlaps(sim, sent->acked_us) && counts(sim, sent, user)) {
+        waited(sim, sim->options.sights, sent->acked_us);
         sim_trace(sim, "message %llu came %llu ms after its ack",
-                  (unsigned long long)sent->number, (unsigned long long)ms);
+                  (unsigned long long)sent->number,
+                  (unsigned long long)(sim->now_us - sent->acked_us) / SIM_MS);
     }
 }

@@ -104,6 +104,13 @@ sim_mix(struct sim *sim, const void *data, size_t len)
     const uint8_t *bytes = data;
     uint64_t hash = sim->hash;
 
+    for (; len >= sizeof(uint64_t); len -= sizeof(uint64_t)) {
+        uint64_t word;
+        memcpy(&word, bytes, sizeof(word));
+        hash = (hash ^ word) * 0x100000001b3u;
+        hash ^= hash >> 29;
+        bytes += sizeof(word);
+    }
     for (size_t i = 0; i < len; i++) { /* FNV-1a */
         hash = (hash ^ bytes[i]) * 0x100000001b3u;
     }

@@ -71,6 +71,7 @@ const char *sim_shape_name(enum sim_shape shape);
     X(CONN_DROP, "fault.conn_drop", true)                                                \
     X(CONN_HALF, "fault.conn_half_open", true)                                           \
     X(CONN_SLOW, "fault.conn_slow", true)                                                \
+    X(CONN_REUSED, "fault.conn_number_reused", true)                                     \
     X(SYNC_FAIL, "fault.sync_fail", true)                                                \
     X(DISK_CUT, "fault.disk_cut", true)                                                  \
     X(DISK_FULL, "fault.disk_full", true)                                                \
@@ -161,6 +162,12 @@ struct sim_outage {
     enum an_role role;
 };
 
+/* How long each of many waited, in virtual ms. */
+struct sim_waits {
+    uint32_t *ms;
+    size_t count, cap;
+};
+
 const char *sim_outage_name(enum sim_outage_how how);
 const char *sim_outage_role(enum an_role role);
 /* "kill:sequencer". false: there is no such outage. */
@@ -169,12 +176,15 @@ bool sim_outage_parse(struct sim_outage *outage, const char *text);
 struct sim_options {
     uint64_t seed;
     enum sim_shape shape;
-    uint32_t ops;             /* client operations before faults stop; 0: a few hundred */
+    uint32_t ops;             /* client operations before faults stop; 0: 2,000 */
     bool verbose;             /* every trace line to stderr as it happens */
     bool quiet;               /* nothing on stderr when it fails */
     bool calm;                /* no faults, whatever the seed says */
     enum sim_bug bug;         /* planted */
     struct sim_outage outage; /* with calm and a cluster */
+    /* With an outage, of those who need not wait for what is away (NULL: nobody asks):
+     * from writing a message to its ack, and from there to a device that was there. */
+    struct sim_waits *acks, *sights;
 };
 
 struct sim_result {
@@ -182,11 +192,9 @@ struct sim_result {
     char why[512]; /* the first broken promise */
     uint64_t hash; /* over events, messages, answers and disk operations */
     uint64_t events;
+    uint64_t ops; /* of clients */
     uint64_t virtual_ms;
-    uint64_t ack_ms, seen_ms; /* with an outage: the longest from writing a message to its
-                                 ack, and from there to a device that was there; of those
-                                 that do not live on a store that is away */
-    uint64_t settle_ms;       /* from the end of the last fault until all had settled */
+    uint64_t settle_ms; /* from the end of the last fault until all had settled */
     uint64_t counts[SIM_COUNT_COUNT];
 };
 

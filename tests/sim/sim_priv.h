@@ -133,8 +133,9 @@ enum sim_side { SIM_TO_GATE, SIM_TO_CLIENT };
 
 struct sim_conn {
     uint64_t id;
-    unsigned gate; /* index into actors */
-    uint32_t life; /* of the gate's process */
+    uint64_t number; /* as the gate knows it; its next life gives the same ones again */
+    unsigned gate;   /* index into actors */
+    uint32_t life;   /* of the gate's process */
     unsigned client;
     bool client_open; /* the client believes in it */
     bool gate_open;   /* so does the gate */
@@ -143,6 +144,13 @@ struct sim_conn {
     uint64_t last_us[2];
     uint64_t unread; /* bytes the gate sent and the client has not taken */
     uint64_t slow_until_us;
+};
+
+/* The connections of a gate's life, by their numbers. */
+struct sim_door {
+    uint64_t *id;
+    size_t count, cap;
+    size_t given; /* the most that a life had */
 };
 
 struct sim_clients;
@@ -177,11 +185,11 @@ struct sim {
     uint64_t trouble_us;                /* no pause or cut lasts longer than this */
     const struct an_topology *topology; /* as it is meant; NULL without Anser */
     struct sim_watch *watch;
-    uint64_t outage_us;       /* when it began */
-    uint64_t ack_ms, seen_ms; /* the longest */
+    uint64_t outage_us; /* when it began; 0: not yet */
 
     struct sim_conn **conn; /* by id - 1 */
     size_t conn_count, conn_cap;
+    struct sim_door door[SIM_ACTORS_MAX]; /* of the actors that are gates */
     struct sim_clients *clients;
     struct sim_check *check;
 

@@ -35,6 +35,7 @@ struct sim_trial {
     unsigned admin_actor;
     uint32_t segment_bytes, overlay_rows;
     uint64_t settle_ms; /* the longest */
+    uint64_t ops;       /* of clients, before the faults end */
 };
 
 /* cluster.c */
