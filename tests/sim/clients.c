@@ -292,6 +292,9 @@ void
 client_entry(struct sim_clients *clients, struct sim_client *client, uint64_t inbox_seq,
              struct sim_sent *sent)
 {
+    if (clients->sim->failed) {
+        return; /* the number is none, perhaps */
+    }
     client->got = sim_grow(client->got, &client->got_cap, inbox_seq, 1);
     if (client->got[inbox_seq - 1] == 0) {
         sim_outage_seen(clients->sim, sent, client->user, client->on_since_us);

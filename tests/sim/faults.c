@@ -71,6 +71,31 @@ cluster_draw(struct sim *sim)
     plan->drain_gap = cluster_gap(sim, 6000, 25000);
 }
 
+static const char *const kind_names[] = {
+#define KIND_NAME(field, name) [SIM_KIND_##field] = name,
+    SIM_KINDS(KIND_NAME)
+#undef KIND_NAME
+};
+_Static_assert(SIM_KIND_COUNT <= 32, "bits of a uint32_t");
+
+const char *
+sim_kind_name(enum sim_kind kind)
+{
+    return kind_names[kind];
+}
+
+/* The dice have been thrown for them too: the rest of the plan is the same. */
+static void
+leave_out(struct sim_plan *plan, uint32_t without)
+{
+#define KIND_OUT(field, name)                                                            \
+    if ((without >> SIM_KIND_##field & 1) != 0) {                                        \
+        plan->field = 0;                                                                 \
+    }
+    SIM_KINDS(KIND_OUT)
+#undef KIND_OUT
+}
+
 void
 sim_plan_draw(struct sim *sim)
 {
@@ -109,6 +134,7 @@ sim_plan_draw(struct sim *sim)
     plan->clock_gap = draw_gap(sim, 3000, 20000);
     cluster_draw(sim);
     sim_outage_plan(sim);
+    leave_out(plan, sim->options.without);
 }
 
 /* ------------------------------------------------------------------ one of each */

@@ -15,6 +15,7 @@ struct run {
     struct sim_options options;
     uint64_t first, last;
     bool all_bugs;   /* plant each bug: some seed must catch it, by the right checker */
+    bool shrink;     /* the first failure */
     bool first_only; /* stop at the first seed that fails */
     bool all_kinds;  /* fail when a kind of operation or fault never happened */
     unsigned twice;  /* so many of the seeds run a second time */
@@ -36,10 +37,14 @@ usage(void)
         "usage: anser-sim [--seed N | --seeds A-B] [--ops N] [--verbose] [--calm]\n"
         "                 [--shape one-store | --shape cluster]\n"
         "                 [--twice N] [--all-kinds] [--regressions FILE] [--first]\n"
+        "                 [--shrink] [--without KIND,KIND]\n"
         "                 [--bug NAME | --all-bugs]\n"
         "                 [--outage HOW:ROLE]... [--within MS]\n"
         "  --twice N        the first N seeds run twice and must leave the same trace\n"
         "  --all-kinds      fail when some kind of operation or fault never happened\n"
+        "  --shrink         make the first failure small: fewer faults, fewer "
+        "operations\n"
+        "  --without K,K    leave kinds of faults out\n"
         "  --first          stop at the first seed that fails\n"
         "  --regressions F  also the seeds listed in F, each with its shape\n"
         "  --shape S        whatever the seed says\n"
@@ -56,6 +61,46 @@ usage(void)
     }
 }
 
+static void
+replay_print(const struct sim_options *options)
+{
+    const char *comma = " --without ";
+
+    fprintf(stderr, "replay: build/dev/bin/anser-sim --seed %" PRIu64 " --shape %s",
+            options->seed, sim_shape_name(options->shape));
+    if (options->ops != 0) {
+        fprintf(stderr, " --ops %" PRIu32, options->ops);
+    }
+    for (int kind = 0; kind < SIM_KIND_COUNT; kind++) {
+        if ((options->without >> kind & 1) != 0) {
+            fprintf(stderr, "%s%s", comma, sim_kind_name((enum sim_kind)kind));
+            comma = ",";
+        }
+    }
+    if (options->bug != SIM_BUG_NONE) {
+        fprintf(stderr, " --bug %s", sim_bug_name(options->bug));
+    }
+    fprintf(stderr, "%s --verbose\n", options->calm ? " --calm" : "");
+}
+
+/* The first failure of a run is made small: its trace is that of the small one. */
+static void
+failed(struct run *run, struct sim_options *options, struct sim_result *result)
+{
+    fprintf(stderr, "seed %" PRIu64 " FAILED: %s\n", options->seed, result->why);
+    if (!options->verbose && run->shrink && run->failures == 1 &&
+        options->outage.how == SIM_OUTAGE_NONE) {
+        sim_shrink(options, result);
+        sim_trial(options, result);
+        fprintf(stderr, "shrunk to %" PRIu64 " operations, %" PRIu64 " events: %s\n",
+                result->ops, result->events, result->why);
+    }
+    replay_print(options);
+    if (!run->shrink) {
+        fputs("made small: the same with --shrink instead of --verbose\n", stderr);
+    }
+}
+
 static bool
 trial(struct run *run, uint64_t seed, bool twice)
 {
@@ -63,7 +108,7 @@ trial(struct run *run, uint64_t seed, bool twice)
     struct sim_result result, again;
 
     options.seed = seed;
-    options.quiet = run->all_bugs;
+    options.quiet = run->all_bugs || (run->shrink && !options.verbose);
     sim_trial(&options, &result);
     run->trials++;
     run->events += result.events;
@@ -93,15 +138,7 @@ trial(struct run *run, uint64_t seed, bool twice)
         run->failures++;
         memcpy(run->why, result.why, sizeof(run->why));
         if (!run->all_bugs) {
-            fprintf(stderr, "seed %" PRIu64 " FAILED: %s\n", seed, result.why);
-            fprintf(stderr,
-                    "replay: build/dev/bin/anser-sim --seed %" PRIu64
-                    " --shape %s%s%s --ops %" PRIu32 " --verbose\n",
-                    seed, sim_shape_name(options.shape),
-                    run->options.bug != SIM_BUG_NONE ? " --bug " : "",
-                    run->options.bug != SIM_BUG_NONE ? sim_bug_name(run->options.bug)
-                                                     : "",
-                    run->options.ops);
+            failed(run, &options, &result);
         }
     } else if (run->first == run->last) {
         printf("seed %" PRIu64 " ok, hash %016" PRIx64 ", %" PRIu64 " events, %" PRIu64
@@ -314,6 +351,27 @@ range(struct run *run, const char *text)
     return *end == '\0' && run->first <= run->last;
 }
 
+/* "kill,pause" */
+static bool
+without(struct run *run, const char *text)
+{
+    while (*text != '\0') {
+        size_t len = strcspn(text, ",");
+        int kind = 0;
+        while (kind < SIM_KIND_COUNT &&
+               (strlen(sim_kind_name((enum sim_kind)kind)) != len ||
+                memcmp(sim_kind_name((enum sim_kind)kind), text, len) != 0)) {
+            kind++;
+        }
+        if (kind == SIM_KIND_COUNT) {
+            return false;
+        }
+        run->options.without |= 1u << kind;
+        text += len + (text[len] == ',');
+    }
+    return true;
+}
+
 static bool
 argument(struct run *run, int option)
 {
@@ -337,6 +395,11 @@ argument(struct run *run, int option)
     case 'a':
         run->all_kinds = true;
         return true;
+    case 'k':
+        run->shrink = true;
+        return true;
+    case 'n':
+        return without(run, optarg);
     case 'f':
         run->first_only = true;
         return true;
@@ -371,6 +434,8 @@ arguments(struct run *run, int argc, char **argv)
         {"twice", required_argument, NULL, 't'},
         {"all-kinds", no_argument, NULL, 'a'},
         {"first", no_argument, NULL, 'f'},
+        {"shrink", no_argument, NULL, 'k'},
+        {"without", required_argument, NULL, 'n'},
         {"regressions", required_argument, NULL, 'r'},
         {"outage", required_argument, NULL, 'O'},
         {"within", required_argument, NULL, 'w'},

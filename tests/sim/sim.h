@@ -107,6 +107,42 @@ const char *sim_shape_name(enum sim_shape shape);
     X(GATE_DRAINED, "fault.gate_drained", true)                                          \
     X(OWNERS_DIFFER, "fault.owners_differ", true)
 
+/* What a plan can leave out: X(field of struct sim_plan, name). */
+#define SIM_KINDS(X)                                                                     \
+    X(drop_request, "drop-request")                                                      \
+    X(drop_answer, "drop-answer")                                                        \
+    X(double_request, "double-request")                                                  \
+    X(late_request, "late-request")                                                      \
+    X(delay, "delay")                                                                    \
+    X(drop_publish, "drop-publish")                                                      \
+    X(double_publish, "double-publish")                                                  \
+    X(reorder_publish, "reorder-publish")                                                \
+    X(conn_slow, "conn-slow")                                                            \
+    X(reset_gap, "reset")                                                                \
+    X(kill_gap, "kill")                                                                  \
+    X(kill_all_gap, "kill-all")                                                          \
+    X(power_gap, "power-cut")                                                            \
+    X(stop_gap, "stop")                                                                  \
+    X(pause_gap, "pause")                                                                \
+    X(conn_gap, "conn-drop")                                                             \
+    X(conn_half_gap, "conn-half-open")                                                   \
+    X(sync_gap, "sync-fail")                                                             \
+    X(cut_gap, "disk-cut")                                                               \
+    X(full_gap, "disk-full")                                                             \
+    X(clock_gap, "clock")                                                                \
+    X(part_gap, "cut")                                                                   \
+    X(part_host_gap, "cut-host")                                                         \
+    X(pause_long_gap, "pause-long")                                                      \
+    X(handover_gap, "stop-sequencer")                                                    \
+    X(host_gap, "host-down")                                                             \
+    X(drain_gap, "drain")
+
+#define SIM_KIND_ENUM(field, name) SIM_KIND_##field,
+enum sim_kind { SIM_KINDS(SIM_KIND_ENUM) SIM_KIND_COUNT };
+#undef SIM_KIND_ENUM
+
+const char *sim_kind_name(enum sim_kind kind);
+
 #define SIM_COUNT_ENUM(name, text, must) SIM_##name,
 enum sim_count {
     SIM_OPS(SIM_COUNT_ENUM) SIM_FAULTS(SIM_COUNT_ENUM) SIM_CLUSTER_COUNTS(SIM_COUNT_ENUM)
@@ -180,6 +216,7 @@ struct sim_options {
     bool verbose;             /* every trace line to stderr as it happens */
     bool quiet;               /* nothing on stderr when it fails */
     bool calm;                /* no faults, whatever the seed says */
+    uint32_t without;         /* bits of enum sim_kind: the seed's faults but these */
     enum sim_bug bug;         /* planted */
     struct sim_outage outage; /* with calm and a cluster */
     /* With an outage, of those who need not wait for what is away (NULL: nobody asks):
@@ -197,6 +234,11 @@ struct sim_result {
     uint64_t settle_ms; /* from the end of the last fault until all had settled */
     uint64_t counts[SIM_COUNT_COUNT];
 };
+
+/* A trial has failed. Tries the same seed with fewer operations and fewer kinds of faults
+ * and leaves in options the least that still breaks the same promise; *result is of that.
+ * Some tens of trials. */
+void sim_shrink(struct sim_options *options, struct sim_result *result);
 
 /* One whole trial of Anser. On failure the last trace lines went to stderr. */
 void sim_trial(const struct sim_options *options, struct sim_result *result);
