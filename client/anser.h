@@ -98,6 +98,7 @@ enum anser_err {
     ANSER_ERR_FULL = 711,
     ANSER_ERR_REWIND = 712,
     ANSER_ERR_CLUSTER = 713,
+    ANSER_ERR_TLS = 714,
 };
 
 /* Whose fault it is. */
@@ -230,10 +231,16 @@ struct anser_callbacks {
 
 /* Zero means the default of client/limits.h (docs/sdk.md lists them). */
 struct anser_options {
-    const char *const *addresses; /* "tcp://HOST:PORT", tried in turn, the next one at
-                                     once when a connection ends; a pause after a round */
+    const char *const *addresses; /* "tcp://HOST:PORT" or "tls://HOST:PORT", tried in
+                                     turn, the next one at once when a connection ends; a
+                                     pause after a round */
     size_t address_count;         /* 1 to 16. Names are looked up with the system's
                                      blocking resolver; numbers never block */
+    /* With tls://: who is believed (PEM; NULL: whom the system believes). The server's
+     * certificate must have the address's host, name or number. */
+    const char *ca_file;
+    const char *cert_file; /* this client's own certificate, if the server wants one */
+    const char *key_file;  /* and its key; NULL: it is in cert_file too */
     const char *token;
     const char *device;   /* stable for one installation: the inbox cursor is its own */
     const char *platform; /* ios android windows mac linux web api; NULL: api */
@@ -255,7 +262,8 @@ struct anser_options {
 };
 
 /* Takes no action yet: the first process() or wait() connects. ARGUMENT when an option is
- * missing or malformed, DEVICE_NAME, NO_MEMORY, IO when randomness is not to be had. */
+ * missing or malformed, DEVICE_NAME, NO_MEMORY, IO when randomness is not to be had, TLS
+ * when one of the files cannot be used. */
 enum anser_err anser_client_create(struct anser_client **out,
                                    const struct anser_options *options);
 /* Closes at once, tells no callback; unsent messages are lost. NULL is fine. */

@@ -22,7 +22,7 @@ struct row {
 #define ROW_NUMBER(section, key, def, least, most, help)                                 \
     {#section, #key, KIND_NUMBER, AT(section, key), NULL, least, most},
 static const struct row rows[] = {AN_CONFIG(ROW_TEXT, ROW_CHOICE, ROW_NUMBER)};
-enum { ROWS = sizeof(rows) / sizeof(rows[0]) };
+enum { ROWS = sizeof(rows) / sizeof(rows[0]), LIST_MAX = 1024 };
 
 /* Each actor of a cluster file says these for itself. */
 static const char *const not_settings[] = {"listen", "data", "bus", NULL};
@@ -57,6 +57,30 @@ config_set_text(char **text, const char *value)
     return AN_OK;
 }
 
+/* The addresses of a list, one behind the other with a comma. */
+static enum an_err
+take_list(char **to, struct an_yaml_at list)
+{
+    char all[LIST_MAX];
+    size_t len = 0;
+
+    all[0] = '\0';
+    for (unsigned i = 0; i < an_yaml_count(list); i++) {
+        const char *text;
+        enum an_err err = an_yaml_text(an_yaml_nth(list, i), &text);
+
+        if (err != AN_OK) {
+            return err;
+        }
+        len += (size_t)snprintf(all + len, sizeof(all) - len, "%s%s", i == 0 ? "" : ",",
+                                text);
+        if (len >= sizeof(all)) {
+            return an_yaml_refuse(list, "longer than %d bytes in all", LIST_MAX - 1);
+        }
+    }
+    return len == 0 ? an_yaml_refuse(list, "empty") : config_set_text(to, all);
+}
+
 static enum an_err
 take_value(struct config *config, const struct row *row, struct an_yaml_at at)
 {
@@ -66,6 +90,9 @@ take_value(struct config *config, const struct row *row, struct an_yaml_at at)
 
     if (row->kind == KIND_NUMBER) {
         return an_yaml_number(at, row->least, row->most, (uint64_t *)(void *)to);
+    }
+    if (row->offset == offsetof(struct config, top_listen) && an_yaml_is_list(at)) {
+        return take_list((char **)(void *)to, at);
     }
     err = an_yaml_text(at, &text);
     if (err != AN_OK) {
@@ -174,6 +201,22 @@ config_take(struct config *config, struct an_yaml_at map, bool settings)
         err = an_yaml_refuse(at, "less than twice heartbeat_ms");
     }
     return err;
+}
+
+/* ------------------------------------------------------------------ addresses */
+
+const char *
+config_listen_refusal(const struct config *config, const struct an_listen *listen)
+{
+    if (an_scheme_is_secret(listen->scheme)) {
+        return config->gate_tls_cert[0] != '\0' && config->gate_tls_key[0] != '\0'
+                   ? NULL
+                   : "TLS needs gate.tls_cert and gate.tls_key";
+    }
+    return an_listen_is_local(listen) || strcmp(config->gate_plain, "anywhere") == 0
+               ? NULL
+               : "others could read what goes over it: use TLS, or say that it may be "
+                 "so with gate.plain: anywhere";
 }
 
 /* ------------------------------------------------------------------ whole files */

@@ -8,6 +8,7 @@
 #include "cluster/yaml.h"
 #include "core/err.h"
 #include "core/limits.h"
+#include "core/listen.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -18,8 +19,7 @@
  * Sections nest once in the file ("gate: {idle_ms: 30000}"); top keys stand alone. */
 #define AN_CONFIG_TOP(TEXT, CHOICE, NUMBER)                                              \
     TEXT(top, listen, "tcp://127.0.0.1:7400",                                            \
-         "Where clients connect: a numeric host or localhost; port 0 lets the system "   \
-         "pick.")                                                                        \
+         "Where clients connect, one or a list: [Doors](#doors).")                       \
     TEXT(top, data, "./anser-data", "The node's directory; `--data` wins.")              \
     CHOICE(top, bus, "inproc", "inproc|ipc", "What actors of the node speak over.")      \
     CHOICE(top, trace, "on", "on|off", "Actors remember hops for `anser trace`.")
@@ -38,7 +38,17 @@
     NUMBER(gate, output_bytes_max, AN_CONN_OUTPUT_MAX, AN_PAGE_BYTES_MAX + 65536,        \
            1073741824, "Unread output of a connection; beyond: SLOW_CONSUMER.")          \
     NUMBER(gate, sends_max, AN_CONN_SENDS_MAX, 1, 65536,                                 \
-           "Unanswered sends of a connection; beyond: BUSY.")
+           "Unanswered sends of a connection; beyond: BUSY.")                            \
+    CHOICE(gate, plain, "loopback", "loopback|anywhere",                                 \
+           "Where addresses without TLS may be.")                                        \
+    TEXT(gate, tls_cert, "", "PEM file: the certificate, then its chain.")               \
+    TEXT(gate, tls_key, "", "PEM file: its key; nobody else's to read.")                 \
+    TEXT(gate, tls_client_ca, "",                                                        \
+         "PEM file; when given, clients show a certificate of these CAs.")               \
+    NUMBER(gate, handshake_ms, AN_HANDSHAKE_MS, 100, 600000,                             \
+           "For TLS and the opening of a WebSocket; then closed.")                       \
+    NUMBER(gate, handshakes_max, AN_HANDSHAKES_MAX, 1, 65536,                            \
+           "Of them at once; beyond, the oldest is closed.")
 #define AN_CONFIG_SEQUENCER(TEXT, CHOICE, NUMBER)                                        \
     NUMBER(sequencer, dedupe_window_ms, AN_DEDUPE_WINDOW_MS, 60000, 2592000000,          \
            "A client_msg_id is remembered this long.")                                   \
@@ -107,5 +117,9 @@ AN_MUST_USE enum an_err config_take(struct config *config, struct an_yaml_at map
 /* Replaces one text (a command line option's). AN_ERR_NO_MEMORY. */
 AN_MUST_USE enum an_err config_set_text(char **text, const char *value);
 void config_fini(struct config *config);
+/* NULL: clients may be let in there. Else what keeps them out: a clear text beyond
+ * loopback that nobody asked for, TLS without its files. */
+const char *config_listen_refusal(const struct config *config,
+                                  const struct an_listen *listen);
 
 #endif

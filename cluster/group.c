@@ -78,7 +78,7 @@ group_create(struct group **out, const struct group_cfg *cfg, char *why, size_t 
     take_members(group, cfg);
     for (unsigned i = 0; err == AN_OK && i < group->member_count; i++) {
         if (group->members[i].placed->addr.role == AN_ROLE_GATE) {
-            err = member_make_door(&group->members[i], why, why_len);
+            err = member_make_door(group, &group->members[i], why, why_len);
         }
     }
     if (err != AN_OK) {
@@ -189,6 +189,22 @@ group_address(const struct group *group, unsigned index)
         }
     }
     return NULL;
+}
+
+enum an_err
+group_reload(struct group *group, char *why, size_t why_len)
+{
+    enum an_err err = AN_OK;
+
+    for (unsigned i = 0; err == AN_OK && i < group->member_count; i++) {
+        const struct member *member = &group->members[i];
+
+        if (member->door != NULL) {
+            /* The runner's, lent for reading: reload may be called on any thread. */
+            err = member->door->ops->reload(member->door, why, why_len);
+        }
+    }
+    return err;
 }
 
 /* ------------------------------------------------------------------ start */

@@ -43,9 +43,12 @@ AN_MUST_USE enum an_err group_await(struct group *group, uint32_t timeout_ms, ch
                                     size_t why_len);
 /* "sequencer/0" of those that were started and are not ready, in order; NULL beyond. */
 const char *group_unready(const struct group *group, unsigned index);
-/* The addresses that gates listen on, "tcp://HOST:PORT" with the real port, in order;
- * NULL beyond the last. After group_open, as long as the group. */
+/* The addresses that gates listen on, "tcp://HOST:PORT" with the real port and its kin,
+ * in order; NULL beyond the last. After group_open, as long as the group. */
 const char *group_address(const struct group *group, unsigned index);
+/* The certificates that gates show, read again: for new connections. An error, with *why,
+ * leaves that gate and those behind it with what they had. */
+AN_MUST_USE enum an_err group_reload(struct group *group, char *why, size_t why_len);
 /* Stops what was started, gates first and stores last, each within a bounded time. */
 void group_stop(struct group *group);
 /* NULL is fine. What was not stopped is dropped as by a crash. False: the stores are

@@ -165,24 +165,68 @@ member_make(const struct group *group, struct member *member, struct an_actor **
     }
 }
 
-enum an_err
-member_make_door(struct member *member, char *why, size_t why_len)
+/* Where a file of the settings is on this host; out has AN_PATH_LEN_MAX bytes. NULL: none
+ * is named. */
+static const char *
+file_of(const struct plan *plan, const struct member *member, const char *text, char *out)
 {
-    const struct plan_actor *placed = member->placed;
-    struct gate_door_cfg cfg = {
-        .listen_count = placed->listen_count, .log = log_line, .log_ctx = member->who};
-    char all[256] = "";
-    size_t len = 0;
+    const char *host = plan->places.host_count == 0
+                           ? "%h" /* a single node: as it is written */
+                           : plan->places.hosts[member->placed->host].name;
 
-    _Static_assert(PLAN_LISTEN_MAX <= GATE_DOOR_LISTEN_MAX, "a door takes them all");
-    for (unsigned i = 0; i < placed->listen_count; i++) {
-        cfg.listen[i] = placed->listen[i];
-        if (len < sizeof(all)) {
-            len += (size_t)snprintf(all + len, sizeof(all) - len, "%s%s",
-                                    i == 0 ? "" : ", ", placed->listen[i]);
-        }
+    if (text[0] == '\0') {
+        return NULL;
     }
-    snprintf(why, why_len,
-             "listen: '%s' is no tcp://HOST:PORT (HOST a number, or localhost)", all);
-    return gate_door_create(&member->new_door, &cfg);
+    return plan_expand(text, host, out, AN_PATH_LEN_MAX) ? out : text;
+}
+
+static enum an_err
+judge_listen(const struct config *config, const char *url, char *why, size_t why_len)
+{
+    struct an_listen listen;
+    const char *refusal;
+
+    if (!an_listen_parse(&listen, url)) {
+        snprintf(why, why_len,
+                 "listen: '%s' is no " AN_LISTEN_FORMS " (HOST a number, or localhost)",
+                 url);
+        return AN_ERR_CONFIG;
+    }
+    refusal = config_listen_refusal(config, &listen);
+    if (refusal != NULL) {
+        snprintf(why, why_len, "listen: %s: %s", url, refusal);
+        return AN_ERR_CONFIG;
+    }
+    return AN_OK;
+}
+
+enum an_err
+member_make_door(const struct group *group, struct member *member, char *why,
+                 size_t why_len)
+{
+    const struct plan *plan = group->cfg.plan;
+    const struct config *config = &plan->settings;
+    const struct plan_actor *placed = member->placed;
+    char cert[AN_PATH_LEN_MAX], key[AN_PATH_LEN_MAX], ca[AN_PATH_LEN_MAX];
+    struct gate_door_cfg cfg = {
+        .listen_count = placed->listen_count,
+        .handshake_ms = (uint32_t)config->gate_handshake_ms,
+        .handshakes_max = (uint32_t)config->gate_handshakes_max,
+        .tls_cert = file_of(plan, member, config->gate_tls_cert, cert),
+        .tls_key = file_of(plan, member, config->gate_tls_key, key),
+        .tls_client_ca = file_of(plan, member, config->gate_tls_client_ca, ca),
+        .log = log_line,
+        .log_ctx = member->who};
+
+    _Static_assert((int)PLAN_LISTEN_MAX <= (int)GATE_DOOR_LISTEN_MAX,
+                   "a door takes them all");
+    for (unsigned i = 0; i < placed->listen_count; i++) {
+        enum an_err err = judge_listen(config, placed->listen[i], why, why_len);
+
+        if (err != AN_OK) {
+            return err;
+        }
+        cfg.listen[i] = placed->listen[i];
+    }
+    return gate_door_create(&member->new_door, &cfg, why, why_len);
 }

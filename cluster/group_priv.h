@@ -8,9 +8,9 @@ enum { GROUP_WHO_LEN = 24 };
 
 struct member {
     const struct plan_actor *placed;
-    char who[GROUP_WHO_LEN];    /* "store/0" */
-    struct an_door *new_door;   /* made, not yet given to the runner */
-    const struct an_door *door; /* the runner's */
+    char who[GROUP_WHO_LEN];  /* "store/0" */
+    struct an_door *new_door; /* made, not yet given to the runner */
+    struct an_door *door;     /* the runner's */
     bool started, ready;
 };
 
@@ -22,8 +22,8 @@ struct group {
 };
 
 /* A gate's door, not listening yet. AN_ERR_CONFIG, AN_ERR_NO_MEMORY, with *why. */
-AN_MUST_USE enum an_err member_make_door(struct member *member, char *why,
-                                         size_t why_len);
+AN_MUST_USE enum an_err member_make_door(const struct group *group, struct member *member,
+                                         char *why, size_t why_len);
 /* The actor; a store is opened. *why names the reason. */
 AN_MUST_USE enum an_err member_make(const struct group *group, struct member *member,
                                     struct an_actor **out, char *why, size_t why_len);

@@ -6,6 +6,7 @@
 #include "core/runner_nng.h"
 #include "store/files.h"
 #include "store/identity.h"
+#include <assert.h>
 #include <limits.h>
 #include <sodium.h>
 #include <stdbool.h>
@@ -29,8 +30,10 @@ struct node {
     char data[PATH_MAX];
     char store[PATH_MAX + 8];
     char run_dir[RUN_DIR_MAX];
-    char address[NODE_URL_MAX];
-    bool fresh; /* no node.json was there */
+    char *listen; /* the actors' texts of it */
+    char
+        addresses[PLAN_LISTEN_MAX * NODE_URL_MAX]; /* those bound, with a space between */
+    bool fresh;                                    /* no node.json was there */
     int lock_fd;
     char *why;
     size_t why_len;
@@ -102,30 +105,84 @@ prepare_dirs(struct node *node)
 
 /* What a client on this machine dials: an any-address is not one to dial. */
 static void
-local_address(const char *bound, char out[NODE_URL_MAX])
+local_address(const struct an_listen *bound, char out[NODE_URL_MAX])
 {
-    if (strncmp(bound, "tcp://0.0.0.0:", 14) == 0) {
-        snprintf(out, NODE_URL_MAX, "tcp://127.0.0.1:%s", bound + 14);
-    } else if (strncmp(bound, "tcp://[::]:", 11) == 0) {
-        snprintf(out, NODE_URL_MAX, "tcp://[::1]:%s", bound + 11);
+    char url[AN_LISTEN_TEXT_MAX];
+
+    an_listen_print(bound, url, sizeof(url));
+    if (an_listen_is_any(bound)) {
+        snprintf(out, NODE_URL_MAX, "%s://%s:%u", an_scheme_name(bound->scheme),
+                 bound->at.ss_family == AF_INET6 ? "[::1]" : "127.0.0.1",
+                 (unsigned)an_listen_port(bound));
     } else {
-        snprintf(out, NODE_URL_MAX, "%s", bound);
+        snprintf(out, NODE_URL_MAX, "%s", url);
     }
 }
 
-static enum an_err
-write_file(struct node *node, const char *address)
+/* A door's address for commands of this machine: plain before TLS, which they would have
+ * to be told a CA for, before WebSocket, which they do not speak. */
+static unsigned
+ease(const struct an_listen *listen)
 {
-    snprintf(node->address, sizeof(node->address), "%s", address);
-    local_address(node->address, node->file.tcp);
+    return 2u * an_scheme_is_web(listen->scheme) + an_scheme_is_secret(listen->scheme);
+}
+
+/* bound: as they are; else as they were asked for. */
+static enum an_err
+write_file(struct node *node, bool bound)
+{
+    const struct plan_actor *gate = &node->actors[0];
+    struct an_listen best = {0};
+    size_t len = 0;
+
+    for (unsigned i = 0; i < gate->listen_count; i++) {
+        const char *url = bound ? group_address(node->group, i) : gate->listen[i];
+        struct an_listen listen;
+        bool good = an_listen_parse(&listen, url);
+
+        assert(good); /* the group has judged them */
+        if (i == 0 || ease(&listen) < ease(&best)) {
+            best = listen;
+        }
+        len += (size_t)snprintf(node->addresses + len, sizeof(node->addresses) - len,
+                                "%s%s", i == 0 ? "" : " ", url);
+    }
+    local_address(&best, node->file.tcp);
     node->file.pid = (long)getpid();
     return node_file_write(&node->file, node->data, node->why, node->why_len);
 }
 
 /* ------------------------------------------------------------------ the plan */
 
+/* "tcp://127.0.0.1:7400,tls://0.0.0.0:7401" in parts. */
+static enum an_err
+split_listen(struct node *node, const char *all)
+{
+    struct plan_actor *gate = &node->actors[0];
+    char *rest, *one;
+
+    node->listen = strdup(all);
+    if (node->listen == NULL) {
+        return AN_ERR_NO_MEMORY;
+    }
+    for (one = strtok_r(node->listen, ", ", &rest); one != NULL;
+         one = strtok_r(NULL, ", ", &rest)) {
+        if (gate->listen_count == PLAN_LISTEN_MAX) {
+            snprintf(node->why, node->why_len, "listen: more than %d addresses",
+                     PLAN_LISTEN_MAX);
+            return AN_ERR_CONFIG;
+        }
+        gate->listen[gate->listen_count++] = one;
+    }
+    if (gate->listen_count == 0) {
+        snprintf(node->why, node->why_len, "listen: no address");
+        return AN_ERR_CONFIG;
+    }
+    return AN_OK;
+}
+
 /* One of each actor, in one process. */
-static void
+static enum an_err
 make_plan(struct node *node, const struct config *config)
 {
     static const uint8_t roles[ACTORS] = {AN_ROLE_GATE,      AN_ROLE_ROUTER,
@@ -139,10 +196,9 @@ make_plan(struct node *node, const struct config *config)
     for (unsigned i = 0; i < ACTORS; i++) {
         node->actors[i].addr = (struct an_addr){roles[i], 0};
     }
-    node->actors[0].listen[0] = config->top_listen;
-    node->actors[0].listen_count = 1;
     node->actors[3].data = node->store;
     node->actors[3].slot_last = AN_SLOTS - 1;
+    return split_listen(node, config->top_listen);
 }
 
 static enum an_err
@@ -206,13 +262,13 @@ start_all(struct node *node)
     if (err == AN_OK && node->fresh) {
         /* Before the store takes the cluster's name: a start that ends in between would
          * leave a directory that no later one can own. */
-        err = write_file(node, node->plan.settings.top_listen);
+        err = write_file(node, false);
     }
     if (err == AN_OK) {
         err = open_group(node);
     }
     if (err == AN_OK) {
-        err = write_file(node, group_address(node->group, 0));
+        err = write_file(node, true);
     }
     return err == AN_OK ? start_group(node) : err;
 }
@@ -231,6 +287,7 @@ node_free(struct node *node)
     node_file_fini(&node->file);
     sodium_memzero(&node->keys, sizeof(node->keys));
     if (ended) {
+        free(node->listen);
         free(node); /* else the runner still has its topology */
     }
     return ended;
@@ -250,8 +307,10 @@ node_start(struct node **out, const struct config *config, char *why, size_t why
     node->lock_fd = -1;
     node->why = why;
     node->why_len = why_len;
-    make_plan(node, config);
-    err = start_all(node);
+    err = make_plan(node, config);
+    if (err == AN_OK) {
+        err = start_all(node);
+    }
     if (err != AN_OK) {
         if (!node_free(node)) {
             an_log(AN_LOG_ERROR, "node", "%s", why);
@@ -266,13 +325,19 @@ node_start(struct node **out, const struct config *config, char *why, size_t why
 const char *
 node_address(const struct node *node)
 {
-    return node->address;
+    return node->addresses;
 }
 
 const char *
 node_data(const struct node *node)
 {
     return node->data;
+}
+
+enum an_err
+node_reload(struct node *node, char *why, size_t why_len)
+{
+    return group_reload(node->group, why, why_len);
 }
 
 bool

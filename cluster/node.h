@@ -21,10 +21,12 @@ struct node;
  * the error's exit code after a log line. */
 AN_MUST_USE enum an_err node_start(struct node **out, const struct config *config,
                                    char *why, size_t why_len);
-/* "tcp://HOST:PORT" with the real port; "/absolute/data/dir". Live as long as the node.
- */
+/* "tcp://HOST:PORT" with the real port, several with a space between;
+ * "/absolute/data/dir". Live as long as the node. */
 const char *node_address(const struct node *node);
 const char *node_data(const struct node *node);
+/* Certificates read again: as group_reload. */
+AN_MUST_USE enum an_err node_reload(struct node *node, char *why, size_t why_len);
 /* Goodbyes to clients, what is in flight finished, the store applied and closed. Each
  * actor has a bounded time. NULL is fine. False: all is on disk, but NNG does not end,
  * and the process must end with _exit(). It was logged. */

@@ -81,6 +81,27 @@ read_app(struct reading *r)
     return err == AN_OK ? config_set_text(&r->plan->app, text) : err;
 }
 
+/* As every path of the file; %h stays until a host is known. */
+static enum an_err
+place_files(const struct reading *r, struct config *settings)
+{
+    char **const files[] = {&settings->gate_tls_cert, &settings->gate_tls_key,
+                            &settings->gate_tls_client_ca};
+
+    for (unsigned i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+        char *path = *files[i][0] == '\0' ? NULL : plan_path(r->dir, *files[i]);
+
+        if (path == NULL && *files[i][0] != '\0') {
+            return AN_ERR_NO_MEMORY;
+        }
+        if (path != NULL) {
+            free(*files[i]);
+            *files[i] = path;
+        }
+    }
+    return AN_OK;
+}
+
 static enum an_err
 read_settings(struct reading *r)
 {
@@ -90,6 +111,9 @@ read_settings(struct reading *r)
 
     if (err == AN_OK && an_yaml_there(at)) {
         err = config_take(&plan->settings, at, true);
+    }
+    if (err == AN_OK) {
+        err = place_files(r, &plan->settings);
     }
     if (err == AN_OK &&
         plan->settings.idgen_worker + plan->topology.count[AN_ROLE_IDGEN] > 1024) {

@@ -13,7 +13,7 @@
 
 enum {
     PLAN_NAME_MAX = 32,
-    PLAN_LISTEN_MAX = 4, /* addresses of one gate */
+    PLAN_LISTEN_MAX = 8, /* addresses of one gate */
     PLAN_ACTORS_MAX = 256,
     PLAN_BUS_PORT = 7500,   /* the first, where the file says none */
     PLAN_RUN_DIR_MAX = 108, /* holds any plan_run_dir */
@@ -27,7 +27,7 @@ struct plan_process {
 struct plan_actor {
     struct an_addr addr;
     uint16_t host, process;
-    char *listen[PLAN_LISTEN_MAX]; /* gate: "tcp://0.0.0.0:7400" */
+    char *listen[PLAN_LISTEN_MAX]; /* gate: "tls://0.0.0.0:7401" */
     unsigned listen_count;
     char *data;                     /* store: its directory */
     uint16_t slot_first, slot_last; /* store */
@@ -58,6 +58,8 @@ AN_MUST_USE enum an_err plan_load(struct plan **out, const char *path, char *why
 AN_MUST_USE enum an_err plan_parse(struct plan **out, const char *name, const char *dir,
                                    const char *text, size_t len, char *why,
                                    size_t why_len);
+/* text with each %h replaced by the host's name; false when it does not fit. */
+bool plan_expand(const char *text, const char *host, char *out, size_t cap);
 /* NULL is fine. */
 void plan_free(struct plan *plan);
 

@@ -1,5 +1,6 @@
 /* Where the actors of a cluster file are, and whether they get in each other's way. */
 #include "cluster/plan_priv.h"
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -75,25 +76,54 @@ check_data(struct reading *r, unsigned i, unsigned j)
                           b->data, plan_actor_name(r, i));
 }
 
+/* Of a gate: it was read before. */
+static struct an_listen
+listen_of(const char *url)
+{
+    struct an_listen listen;
+    bool good = an_listen_parse(&listen, url);
+
+    assert(good);
+    return listen;
+}
+
 static unsigned
 port_of(const char *url)
 {
-    return (unsigned)strtoul(strrchr(url, ':') + 1, NULL, 10);
-}
+    struct an_listen listen = listen_of(url);
 
-static bool
-is_wildcard(const char *url)
-{
-    return strncmp(url, "tcp://0.0.0.0:", 14) == 0 ||
-           strncmp(url, "tcp://[::]:", 11) == 0;
+    return an_listen_port(&listen);
 }
 
 /* Port 0 is the system's choice: it collides with nothing. */
 static bool
-same_address(const char *a, const char *b)
+same_address(const char *first, const char *second)
 {
-    return port_of(a) != 0 && port_of(a) == port_of(b) &&
-           (strcmp(a, b) == 0 || is_wildcard(a) || is_wildcard(b));
+    struct an_listen a = listen_of(first), b = listen_of(second);
+
+    if (an_listen_port(&a) == 0 || an_listen_port(&a) != an_listen_port(&b)) {
+        return false;
+    }
+    return memcmp(&a.at, &b.at, sizeof(a.at)) == 0 || an_listen_is_any(&a) ||
+           an_listen_is_any(&b);
+}
+
+/* May clients be let in there? */
+static enum an_err
+check_doors(struct reading *r, unsigned gate)
+{
+    const struct plan_actor *actor = &r->plan->actors[gate];
+
+    for (unsigned i = 0; i < actor->listen_count; i++) {
+        struct an_listen listen = listen_of(actor->listen[i]);
+        const char *refusal = config_listen_refusal(&r->plan->settings, &listen);
+
+        if (refusal != NULL) {
+            return an_yaml_refuse(an_yaml_find(plan_actor_at(r, gate), "listen"),
+                                  "%s: %s (under settings)", actor->listen[i], refusal);
+        }
+    }
+    return AN_OK;
 }
 
 static enum an_err
@@ -232,6 +262,9 @@ plan_check(struct reading *r)
                 err = check_listen(r, i, j);
             }
         }
+    }
+    for (unsigned i = 0; err == AN_OK && i < r->plan->actor_count; i++) {
+        err = check_doors(r, i);
     }
     return err;
 }

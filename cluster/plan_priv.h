@@ -26,8 +26,6 @@ enum an_err plan_read_places(struct reading *r);
 enum an_err plan_check(struct reading *r);
 /* Absolute, or below dir, without needless parts; NULL without memory. */
 char *plan_path(const char *dir, const char *path);
-/* text with each %h replaced; false when it does not fit. */
-bool plan_expand(const char *text, const char *host, char *out, size_t cap);
 /* The name of a cluster, host or process: letters, digits and - _ . */
 enum an_err plan_read_name(struct an_yaml_at at, char out[PLAN_NAME_MAX + 1]);
 struct an_yaml_at plan_actor_at(const struct reading *r, unsigned actor);

@@ -1,6 +1,5 @@
 /* Hosts and actors of a cluster file, and how they fit together. */
 #include "cluster/plan_priv.h"
-#include <arpa/inet.h>
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -403,38 +402,6 @@ read_process(struct reading *r, struct an_yaml_at at, struct plan_actor *actor)
     return AN_OK;
 }
 
-/* "tcp://HOST:PORT": a numeric host, or localhost. */
-static bool
-listen_valid(const char *url)
-{
-    static const char scheme[] = "tcp://";
-    const char *host = url + sizeof(scheme) - 1, *port = strrchr(url, ':');
-    char text[INET6_ADDRSTRLEN];
-    struct in6_addr address;
-    size_t len;
-
-    if (strncmp(url, scheme, sizeof(scheme) - 1) != 0 || port <= host) {
-        return false;
-    }
-    len = (size_t)(port - host);
-    port++;
-    if (*port == '\0' || strlen(port) > 5 || strspn(port, "0123456789") != strlen(port) ||
-        strtoul(port, NULL, 10) > 65535) {
-        return false;
-    }
-    if (host[0] == '[' && host[len - 1] == ']' && len - 2 < sizeof(text)) {
-        memcpy(text, host + 1, len - 2);
-        text[len - 2] = '\0';
-        return inet_pton(AF_INET6, text, &address) == 1;
-    }
-    if (len >= sizeof(text)) {
-        return false;
-    }
-    memcpy(text, host, len);
-    text[len] = '\0';
-    return strcmp(text, "localhost") == 0 || inet_pton(AF_INET, text, &address) == 1;
-}
-
 static enum an_err
 read_listen(struct an_yaml_at map, struct plan_actor *actor)
 {
@@ -452,13 +419,14 @@ read_listen(struct an_yaml_at map, struct plan_actor *actor)
             an_yaml_refuse(at, "%u addresses; there are 1 to %d", count, PLAN_LISTEN_MAX);
     }
     for (unsigned i = 0; err == AN_OK && i < count; i++) {
+        struct an_listen listen;
         const char *text;
 
         err = an_yaml_text(an_yaml_nth(at, i), &text);
-        if (err == AN_OK && !listen_valid(text)) {
+        if (err == AN_OK && !an_listen_parse(&listen, text)) {
             err = an_yaml_refuse(an_yaml_nth(at, i),
-                                 "'%.60s' is not tcp://HOST:PORT with a numeric host or "
-                                 "localhost",
+                                 "'%.60s' is not " AN_LISTEN_FORMS
+                                 " with a numeric host or localhost",
                                  text);
         }
         if (err == AN_OK) {

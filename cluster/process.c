@@ -442,6 +442,12 @@ process_address(const struct process *process, unsigned index)
     return group_address(process->group, index);
 }
 
+enum an_err
+process_reload(struct process *process, char *why, size_t why_len)
+{
+    return group_reload(process->group, why, why_len);
+}
+
 bool
 process_stop(struct process *process)
 {

@@ -45,6 +45,9 @@ const char *process_address(const struct process *process, unsigned index);
 /* For once a day (AN_CERT_LOOK_MS): warns in the log of a certificate that soon expires;
  * process_start does so too. */
 void process_look(const struct process *process);
+/* Certificates read again: as group_reload. */
+AN_MUST_USE enum an_err process_reload(struct process *process, char *why,
+                                       size_t why_len);
 /* Finishes what is in flight, hands slots over, applies and closes stores; each actor has
  * a bounded time. NULL is fine. False: all is on disk, but NNG does not end: the plan
  * stays borrowed, and the process must end with _exit(). It was logged. */

@@ -324,12 +324,32 @@ reap(struct supervisor *sup)
 /* ------------------------------------------------------------------ the loop */
 
 static void
+signal_turns(const struct supervisor *sup, unsigned first_turn, unsigned last_turn,
+             int number)
+{
+    for (unsigned i = 0; i < sup->count; i++) {
+        const struct child *child = &sup->children[i];
+
+        if (child->pid == 0 || child->turn < first_turn || child->turn > last_turn) {
+            continue;
+        }
+        if (number == SIGKILL) {
+            an_log(AN_LOG_ERROR, WHO, "%s does not end: killing it pid=%ld", child->name,
+                   (long)child->pid);
+        }
+        (void)kill(child->pid, number);
+    }
+}
+
+static void
 take_signals(struct supervisor *sup)
 {
     struct signalfd_siginfo info;
 
     while (read(sup->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
-        if (info.ssi_signo != SIGCHLD) {
+        if (info.ssi_signo == SIGHUP) {
+            signal_turns(sup, 0, UINT32_MAX, SIGHUP);
+        } else if (info.ssi_signo != SIGCHLD) {
             sup->signals++;
             an_log(AN_LOG_INFO, WHO, "stopping signal=%s",
                    info.ssi_signo == SIGINT ? "INT" : "TERM");
@@ -394,24 +414,6 @@ any_runs(const struct supervisor *sup, unsigned first_turn, unsigned last_turn)
         }
     }
     return false;
-}
-
-static void
-signal_turns(const struct supervisor *sup, unsigned first_turn, unsigned last_turn,
-             int number)
-{
-    for (unsigned i = 0; i < sup->count; i++) {
-        const struct child *child = &sup->children[i];
-
-        if (child->pid == 0 || child->turn < first_turn || child->turn > last_turn) {
-            continue;
-        }
-        if (number == SIGKILL) {
-            an_log(AN_LOG_ERROR, WHO, "%s does not end: killing it pid=%ld", child->name,
-                   (long)child->pid);
-        }
-        (void)kill(child->pid, number);
-    }
 }
 
 static void
@@ -557,11 +559,17 @@ open_signals(struct supervisor *sup)
     sigaddset(&set, SIGCHLD);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGTERM);
+    if (isatty(STDERR_FILENO) != 1) {
+        sigaddset(&set, SIGHUP); /* not a terminal's end: gates read certificates again */
+    }
     if (sigprocmask(SIG_BLOCK, &set, &sup->old_mask) != 0) {
         return AN_ERR_IO;
     }
     sigdelset(&sup->old_mask, SIGINT); /* children take them again */
     sigdelset(&sup->old_mask, SIGTERM);
+    if (sigismember(&set, SIGHUP) == 1) {
+        sigaddset(&sup->old_mask, SIGHUP); /* one that is starting takes it later */
+    }
     sup->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     return sup->signal_fd < 0 ? AN_ERR_IO : AN_OK;
 }

@@ -12,9 +12,10 @@
  *                               itself); ops->flush(door); then clears the outbox
  *   any thread:        door->ops->wake(door)          a turn soon: bus, timer or job
  *
- * Context: everything on the door's thread except wake, and create, start, address
- * and destroy, which come before run() or after it returned. Needs neither NNG nor libuv:
- * core/runner_nng.c calls doors, actors/gate/gate_door.c is one, a test may be the host.
+ * Context: everything on the door's thread except wake and reload, and create, start,
+ * address and destroy, which come before run() or after it returned. Needs neither NNG
+ * nor libuv: core/runner_nng.c calls doors, actors/gate/gate_door.c is one, a test may be
+ * the host.
  */
 #ifndef AN_CORE_DOOR_H
 #define AN_CORE_DOOR_H
@@ -45,8 +46,8 @@ struct an_door_ops {
      * error (AN_ERR_CONFIG: the URL; AN_ERR_CONNECTION: the address cannot be had) leaves
      * the door to be destroyed. */
     enum an_err (*start)(struct an_door *door, const struct an_door_host *host);
-    /* The bound address, "tcp://HOST:PORT" with the real port; valid after start, for the
-     * door's life. Index 0 up to the number of listeners; NULL beyond. */
+    /* The bound address, "tcp://HOST:PORT" or its kin with the real port; valid after
+     * start, for the door's life. Index 0 up to the number of listeners; NULL beyond. */
     const char *(*address)(const struct an_door *door, unsigned index);
     /* The loop. Calls host.turn() at least once before anything else, so that the actor's
      * START may run in it. Returns after quit. */
@@ -60,6 +61,10 @@ struct an_door_ops {
                   const uint8_t *bytes);
     /* Writes what was carried: one write for each connection. Delivers nothing. */
     void (*flush)(struct an_door *door);
+    /* Reads again the files that new connections are met with (certificates); those that
+     * are there keep what they have. Any thread, between start and destroy; blocks for
+     * the files. An error, with *why, changes nothing. */
+    enum an_err (*reload)(struct an_door *door, char *why, size_t why_len);
     /* Accept no more (the actor was told to stop). Connections stay. */
     void (*close_listeners)(struct an_door *door);
     /* run() closes what is left, after at most a bounded time for unsent output, delivers

@@ -99,7 +99,8 @@ enum an_handling {
     X(711, FULL, INTERNAL, RETRY, "a bounded queue or buffer is full")                   \
     X(712, REWIND, INTERNAL, RETRY, "the forwarded entry is not the next one")           \
     X(713, CLUSTER, INTERNAL, FIX,                                                       \
-      "the peer is of another cluster, or knows other stores for the slots")
+      "the peer is of another cluster, or knows other stores for the slots")             \
+    X(714, TLS, AUTH, FIX, "the other side of the encrypted connection was not accepted")
 
 #define AN_ERR_ENUM(number, name, category, handling, sentence) AN_ERR_##name = (number),
 enum an_err { AN_ERRORS(AN_ERR_ENUM) };

@@ -16,58 +16,48 @@ gate_door_log(struct gate_door *door, int level, const char *line)
     }
 }
 
-/* ------------------------------------------------------------------ addresses */
+/* ------------------------------------------------------------------ shared buffers */
 
-/* "tcp://127.0.0.1:7400", "tcp://[::1]:0", "tcp://localhost:7400" */
-static bool
-url_parse(struct sockaddr_storage *at, const char *url)
+uint8_t *
+gate_door_scratch(struct door_scratch *scratch, size_t more)
 {
-    static const char scheme[] = "tcp://";
-    const char *colon = strrchr(url, ':');
-    char host[INET6_ADDRSTRLEN + 2], *end;
-    unsigned long port;
-    size_t len;
+    if (scratch->len + more > scratch->cap) {
+        size_t cap = scratch->cap == 0 ? 4096 : scratch->cap;
+        uint8_t *bigger;
 
-    if (strncmp(url, scheme, sizeof(scheme) - 1) != 0 || colon == NULL ||
-        colon < url + sizeof(scheme) - 1 || colon[1] < '0' || colon[1] > '9') {
-        return false;
+        while (cap < scratch->len + more) {
+            cap *= 2;
+        }
+        bigger = realloc(scratch->data, cap);
+        if (bigger == NULL) {
+            return NULL;
+        }
+        scratch->data = bigger;
+        scratch->cap = cap;
     }
-    port = strtoul(colon + 1, &end, 10);
-    url += sizeof(scheme) - 1;
-    len = (size_t)(colon - url);
-    if (*end != 0 || port > UINT16_MAX || len == 0 || len >= sizeof(host)) {
-        return false;
-    }
-    memcpy(host, url, len);
-    host[len] = 0;
-    if (host[0] == '[' && host[len - 1] == ']') {
-        host[len - 1] = 0;
-        return uv_ip6_addr(host + 1, (int)port, (struct sockaddr_in6 *)at) == 0;
-    }
-    return uv_ip4_addr(strcmp(host, "localhost") == 0 ? "127.0.0.1" : host, (int)port,
-                       (struct sockaddr_in *)at) == 0;
+    return scratch->data + scratch->len;
 }
+
+void
+gate_door_scratch_clear(struct door_scratch *scratch)
+{
+    scratch->len = 0;
+    if (scratch->cap > DOOR_SCRATCH_BYTES) {
+        free(scratch->data);
+        *scratch = (struct door_scratch){0};
+    }
+}
+
+/* ------------------------------------------------------------------ addresses */
 
 static void
 address_print(struct door_listener *listener)
 {
-    struct sockaddr_storage at;
-    char host[INET6_ADDRSTRLEN] = "";
-    int len = sizeof(at);
+    struct an_listen bound = {.scheme = listener->at.scheme};
+    int len = sizeof(bound.at);
 
-    if (uv_tcp_getsockname(&listener->tcp, (struct sockaddr *)&at, &len) != 0) {
-        return;
-    }
-    if (at.ss_family == AF_INET6) {
-        const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&at;
-        uv_ip6_name(in6, host, sizeof(host));
-        snprintf(listener->address, sizeof(listener->address), "tcp://[%s]:%u", host,
-                 ntohs(in6->sin6_port));
-    } else {
-        const struct sockaddr_in *in = (const struct sockaddr_in *)&at;
-        uv_ip4_name(in, host, sizeof(host));
-        snprintf(listener->address, sizeof(listener->address), "tcp://%s:%u", host,
-                 ntohs(in->sin_port));
+    if (uv_tcp_getsockname(&listener->tcp, (struct sockaddr *)&bound.at, &len) == 0) {
+        an_listen_print(&bound, listener->address, sizeof(listener->address));
     }
 }
 
@@ -114,7 +104,7 @@ static enum an_err
 listen_at(struct gate_door *door, struct door_listener *listener)
 {
     char line[128];
-    int rv = uv_tcp_bind(&listener->tcp, (const struct sockaddr *)&listener->at, 0);
+    int rv = uv_tcp_bind(&listener->tcp, (const struct sockaddr *)&listener->at.at, 0);
 
     if (rv == 0) {
         rv = uv_listen((uv_stream_t *)&listener->tcp, DOOR_BACKLOG, on_connection);
@@ -198,6 +188,17 @@ on_told_due(uv_timer_t *timer)
     gate_door_kill_told(timer->data);
 }
 
+static void
+end_one(struct gate_door *door, struct door_conn *conn)
+{
+    if (!conn->open && !conn->ending) {
+        gate_door_kill(conn); /* in the middle of a handshake */
+        return;
+    }
+    conn->finish = true;
+    gate_door_finish(door, conn);
+}
+
 /* Whoever is left gets its last words, and a bounded time to read them; one that has got
  * them a short time only, since clients that do not close must not hold the end. */
 static void
@@ -209,8 +210,7 @@ end_all(struct gate_door *door)
     close_listeners(&door->door);
     for (uint32_t i = 0; i < door->conn_cap; i++) {
         if (door->conns[i] != NULL) {
-            door->conns[i]->finish = true;
-            gate_door_finish(door, door->conns[i]);
+            end_one(door, door->conns[i]);
         }
     }
     while (door->stats.conns > 0) {
@@ -280,6 +280,8 @@ destroy(struct an_door *base)
         left = uv_loop_close(&door->loop);
         assert(left == 0);
     }
+    gate_tls_fini(&door->tls);
+    free(door->gathered.data);
     free(door->conns);
     free(door->free_list);
     free(door->segs);
@@ -307,15 +309,86 @@ loop_make(struct gate_door *door)
     }
     door->loop_made = true;
     door->loop.data = door;
-    door->finish_timer.data = door;
-    door->finish_last = &door->finish_first;
     return uv_async_init(&door->loop, &door->async, on_wake) == 0 &&
            uv_timer_init(&door->loop, &door->turn_timer) == 0 &&
-           uv_timer_init(&door->loop, &door->finish_timer) == 0;
+           gate_door_waits_init(door, &door->shaking, door->cfg.handshake_ms) &&
+           gate_door_waits_init(door, &door->finishing, door->cfg.close_ms);
+}
+
+static void
+defaults(struct gate_door_cfg *cfg)
+{
+#define DEFAULT(field, value) cfg->field = cfg->field == 0 ? (value) : cfg->field
+    DEFAULT(frame_len_max, AN_FRAME_LEN_MAX);
+    DEFAULT(close_ms, DOOR_CLOSE_MS);
+    DEFAULT(handshake_ms, AN_HANDSHAKE_MS);
+    DEFAULT(handshakes_max, AN_HANDSHAKES_MAX);
+#undef DEFAULT
+}
+
+/* Clients refuse an expired certificate. It is shown all the same: some do not look. */
+static void
+warn_expired(struct gate_door *door)
+{
+    char line[DOOR_LINE_MAX];
+
+    if (gate_tls_expired(&door->tls, line, sizeof(line))) {
+        gate_door_log(door, AN_LOG_ERROR, line);
+    }
+}
+
+static enum an_err
+take_listeners(struct gate_door *door, char *why, size_t why_len)
+{
+    const struct gate_door_cfg *cfg = &door->cfg;
+    enum an_err err = AN_OK;
+    bool secret = false;
+
+    if (cfg->listen_count > GATE_DOOR_LISTEN_MAX) {
+        snprintf(why, why_len, "more than %u addresses to listen on",
+                 GATE_DOOR_LISTEN_MAX);
+        return AN_ERR_CONFIG;
+    }
+    for (unsigned i = 0; i < cfg->listen_count; i++) {
+        struct an_listen *at = &door->listeners[i].at;
+
+        if (!an_listen_parse(at, cfg->listen[i])) {
+            snprintf(why, why_len,
+                     "listen: '%s' is no " AN_LISTEN_FORMS
+                     " (HOST a number, or localhost)",
+                     cfg->listen[i]);
+            return AN_ERR_CONFIG;
+        }
+        secret = secret || an_scheme_is_secret(at->scheme);
+    }
+    door->listener_count = cfg->listen_count;
+    if (secret) {
+        err = gate_tls_init(&door->tls, cfg, why, why_len);
+    }
+    if (secret && err == AN_OK) {
+        warn_expired(door);
+    }
+    return err;
+}
+
+static enum an_err
+reload(struct an_door *base, char *why, size_t why_len)
+{
+    struct gate_door *door = (struct gate_door *)base;
+    enum an_err err = AN_OK;
+
+    if (door->tls.bio != NULL) {
+        err = gate_tls_reload(&door->tls, why, why_len);
+        if (err == AN_OK) {
+            warn_expired(door);
+        }
+    }
+    return err;
 }
 
 enum an_err
-gate_door_create(struct an_door **out, const struct gate_door_cfg *cfg)
+gate_door_create(struct an_door **out, const struct gate_door_cfg *cfg, char *why,
+                 size_t why_len)
 {
     static const struct an_door_ops ops = {
         .start = start,
@@ -324,32 +397,28 @@ gate_door_create(struct an_door **out, const struct gate_door_cfg *cfg)
         .wake = wake,
         .carry = gate_door_carry,
         .flush = gate_door_flush,
+        .reload = reload,
         .close_listeners = close_listeners,
         .quit = quit,
         .destroy = destroy,
     };
     struct gate_door *door = calloc(1, sizeof(*door));
+    enum an_err err = AN_ERR_NO_MEMORY;
 
+    snprintf(why, why_len, "out of memory");
     if (door == NULL) {
-        return AN_ERR_NO_MEMORY;
+        return err;
     }
     door->door.ops = &ops;
     door->cfg = *cfg;
-    door->cfg.frame_len_max =
-        cfg->frame_len_max == 0 ? AN_FRAME_LEN_MAX : cfg->frame_len_max;
-    door->cfg.close_ms = cfg->close_ms == 0 ? DOOR_CLOSE_MS : cfg->close_ms;
+    defaults(&door->cfg);
     door->fd_max = descriptors_max();
-    if (!loop_make(door)) {
-        destroy(&door->door);
-        return AN_ERR_NO_MEMORY;
+    if (loop_make(door)) {
+        err = take_listeners(door, why, why_len);
     }
-    for (unsigned i = 0; i < cfg->listen_count; i++) {
-        if (i >= GATE_DOOR_LISTEN_MAX ||
-            !url_parse(&door->listeners[i].at, cfg->listen[i])) {
-            destroy(&door->door);
-            return AN_ERR_CONFIG;
-        }
-        door->listener_count++;
+    if (err != AN_OK) {
+        destroy(&door->door);
+        return err;
     }
     *out = &door->door;
     return AN_OK;

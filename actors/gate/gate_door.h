@@ -1,5 +1,6 @@
-/* The gate's door: client connections over TCP on a libuv loop. Cuts frames, writes
- * frames, counts bytes; every decision is the gate actor's (gate.h).
+/* The gate's door: client connections over TCP, TLS and WebSocket on a libuv loop. Cuts
+ * frames, writes frames, counts bytes; every decision is the gate actor's (gate.h), which
+ * hears of a connection when its handshakes are through.
  *
  * Context: see core/door.h. */
 #ifndef AN_ACTORS_GATE_DOOR_H
@@ -10,15 +11,19 @@
 #define GATE_DOOR_LISTEN_MAX 8u
 
 struct gate_door_cfg {
-    /* "tcp://HOST:PORT", numeric host ([::1] for IPv6) or localhost, port 0: the system
-     * picks. Borrowed until create returns. */
+    /* As core/listen.h reads them. Borrowed, as all texts here, until create returns. */
     const char *listen[GATE_DOOR_LISTEN_MAX];
     unsigned listen_count;
     /* 0 means the default. */
-    uint32_t frame_len_max; /* AN_FRAME_LEN_MAX */
-    uint32_t close_ms;      /* unsent output of a closing connection gets this long */
+    uint32_t frame_len_max;  /* AN_FRAME_LEN_MAX */
+    uint32_t close_ms;       /* unsent output of a closing connection gets this long */
+    uint32_t handshake_ms;   /* AN_HANDSHAKE_MS */
+    uint32_t handshakes_max; /* AN_HANDSHAKES_MAX */
+    /* PEM files of what listens with TLS: certificate with its chain, its key, and, when
+     * clients must show a certificate, the CAs these are believed from (else NULL). */
+    const char *tls_cert, *tls_key, *tls_client_ca;
     /* Told about trouble an operator should know (out of descriptors, no listening);
-     * level as in core/log.h. May be NULL. Called on the door's thread, or in start. */
+     * level as in core/log.h. May be NULL. Called on any thread. */
     void (*log)(void *ctx, int level, const char *line);
     void *log_ctx;
 };
@@ -27,15 +32,20 @@ struct gate_door_cfg {
 struct gate_door_stats {
     uint64_t accepted, closed, frames_in, frames_out, bytes_in, bytes_out, writes;
     uint64_t bad_streams, accept_pauses, read_pauses;
-    uint64_t conns;         /* now */
-    uint64_t partial_bytes; /* now: buffers of frames not yet whole */
-    uint64_t output_bytes;  /* now: not yet taken by clients */
+    uint64_t tls_full, tls_resumed; /* handshakes that succeeded */
+    uint64_t handshakes_failed;     /* refused, broken, given up by the client */
+    uint64_t handshakes_late;       /* too slow, or too many at once */
+    uint64_t handshakes;            /* now: not through yet */
+    uint64_t conns;                 /* now */
+    uint64_t partial_bytes;         /* now: buffers of frames not yet whole */
+    uint64_t output_bytes;          /* now: not yet taken by clients */
 };
 
-/* AN_ERR_NO_MEMORY, AN_ERR_CONFIG (a URL). Binds nothing yet. The caller destroys *out
- * through its ops. */
+/* AN_ERR_NO_MEMORY, AN_ERR_CONFIG (an address, a file of TLS), with *why. Binds nothing
+ * yet. The caller destroys *out through its ops. */
 AN_MUST_USE enum an_err gate_door_create(struct an_door **out,
-                                         const struct gate_door_cfg *cfg);
+                                         const struct gate_door_cfg *cfg, char *why,
+                                         size_t why_len);
 void gate_door_stats(const struct an_door *door, struct gate_door_stats *out);
 
 #endif

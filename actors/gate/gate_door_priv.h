@@ -1,9 +1,18 @@
-/* The inside of the gate's door: gate_door.c has the loop and the listeners,
- * gate_door_conn.c the connections. Context: the door's thread. */
+/* The inside of the gate's door, shared by its files. Bytes come in and go out through
+ * layers, each of which a connection may lack:
+ *
+ *   socket   gate_door_in.c    gate_door_tls.c    gate_door_in.c (frames)   the actor
+ *            gate_door_out.c
+ *
+ * gate_door.c has the loop and the listeners, gate_door_conn.c the life of connections.
+ * Context: the door's thread, but for gate_tls_load. */
 #ifndef AN_ACTORS_GATE_DOOR_PRIV_H
 #define AN_ACTORS_GATE_DOOR_PRIV_H
 
 #include "actors/gate/gate_door.h"
+#include "core/listen.h"
+#include <openssl/ssl.h>
+#include <pthread.h>
 #include <uv.h>
 
 enum {
@@ -11,8 +20,10 @@ enum {
     DOOR_CLOSE_MS = 2000,          /* last words and a polite end take no longer */
     DOOR_PAUSE_BYTES = 256 * 1024, /* unread output that stops reading a connection */
     DOOR_BACKLOG = 1024,
-    DOOR_SPARE_FDS = 64, /* descriptors left to the rest of the process */
-    DOOR_ADDRESS_MAX = 80,
+    DOOR_SPARE_FDS = 64,             /* descriptors left to the rest of the process */
+    DOOR_LINE_MAX = 256,             /* of the log */
+    DOOR_RECORD_BYTES = 16384,       /* the plaintext of a TLS record */
+    DOOR_SCRATCH_BYTES = 256 * 1024, /* a shared buffer that grew beyond is given back */
     DOOR_INDEX_BITS = 24, /* of a connection id; above it a number that only grows */
 };
 
@@ -26,9 +37,13 @@ struct door_conn {
     uint8_t *partial; /* of a frame that is not whole yet */
     uint32_t partial_len, partial_cap;
     uint32_t seg_first, seg_last; /* this drain's frames, in door.segs */
-    struct door_conn *finish_next,
-        **finish_link; /* those that are ending, oldest first */
-    uint64_t finish_ms;
+    SSL *tls;                     /* NULL: none */
+    /* In door.shaking until the handshakes are through, in door.finishing at the end. */
+    struct door_conn *wait_next, **wait_link;
+    uint64_t wait_ms;  /* until then */
+    bool tls_done : 1; /* its handshake is through */
+    bool broken : 1;   /* TLS cannot say anything any more */
+    bool open : 1;     /* the actor knows of it */
     bool finish : 1;   /* CONN_CLOSE came: last words, then the end */
     bool ending : 1;   /* the end is under way: input is thrown away */
     bool bad : 1;      /* its input is no sequence of frames; not read any more */
@@ -42,10 +57,36 @@ struct door_seg {
     uint32_t len, next;
 };
 
+/* Connections that have so much time for something, oldest first. */
+struct door_waits {
+    struct door_conn *first, **last;
+    uv_timer_t timer;
+    uint64_t ms;
+};
+
+/* Grows as needed, serves all connections in turn. */
+struct door_scratch {
+    uint8_t *data;
+    size_t len, cap;
+};
+
+struct door_tls {
+    pthread_mutex_t mutex; /* ctx is replaced from any thread */
+    SSL_CTX *ctx;          /* for the next connection; NULL: no TLS */
+    char *cert, *key, *client_ca;
+    BIO *bio;               /* of every connection: reads feed, writes to sealed */
+    BIO_METHOD *bio_method; /* freed after it */
+    const uint8_t *feed;    /* what came from the socket, for the next SSL_ call */
+    size_t feed_len;
+    struct door_scratch sealed; /* what it wants to have written */
+    uint64_t logged_ms;         /* at most one line a second about clients */
+    uint8_t plain[DOOR_RECORD_BYTES];
+};
+
 struct door_listener {
     uv_tcp_t tcp;
-    char address[DOOR_ADDRESS_MAX];
-    struct sockaddr_storage at;
+    char address[AN_LISTEN_TEXT_MAX];
+    struct an_listen at;
     bool waiting; /* one is waiting to be accepted, and more behind it */
     bool open;
 };
@@ -56,7 +97,7 @@ struct gate_door {
     struct gate_door_cfg cfg;
     uv_loop_t loop;
     uv_async_t async;
-    uv_timer_t turn_timer, finish_timer;
+    uv_timer_t turn_timer;
     struct door_listener listeners[GATE_DOOR_LISTEN_MAX];
     unsigned listener_count;
     bool loop_made, started, quitting, full, full_logged;
@@ -67,8 +108,10 @@ struct gate_door {
     uint64_t serial;
     uint32_t fd_max;
 
-    struct door_conn *finish_first, **finish_last;
-    struct door_seg *segs; /* of this drain */
+    struct door_waits shaking, finishing;
+    struct door_tls tls;
+    struct door_scratch gathered; /* frames that go out through a layer */
+    struct door_seg *segs;        /* of this drain */
     uint32_t seg_count, seg_cap;
     struct door_conn **touched; /* connections with segments or an end to begin */
     uint32_t touched_count, touched_cap;
@@ -79,16 +122,55 @@ struct gate_door {
     uint8_t read_buf[DOOR_READ_BYTES];
 };
 
+static inline struct gate_door *
+door_of(const struct door_conn *conn)
+{
+    return conn->tcp.loop->data;
+}
+
+static inline size_t
+door_unsent(const struct door_conn *conn)
+{
+    return uv_stream_get_write_queue_size((const uv_stream_t *)&conn->tcp);
+}
+
+static inline bool
+door_gone(const struct door_conn *conn)
+{
+    return uv_is_closing((const uv_handle_t *)&conn->tcp) != 0;
+}
+
+/* Does it still take frames? Delivering one may have ended that. */
+static inline bool
+door_reading(const struct door_conn *conn)
+{
+    return !conn->bad && !conn->finish && !door_gone(conn);
+}
+
+/* ------------------------------------------------------------------ gate_door.c */
+
 /* To whoever the cfg names. */
 void gate_door_log(struct gate_door *door, int level, const char *line);
-/* A listener has one to accept. */
-void gate_door_accept(struct gate_door *door, struct door_listener *listener);
 /* Descriptors may be free again: accepts what waits. */
 void gate_door_accept_more(struct gate_door *door);
+/* Makes room behind len; NULL without memory. */
+uint8_t *gate_door_scratch(struct door_scratch *scratch, size_t more);
+/* Empties it, and gives back what a burst made it grow to. */
+void gate_door_scratch_clear(struct door_scratch *scratch);
+
+/* ------------------------------------------------------------------ gate_door_conn.c */
+
+/* A listener has one to accept. */
+void gate_door_accept(struct gate_door *door, struct door_listener *listener);
 struct door_conn *gate_door_find(const struct gate_door *door, uint64_t id);
-void gate_door_carry(struct an_door *base, const struct an_effect *effect,
-                     const uint8_t *bytes);
-void gate_door_flush(struct an_door *base);
+/* Steps the actor with door.msg, whose kind is this. */
+void gate_door_deliver(struct gate_door *door, struct door_conn *conn, enum an_kind kind);
+/* How much of its output waits. */
+void gate_door_deliver_output(struct gate_door *door, struct door_conn *conn);
+/* The handshakes are through: the actor hears of it. */
+void gate_door_open(struct gate_door *door, struct door_conn *conn);
+/* The handshakes have failed: what they have left in tls.sealed is sent, then the end. */
+void gate_door_shut_out(struct gate_door *door, struct door_conn *conn);
 /* Tells the actor of output that flush could not get rid of. Whether there was any. */
 bool gate_door_report(struct gate_door *door);
 /* The last words have been given: sends them, then ends, within a bounded time. */
@@ -97,5 +179,49 @@ void gate_door_finish(struct gate_door *door, struct door_conn *conn);
 void gate_door_kill_told(struct gate_door *door);
 /* At once. CONN_CLOSED follows from the loop. */
 void gate_door_kill(struct door_conn *conn);
+bool gate_door_waits_init(struct gate_door *door, struct door_waits *waits, uint64_t ms);
+
+/* ------------------------------------------------------------------ gate_door_in.c */
+
+/* Starts, or starts again, to read from the socket. false: it cannot be. */
+bool gate_door_read(struct door_conn *conn);
+/* Bytes from the client with every layer taken off: cuts and delivers frames. */
+void gate_door_frames_in(struct gate_door *door, struct door_conn *conn,
+                         const uint8_t *data, size_t len);
+void gate_door_partial_free(struct gate_door *door, struct door_conn *conn);
+
+/* ------------------------------------------------------------------ gate_door_out.c */
+
+void gate_door_carry(struct an_door *base, const struct an_effect *effect,
+                     const uint8_t *bytes);
+void gate_door_flush(struct an_door *base);
+/* To the socket as they are: now as far as it takes them, the rest queued. false: the
+ * connection is broken. */
+bool gate_door_write(struct gate_door *door, struct door_conn *conn, const uint8_t *data,
+                     size_t len);
+
+/* ------------------------------------------------------------------ gate_door_tls.c */
+
+/* Reads the files of the cfg. AN_ERR_CONFIG, AN_ERR_NO_MEMORY, with *why. */
+AN_MUST_USE enum an_err gate_tls_init(struct door_tls *tls,
+                                      const struct gate_door_cfg *cfg, char *why,
+                                      size_t why_len);
+/* Zeroed is fine. */
+void gate_tls_fini(struct door_tls *tls);
+/* Any thread. As gate_tls_init; an error leaves what was there. */
+AN_MUST_USE enum an_err gate_tls_reload(struct door_tls *tls, char *why, size_t why_len);
+/* Has the certificate expired? Then says so in *out. Any thread. */
+bool gate_tls_expired(struct door_tls *tls, char *out, size_t len);
+/* The server's end of one connection; NULL without memory. */
+SSL *gate_tls_accept(struct door_tls *tls);
+/* Bytes from the socket: the handshake goes on, what is behind it goes to
+ * gate_door_frames_in. */
+void gate_tls_in(struct gate_door *door, struct door_conn *conn, const uint8_t *data,
+                 size_t len);
+/* Encrypts and writes. false: the connection is broken. */
+bool gate_tls_out(struct gate_door *door, struct door_conn *conn, const uint8_t *data,
+                  size_t len);
+/* Says that no more comes, if there is somebody to say it to. */
+void gate_tls_bye(struct gate_door *door, struct door_conn *conn);
 
 #endif

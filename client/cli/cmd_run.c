@@ -48,6 +48,12 @@ say_waiting(const struct process *process, const char *why, unsigned seconds)
 
 /* Waits for the actors and so for other processes, for ever if need be. Not 0: the signal
  * that came first. */
+static enum an_err
+reload(void *process, char *why, size_t why_len)
+{
+    return process_reload(process, why, why_len);
+}
+
 static int
 await_ready(struct process *process, const sigset_t *signals)
 {
@@ -61,7 +67,7 @@ await_ready(struct process *process, const sigset_t *signals)
         if (waited_ms % SAY_MS == 0) {
             say_waiting(process, why, waited_ms / 1000);
         }
-        got = cli_serve_wait(signals, 0);
+        got = cli_serve_wait(signals, 0, reload, process);
     }
     return got;
 }
@@ -99,7 +105,7 @@ serve(struct plan *plan, const struct plan_actor *const *actors, unsigned count,
     got = await_ready(process, signals);
     if (got == 0) {
         say_ready(process, actors, count);
-        while ((got = cli_serve_wait(signals, AN_CERT_LOOK_MS)) == 0) {
+        while ((got = cli_serve_wait(signals, AN_CERT_LOOK_MS, reload, process)) == 0) {
             process_look(process);
         }
     }
@@ -178,7 +184,9 @@ cmd_run(int argc, char **argv)
             "file names all of its actors. Other processes may start before or after:\n"
             "it waits for them. Prints one line when its actors are ready:\n"
             "  anser ready ACTOR... [tcp://HOST:PORT...]\n"
-            "Logs go to stderr. Ends cleanly on SIGINT and SIGTERM.",
+            "Logs go to stderr. Ends cleanly on SIGINT and SIGTERM; SIGHUP makes its "
+            "gates read\n"
+            "their certificates again.",
         .options = options,
         .option_count = sizeof(options) / sizeof(options[0]),
         .args_max = -1};

@@ -12,9 +12,13 @@
 
 enum { WHY_MAX = 1024 };
 
+struct request {
+    const char *file, *data, *listen;
+    bool plain;
+};
+
 static enum an_err
-make_config(struct config *config, const char *file, const char *data, const char *listen,
-            char *why)
+make_config(struct config *config, const struct request *request, char *why)
 {
     const char *env = getenv("ANSER_DATA");
     enum an_err err = config_init(config);
@@ -22,16 +26,25 @@ make_config(struct config *config, const char *file, const char *data, const cha
     if (err == AN_OK && env != NULL && env[0] != '\0') {
         err = config_set_text(&config->top_data, env);
     }
-    if (err == AN_OK && file != NULL) {
-        err = config_load(config, file, why, WHY_MAX);
+    if (err == AN_OK && request->file != NULL) {
+        err = config_load(config, request->file, why, WHY_MAX);
     }
-    if (err == AN_OK && data != NULL) {
-        err = config_set_text(&config->top_data, data);
+    if (err == AN_OK && request->data != NULL) {
+        err = config_set_text(&config->top_data, request->data);
     }
-    if (err == AN_OK && listen != NULL) {
-        err = config_set_text(&config->top_listen, listen);
+    if (err == AN_OK && request->listen != NULL) {
+        err = config_set_text(&config->top_listen, request->listen);
+    }
+    if (err == AN_OK && request->plain) {
+        err = config_set_text(&config->gate_plain, "anywhere");
     }
     return err;
+}
+
+static enum an_err
+reload(void *node, char *why, size_t why_len)
+{
+    return node_reload(node, why, why_len);
 }
 
 static int
@@ -47,7 +60,7 @@ run(const struct config *config, const sigset_t *signals)
     }
     printf("anser ready %s data=%s\n", node_address(node), node_data(node));
     fflush(stdout);
-    got = cli_serve_wait(signals, UINT32_MAX);
+    got = cli_serve_wait(signals, UINT32_MAX, reload, node);
     an_log(AN_LOG_INFO, "node", "stopping signal=%s", cli_serve_signal_name(got));
     if (!node_stop(node)) {
         _exit(0); /* exit() would wait for NNG */
@@ -58,20 +71,25 @@ run(const struct config *config, const sigset_t *signals)
 int
 cmd_up(int argc, char **argv)
 {
-    const char *file = NULL, *data = NULL, *listen = NULL;
+    struct request request = {0};
     const struct cli_option options[] = {
         {"data", 'd', "DIR", "the node's directory (default $ANSER_DATA or ./anser-data)",
-         &data, NULL},
-        {"config", 'c', "FILE", "YAML; docs/configuration.md has every key", &file, NULL},
-        {"listen", 'l', "URL", "tcp://HOST:PORT; port 0: the system picks", &listen,
-         NULL}};
+         &request.data, NULL},
+        {"config", 'c', "FILE", "YAML; docs/configuration.md has every key",
+         &request.file, NULL},
+        {"listen", 'l', "URL,...",
+         "tcp://, tls://, ws://, wss://HOST:PORT; port 0: the system picks",
+         &request.listen, NULL},
+        {"plain", 0, NULL, "let clients in without TLS beyond this machine: readable",
+         NULL, &request.plain}};
     const struct cli_command command = {
         .name = "up",
-        .usage = "[--data DIR] [--config FILE] [--listen tcp://HOST:PORT]",
+        .usage = "[--data DIR] [--config FILE] [--listen URL,...] [--plain]",
         .summary = "Runs a node: every actor and the store in one process",
         .details = "Prints one line once logins are accepted:\n"
-                   "  anser ready tcp://HOST:PORT data=DIR\n"
-                   "Logs go to stderr. Ends cleanly on SIGINT and SIGTERM.",
+                   "  anser ready tcp://HOST:PORT [tls://...] data=DIR\n"
+                   "Logs go to stderr. Ends cleanly on SIGINT and SIGTERM; SIGHUP makes\n"
+                   "it read its certificates again.",
         .options = options,
         .option_count = sizeof(options) / sizeof(options[0])};
     struct config config;
@@ -85,7 +103,7 @@ cmd_up(int argc, char **argv)
         return code;
     }
     cli_serve_signals(&signals);
-    err = make_config(&config, file, data, listen, why);
+    err = make_config(&config, &request, why);
     if (err == AN_OK) {
         cli_serve_log(&config);
         code = run(&config, &signals);

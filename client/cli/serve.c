@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 void
 cli_serve_signals(sigset_t *set)
@@ -11,6 +12,9 @@ cli_serve_signals(sigset_t *set)
     sigemptyset(set);
     sigaddset(set, SIGINT);
     sigaddset(set, SIGTERM);
+    if (isatty(STDERR_FILENO) != 1) {
+        sigaddset(set, SIGHUP); /* of a terminal it means that it is gone: the end */
+    }
     pthread_sigmask(SIG_BLOCK, set, NULL);
     signal(SIGPIPE, SIG_IGN);
 }
@@ -28,20 +32,36 @@ cli_serve_log(const struct config *config)
     }
 }
 
+static void
+do_reload(cli_reload_f *reload, void *arg)
+{
+    char why[512] = "";
+
+    if (reload(arg, why, sizeof(why)) == AN_OK) {
+        an_log(AN_LOG_INFO, "reload", "certificates read again signal=HUP");
+    } else {
+        an_log(AN_LOG_ERROR, "reload", "%s: the old certificate stays", why);
+    }
+}
+
 int
-cli_serve_wait(const sigset_t *set, uint32_t timeout_ms)
+cli_serve_wait(const sigset_t *set, uint32_t timeout_ms, cli_reload_f *reload, void *arg)
 {
     struct timespec limit = {(time_t)(timeout_ms / 1000),
                              (long)(timeout_ms % 1000) * 1000000};
-    int got = -1;
+    int got;
 
     do {
+        got = -1;
         if (timeout_ms == UINT32_MAX) {
             (void)sigwait(set, &got);
         } else {
             got = sigtimedwait(set, NULL, &limit);
         }
-    } while (got < 0 && errno == EINTR);
+        if (got == SIGHUP) {
+            do_reload(reload, arg);
+        }
+    } while (got == SIGHUP || (got < 0 && errno == EINTR));
     return got < 0 ? 0 : got;
 }
 

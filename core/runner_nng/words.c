@@ -101,15 +101,36 @@ put_trace(struct instance *inst, const char *rest, FILE *out)
     return ring_find(&inst->ring, rest, out);
 }
 
+/* Of a gate: its certificates, read again. */
+static bool
+put_reload(struct instance *inst, const char *rest, FILE *out)
+{
+    char why[512] = "";
+
+    (void)rest;
+    if (inst->door == NULL || inst->door->ops->reload == NULL) {
+        return false;
+    }
+    if (inst->door->ops->reload(inst->door, why, sizeof(why)) == AN_OK) {
+        fputs("\"reloaded\":true", out);
+    } else {
+        fputs("\"reloaded\":false,\"error\":\"", out);
+        for (const char *c = why; *c != '\0'; c++) {
+            fputc((unsigned char)*c < ' ' || *c == '"' || *c == '\\' ? '?' : *c, out);
+        }
+        fputc('"', out);
+    }
+    return true;
+}
+
 static const struct {
     const char *word;
     words_f *put;
     bool takes_rest;
 } table[] = {
-    {"status", put_status, false},
-    {"stats", put_stats, false},
-    {"peers", put_peers, false},
-    {"trace", put_trace, true},
+    {"status", put_status, false}, {"stats", put_stats, false},
+    {"peers", put_peers, false},   {"trace", put_trace, true},
+    {"reload", put_reload, false},
 };
 
 static void

@@ -125,13 +125,14 @@ stub_start(uint32_t close_ms)
                                 .log = stub_log,
                                 .log_ctx = s};
     struct an_door_host host = {.ctx = s, .deliver = stub_deliver, .turn = stub_turn};
+    char why[256];
 
     assert_non_null(s);
     s->want_ms = UINT64_MAX;
     s->ids_grow = 1;
     pthread_mutex_init(&s->mutex, NULL);
     pthread_cond_init(&s->cond, NULL);
-    assert_int_equal(gate_door_create(&s->door, &cfg), AN_OK);
+    assert_int_equal(gate_door_create(&s->door, &cfg, why, sizeof(why)), AN_OK);
     assert_int_equal(s->door->ops->start(s->door, &host), AN_OK);
     snprintf(s->url, sizeof(s->url), "%s", s->door->ops->address(s->door, 0));
     assert_null(s->door->ops->address(s->door, 1));

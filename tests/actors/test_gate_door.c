@@ -461,11 +461,12 @@ test_door_bad_addresses_refused(void **state)
         "tcp://:1",   "tcp://127.0.0.1:",  "tcp://nowhere:1",   "tcp://127.0.0.1:65536",
         "tcp://[::1", "tcp://127.0.0.1:x", "tcp://127.0.0.1:1x"};
     struct an_door *door = NULL;
+    char why[256];
 
     (void)state;
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         struct gate_door_cfg cfg = {.listen = {bad[i]}, .listen_count = 1};
-        assert_int_equal(gate_door_create(&door, &cfg), AN_ERR_CONFIG);
+        assert_int_equal(gate_door_create(&door, &cfg, why, sizeof(why)), AN_ERR_CONFIG);
     }
     assert_null(door);
 }
@@ -477,9 +478,10 @@ test_door_address_in_use_refused(void **state)
     struct gate_door_cfg cfg = {.listen = {s->url}, .listen_count = 1};
     struct an_door_host host = {0};
     struct an_door *second = NULL;
+    char why[256];
 
     (void)state;
-    assert_int_equal(gate_door_create(&second, &cfg), AN_OK);
+    assert_int_equal(gate_door_create(&second, &cfg, why, sizeof(why)), AN_OK);
     assert_int_equal(second->ops->start(second, &host), AN_ERR_CONNECTION);
     second->ops->destroy(second);
     stub_stop(s);

@@ -347,7 +347,8 @@ static const char cluster_file[] =
     "  router/0:    {host: a, slots: 0-1023}\n"
     "  sequencer/0: {host: a, slots: 0-1023}\n"
     "  store/0:     {host: a, slots: 0-1023, data: data}\n"
-    "  idgen/0:     {host: a}\n";
+    "  idgen/0:     {host: a}\n"
+    "settings: {gate: {plain: anywhere}}\n";
 
 /* Clients reach a gate that listens on any address at its host's. */
 static void

@@ -44,13 +44,14 @@ parsed(const char *text)
 }
 
 /* Lines 1-9; what a case is about comes behind, or instead of one. */
-#define HEAD "cluster: demo\nhosts: {a: {address: 127.0.0.1}}\n"
-#define GATE "  gate/0: {host: a, listen: [\"tcp://127.0.0.1:0\"]}\n"
-#define ROUT "  router/0: {host: a, slots: 0-1023}\n"
-#define SEQ  "  sequencer/0: {host: a, slots: 0-1023}\n"
-#define STOR "  store/0: {host: a, slots: 0-1023, data: d}\n"
-#define IDG  "  idgen/0: {host: a}\n"
-#define ONE  HEAD "actors:\n" GATE ROUT SEQ STOR IDG
+#define HEAD  "cluster: demo\nhosts: {a: {address: 127.0.0.1}}\n"
+#define GATE  "  gate/0: {host: a, listen: [\"tcp://127.0.0.1:0\"]}\n"
+#define ROUT  "  router/0: {host: a, slots: 0-1023}\n"
+#define SEQ   "  sequencer/0: {host: a, slots: 0-1023}\n"
+#define STOR  "  store/0: {host: a, slots: 0-1023, data: d}\n"
+#define IDG   "  idgen/0: {host: a}\n"
+#define PLAIN "settings: {gate: {plain: anywhere}}\n"
+#define ONE   HEAD "actors:\n" GATE ROUT SEQ STOR IDG
 #define TWO_HOSTS                                                                        \
     "cluster: demo\nhosts:\n  a: {address: 10.0.0.1}\n  b: {address: 10.0.0.2}\n"
 #define TLS "tls: {ca: ca.pem, cert: \"%h.pem\", key: \"k/%h.key\"}\n"
@@ -96,7 +97,7 @@ test_plan_ports_are_numbered_over_all_hosts(void **state)
                              "  router/1: {host: b, slots: [100-1022, 1023]}\n"
                              "  sequencer/0: {host: a, standby: sequencer/1, slots: "
                              "\"0-1,500-1023\"}\n"
-                             "  sequencer/1: {host: b, slots: 2-499}\n" STOR IDG);
+                             "  sequencer/1: {host: b, slots: 2-499}\n" STOR IDG PLAIN);
     const struct an_topology *topology = &plan->topology;
 
     (void)state;
@@ -233,7 +234,7 @@ test_plan_show_says_who_is_where(void **state)
                       "sequencer/1}\n  sequencer/1: {host: b, slots: 7}\n"
                       "  store/0: {host: a, slots: 0-1023, data: d, process: p}\n" IDG
                       "  api/0: {host: b}\n"
-                      "  gate/0: {host: b, listen: [\"tcp://0.0.0.0:1\"]}\n");
+                      "  gate/0: {host: b, listen: [\"tcp://0.0.0.0:1\"]}\n" PLAIN);
     char *text = shown(plan, plan_show);
 
     (void)state;
@@ -384,7 +385,8 @@ test_plan_gates_and_stores_have_what_they_need(void **state)
     expect_refused(HEAD "actors:\n  gate/0: {host: a, listen: []}\n",
                    "c.yaml:4: gate/0.listen: 0 addresses");
     expect_refused(HEAD "actors:\n  gate/0:\n    host: a\n    listen: [a.example:1]\n",
-                   "c.yaml:6: gate/0.listen: 'a.example:1' is not tcp://HOST:PORT");
+                   "c.yaml:6: gate/0.listen: 'a.example:1' is not tcp://, tls://, ws:// "
+                   "or wss://HOST:PORT");
     expect_refused(HEAD "actors:\n  gate/0: {host: a, listen: [\"tcp://1.2.3.4:65536\"]}",
                    "c.yaml:4: gate/0.listen: 'tcp://1.2.3.4:65536' is not");
     expect_refused(HEAD "actors:\n  store/0: {host: a, slots: 0-1023}\n",

@@ -74,6 +74,7 @@ static const struct {
     {711, "FULL", AN_CAT_INTERNAL},
     {712, "REWIND", AN_CAT_INTERNAL},
     {713, "CLUSTER", AN_CAT_INTERNAL},
+    {714, "TLS", AN_CAT_AUTH},
 };
 
 static void

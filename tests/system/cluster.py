@@ -218,8 +218,18 @@ class Cluster(Node):
     def write(self, text, config, key):
         self.token_key = key or os.path.join(self.data, "keys", "token.json")
         head = f"cluster: {self.name}\nrun: {self.run_dir}/%h\ntoken_key: {self.token_key}\n"
-        if config:
-            head += "settings:\n" + "".join(f"  {line}\n" for line in config.splitlines())
+        # Hosts reach each other's gates by addresses that are not loopback's.
+        plain, lines = "gate: {plain: anywhere", (config or "").splitlines()
+        at = next((i for i, line in enumerate(lines) if line.startswith("gate:")), None)
+        if at is None:
+            lines.append(plain + "}")
+        else:
+            short = lines[at].startswith("gate: {")
+            lines[at] = lines[at].replace("gate: {", plain + ", ")
+            if not short:
+                lines.insert(at + 1, "  plain: anywhere")
+        if lines:
+            head += "settings:\n" + "".join(f"  {line}\n" for line in lines)
         with open(self.file, "w", encoding="utf-8") as f:
             f.write(head + text)
 
