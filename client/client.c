@@ -73,6 +73,11 @@ take_addresses(struct anser_client *client, const struct anser_options *options)
         }
     }
     client->address_count = options->address_count;
+    for (size_t i = 0; i < client->address_count; i++) {
+        if (client->addresses[i].tls) {
+            return ac_tls_init(&client->tls, options);
+        }
+    }
     return AN_OK;
 }
 
@@ -197,6 +202,7 @@ anser_client_destroy(struct anser_client *client)
     }
     assert(!client->in_callback);
     ac_link_close(&client->link);
+    ac_tls_fini(&client->tls);
     ac_outgoing_free_all(client);
     ac_inbox_free(client);
     ac_history_free(client);
@@ -265,18 +271,7 @@ anser_client_link(const struct anser_client *client)
 unsigned
 anser_client_events(const struct anser_client *client)
 {
-    unsigned events = 0;
-
-    if (client->link.fd < 0) {
-        return 0;
-    }
-    if (client->link.connected) {
-        events |= ANSER_READ;
-    }
-    if (!client->link.connected || client->link.out.len > 0) {
-        events |= ANSER_WRITE;
-    }
-    return events;
+    return ac_link_events(&client->link);
 }
 
 static uint64_t
@@ -291,6 +286,9 @@ anser_client_timeout_ms(const struct anser_client *client)
     uint64_t now = client->env.mono_ms(client->env.ctx);
     uint64_t due = ac_session_due(client);
 
+    if (ac_link_holds_input(&client->link)) {
+        return 0;
+    }
     due = earlier(due, ac_outgoing_due(client));
     if (client->session.phase == AC_ONLINE) {
         due = earlier(due, ac_inbox_due(client));

@@ -4,6 +4,7 @@
  *   client.c    options, life, process, wait, flush
  *   session.c   connecting, login, heartbeat, back-off, dispatch of frames
  *   link.c      one non-blocking socket and its two buffers
+ *   tls.c       TLS on it
  *   conv.c      conversations
  *   outgoing.c  pending messages: order, window, resend
  *   follow.c    what becomes of sent messages: stored, delivered
@@ -25,6 +26,7 @@
 #include "proto/client.pb-c.h"
 #include "proto/frame.h"
 #include <netinet/in.h>
+#include <openssl/ssl.h>
 #include <sys/socket.h>
 
 #define AC_NEVER UINT64_MAX
@@ -47,23 +49,34 @@ struct ac_buffer {
 struct ac_link {
     int fd; /* -1: none */
     uint64_t count;
-    bool connected;
+    bool connected; /* TLS too, where there is some */
+    bool socket_up;
+    bool want_write;       /* TLS waits for room in the socket */
+    SSL *tls;              /* NULL: plain */
+    SSL_SESSION **session; /* where its ticket goes */
+    char why[128];         /* of AN_ERR_TLS */
     struct ac_buffer in, out;
 };
 
 struct ac_address {
+    bool tls;
     char host[256];
     char port[6];
 };
 
-/* false: not tcp://HOST:PORT (HOST may be [V6]). */
+/* false: neither tcp://HOST:PORT nor tls://HOST:PORT (HOST may be [V6]). */
 bool ac_address_parse(struct ac_address *address, const char *text);
 void ac_link_init(struct ac_link *link);
 void ac_link_close(struct ac_link *link); /* also frees its buffers */
 /* Begins to connect. CONNECTION when refused at once. */
 AN_MUST_USE enum an_err ac_link_open(struct ac_link *link, const struct sockaddr *to,
                                      socklen_t len);
-/* Has the connection been made? Asks the socket. CONNECTION when it failed. */
+/* What to watch its socket for: ANSER_READ, ANSER_WRITE. */
+unsigned ac_link_events(const struct ac_link *link);
+/* Is there input that the socket does not show any more? */
+bool ac_link_holds_input(const struct ac_link *link);
+/* Has the connection been made? Asks the socket, and goes on with TLS. CONNECTION when it
+ * failed; TLS, with why. */
 AN_MUST_USE enum an_err ac_link_check(struct ac_link *link);
 /* One read into in. *more: there may be more. CONNECTION at the end or on error. */
 AN_MUST_USE enum an_err ac_link_read(struct ac_link *link, bool *more);
@@ -71,6 +84,29 @@ AN_MUST_USE enum an_err ac_link_write(struct ac_link *link);
 /* Room for len more bytes of output, NULL without memory. Counted as written by then. */
 uint8_t *ac_link_put(struct ac_link *link, size_t len);
 void ac_buffer_eat(struct ac_buffer *buffer, size_t len);
+
+/* ------------------------------------------------------------------ tls.c */
+
+struct ac_tls {
+    SSL_CTX *ctx; /* NULL: no address needs one */
+    BIO_METHOD *method;
+    SSL_SESSION *sessions[ANSER_LIMIT_ADDRESSES_MAX];
+};
+
+/* NO_MEMORY; TLS: a file cannot be used. What was made is ac_tls_fini's also then. */
+AN_MUST_USE enum an_err ac_tls_init(struct ac_tls *tls,
+                                    const struct anser_options *options);
+void ac_tls_fini(struct ac_tls *tls); /* zeroed is fine */
+/* The socket is open: TLS will be with this host, the address of this number. */
+AN_MUST_USE enum an_err ac_tls_begin(struct ac_tls *tls, struct ac_link *link,
+                                     const char *host, size_t address);
+void ac_tls_end(struct ac_link *link);
+/* Errors of these: CONNECTION; TLS with link->why. OK and nothing done: later. */
+AN_MUST_USE enum an_err ac_tls_handshake(struct ac_link *link);
+AN_MUST_USE enum an_err ac_tls_read(struct ac_link *link, uint8_t *to, size_t cap,
+                                    size_t *len);
+AN_MUST_USE enum an_err ac_tls_write(struct ac_link *link, const uint8_t *from,
+                                     size_t len, size_t *wrote);
 
 /* ------------------------------------------------------------------ conversations */
 
@@ -392,6 +428,7 @@ struct anser_client {
     struct anser_error error;
     enum anser_state told_state;
     struct ac_link link;
+    struct ac_tls tls;
     struct an_arena arena;
     struct ac_session session;
     struct ac_conv *convs[AC_CONV_BUCKETS];

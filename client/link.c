@@ -30,13 +30,13 @@ port_valid(const char *port)
 bool
 ac_address_parse(struct ac_address *address, const char *text)
 {
-    static const char scheme[] = "tcp://";
     const char *host, *host_end, *colon;
 
-    if (strncmp(text, scheme, sizeof(scheme) - 1) != 0) {
+    address->tls = strncmp(text, "tls://", 6) == 0;
+    if (!address->tls && strncmp(text, "tcp://", 6) != 0) {
         return false;
     }
-    host = text + sizeof(scheme) - 1;
+    host = text + 6;
     colon = strrchr(host, ':');
     host_end = colon;
     if (colon == NULL || !port_valid(colon + 1)) {
@@ -129,11 +129,14 @@ ac_link_init(struct ac_link *link)
 void
 ac_link_close(struct ac_link *link)
 {
+    ac_tls_end(link);
     if (link->fd >= 0) {
         close(link->fd);
     }
     link->fd = -1;
     link->connected = false;
+    link->socket_up = false;
+    link->want_write = false;
     buffer_free(&link->in);
     buffer_free(&link->out);
 }
@@ -165,15 +168,39 @@ ac_link_check(struct ac_link *link)
     int err = 0;
     socklen_t err_len = sizeof(err);
 
+    if (link->socket_up) {
+        return ac_tls_handshake(link);
+    }
     if (getsockopt(link->fd, SOL_SOCKET, SO_ERROR, &err, &err_len) != 0 || err != 0) {
         return AN_ERR_CONNECTION;
     }
     if (getpeername(link->fd, (struct sockaddr *)&peer, &len) == 0) {
-        link->connected = true;
-    } else if (errno != ENOTCONN) {
-        return AN_ERR_CONNECTION;
+        link->socket_up = true;
+        link->connected = link->tls == NULL;
+        return link->connected ? AN_OK : ac_tls_handshake(link);
     }
-    return AN_OK;
+    return errno == ENOTCONN ? AN_OK : AN_ERR_CONNECTION;
+}
+
+unsigned
+ac_link_events(const struct ac_link *link)
+{
+    if (link->fd < 0) {
+        return 0;
+    }
+    if (!link->socket_up) {
+        return ANSER_WRITE;
+    }
+    if (!link->connected) {
+        return link->want_write ? ANSER_WRITE : ANSER_READ;
+    }
+    return ANSER_READ | (link->out.len > 0 ? ANSER_WRITE : 0u);
+}
+
+bool
+ac_link_holds_input(const struct ac_link *link)
+{
+    return link->tls != NULL && link->connected && SSL_pending(link->tls) > 0;
 }
 
 enum an_err
@@ -191,6 +218,14 @@ ac_link_read(struct ac_link *link, bool *more)
         return AN_ERR_NO_MEMORY;
     }
     want = in->cap - in->start - in->len;
+    if (link->tls != NULL) {
+        size_t len;
+        enum an_err err = ac_tls_read(link, in->data + in->start + in->len, want, &len);
+
+        in->len += len;
+        *more = len > 0; /* a record at a time */
+        return err;
+    }
     do {
         got = recv(link->fd, in->data + in->start + in->len, want, 0);
     } while (got < 0 && errno == EINTR);
@@ -210,6 +245,15 @@ ac_link_write(struct ac_link *link)
 {
     struct ac_buffer *out = &link->out;
 
+    while (out->len > 0 && link->tls != NULL) {
+        size_t wrote;
+        enum an_err err = ac_tls_write(link, out->data + out->start, out->len, &wrote);
+
+        if (err != AN_OK || wrote == 0) {
+            return err;
+        }
+        ac_buffer_eat(out, wrote);
+    }
     while (out->len > 0) {
         ssize_t sent = send(link->fd, out->data + out->start, out->len, MSG_NOSIGNAL);
         if (sent < 0 && errno == EINTR) {

@@ -165,7 +165,8 @@ ac_session_drop(struct anser_client *client, const struct anser_error *error)
 void
 ac_session_drop_code(struct anser_client *client, enum an_err err)
 {
-    struct anser_error error = ac_error(err);
+    struct anser_error error =
+        err == AN_ERR_TLS ? ac_error_text(AN_ERR_TLS, client->link.why) : ac_error(err);
 
     ac_session_drop(client, &error);
 }
@@ -209,6 +210,10 @@ connect_now(struct anser_client *client)
         err = ac_link_open(&client->link,
                            (const struct sockaddr *)&s->resolved[s->resolved_at],
                            s->resolved_len[s->resolved_at]);
+    }
+    if (err == AN_OK && client->addresses[s->address].tls) {
+        err = ac_tls_begin(&client->tls, &client->link,
+                           client->addresses[s->address].host, s->address);
     }
     if (err != AN_OK) {
         ac_session_drop_code(client, err);

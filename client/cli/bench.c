@@ -178,6 +178,7 @@ open_client(struct bench *b, size_t at, const char *device, bool send_only)
         addresses[i] = b->node.tcp[(at + i) % b->node.tcp_count];
     }
     options.token = token;
+    cli_target_tls(&options, NULL, NULL, NULL);
     options.callbacks.on_send = on_send;
     options.callbacks.on_message = on_message;
     options.callbacks.on_warning = on_warning;

@@ -92,8 +92,8 @@ gate_address(const struct an_host *host, const char *listen)
     len = (size_t)(port - (at + 3));
     if ((len == 7 && memcmp(at + 3, "0.0.0.0", 7) == 0) ||
         (len == 4 && memcmp(at + 3, "[::]", 4) == 0)) {
-        return asprintf(&out, "tcp://%s%s%s%s", v6 ? "[" : "", host->address,
-                        v6 ? "]" : "", port) < 0
+        return asprintf(&out, "%.*s%s%s%s%s", (int)(at + 3 - listen), listen,
+                        v6 ? "[" : "", host->address, v6 ? "]" : "", port) < 0
                    ? NULL
                    : out;
     }
@@ -110,7 +110,9 @@ take_gates(struct cli_node *node, const struct plan *plan)
              k++) {
             char *url = gate_address(&plan->places.hosts[actor->host], actor->listen[k]);
 
-            if (url != NULL && node->tcp_count < CLI_ADDRESSES_MAX) {
+            /* The library speaks no WebSocket. */
+            if (url != NULL && strncmp(url, "ws", 2) != 0 &&
+                node->tcp_count < CLI_ADDRESSES_MAX) {
                 node->tcp[node->tcp_count++] = url;
             } else {
                 free(url);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 enum {
     REACH_MS = 3000,            /* a server never reached by then is given up */
@@ -137,6 +138,34 @@ find_server(struct cli_target *target, const char **addresses, size_t *count)
     return code;
 }
 
+void
+cli_target_tls(struct anser_options *options, const char *ca, const char *cert,
+               const char *key)
+{
+    const char *env = getenv("ANSER_CA");
+
+    options->ca_file = ca != NULL ? ca : env != NULL && env[0] != '\0' ? env : NULL;
+    options->cert_file = cert;
+    options->key_file = key;
+}
+
+/* Which of the files of TLS cannot be used. */
+static int
+fail_tls(const struct anser_options *options)
+{
+    const char *const files[] = {options->ca_file, options->cert_file, options->key_file};
+
+    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+        if (files[i] != NULL && access(files[i], R_OK) != 0) {
+            return cli_fail(AN_ERR_IO, files[i], strerror(errno));
+        }
+    }
+    return cli_fail(AN_ERR_TLS, options->ca_file == NULL ? "TLS" : options->ca_file,
+                    options->cert_file == NULL
+                        ? "no certificate in PEM is in there"
+                        : "no certificate in PEM, or certificate and key do not match");
+}
+
 int
 cli_target_open(struct cli_target *target, struct anser_options *options,
                 const char *device_default)
@@ -157,6 +186,7 @@ cli_target_open(struct cli_target *target, struct anser_options *options,
     options->addresses = addresses;
     options->address_count = count;
     options->token = token;
+    cli_target_tls(options, target->ca, target->cert, target->key);
     options->device = target->device != NULL ? target->device : device_default;
     options->client_name = "anser-cli " AN_VERSION;
     options->user = target;
@@ -167,6 +197,9 @@ cli_target_open(struct cli_target *target, struct anser_options *options,
     err = (enum an_err)anser_client_create(&target->client, options);
     sodium_memzero(token, strlen(token));
     free(token);
+    if (err == AN_ERR_TLS) {
+        return fail_tls(options);
+    }
     if (err != AN_OK) {
         return cli_fail(err, err == AN_ERR_DEVICE_NAME ? options->device : addresses[0],
                         NULL);
@@ -198,6 +231,10 @@ say_what(const struct cli_target *target, struct anser_error *error)
         (void)snprintf(text, sizeof(text), "no server answers at %.80s%s",
                        target->server != NULL ? target->server : target->node.tcp[0],
                        target->node.tcp_count > 1 ? " or the others" : "");
+    } else if (error->code == ANSER_ERR_TLS) {
+        (void)snprintf(text, sizeof(text), "%.60s: %.90s",
+                       target->server != NULL ? target->server : target->node.tcp[0],
+                       error->text);
     } else if (target->user != NULL && target->token == NULL) {
         (void)snprintf(text, sizeof(text), "login as %.64s: %.80s", target->user,
                        error->text);
@@ -213,10 +250,11 @@ unreachable(struct cli_target *target, struct anser_error *error)
     if (anser_client_state(target->client) == ANSER_STATE_ONLINE) {
         target->was_online = true;
     }
-    if (target->was_online || cli_mono_ms() - target->began_ms < REACH_MS) {
+    *error = anser_client_error(target->client);
+    if (target->was_online ||
+        (error->code != ANSER_ERR_TLS && cli_mono_ms() - target->began_ms < REACH_MS)) {
         return false;
     }
-    *error = anser_client_error(target->client);
     if (error->code == 0) {
         error->code = ANSER_ERR_TIMEOUT;
         error->category = anser_err_category(error->code);

@@ -10,7 +10,8 @@
 struct cli_target {
     const char *command; /* for error lines */
     const char *data, *cluster, *server, *token, *user, *device;
-    struct cli_node node; /* unless server is given */
+    const char *ca, *cert, *key; /* of TLS; NULL: $ANSER_CA, none */
+    struct cli_node node;        /* unless server is given */
     struct anser_client *client;
     bool was_online;
     uint64_t began_ms;
@@ -22,8 +23,14 @@ struct cli_target {
      &(t).data, NULL},                                                                    \
         {"cluster",    'c', "FILE", "a cluster file instead ($ANSER_CLUSTER): its gates", \
          &(t).cluster, NULL},                                                             \
-        {"server",    0,   "URL", "tcp://HOST:PORT instead of a directory; with --token", \
+        {"server",    0,   "URL", "tcp:// or tls://HOST:PORT instead; with --token",      \
          &(t).server, NULL},                                                              \
+        {"ca",    0,                                                                      \
+         "FILE",  "whom to believe with tls:// ($ANSER_CA, else the system's)",           \
+         &(t).ca, NULL},                                                                  \
+        {"cert",    0,   "FILE", "your certificate, where the server wants one",          \
+         &(t).cert, NULL},                                                                \
+        {"key", 0, "FILE", "its key", &(t).key, NULL},                                    \
         {"token",    0,   "T", "log in with this token; @FILE reads it from a file",      \
          &(t).token, NULL},                                                               \
     {                                                                                     \
@@ -40,6 +47,9 @@ struct cli_target {
  * exit code after naming the error. */
 int cli_target_open(struct cli_target *target, struct anser_options *options,
                     const char *device_default);
+/* Whom to believe, and whom to show: as given, else $ANSER_CA. */
+void cli_target_tls(struct anser_options *options, const char *ca, const char *cert,
+                    const char *key);
 void cli_target_close(struct cli_target *target);
 /* Waits for the client, for fd to be readable (fd -1: not) or ms, and processes. *ready
  * (may be NULL): fd has something. Not AN_OK: the client is closed, or a server that was

@@ -53,7 +53,7 @@ class Sdk(Lines):
     """A run of sdk_client."""
 
     def __init__(self, case, node, user, url=None, device="sdk", cursor="-", timeout_ms=15000,
-                 attempts=16):
+                 attempts=16, env=None):
         path = os.path.join(case.build, "bin", "sdk_client")
         if not os.path.exists(path):
             raise Skip(f"no {path}")
@@ -61,7 +61,7 @@ class Sdk(Lines):
         process = subprocess.Popen(
             [*node.prefix, path, url, case.token(node, user), device, cursor, str(timeout_ms), str(attempts)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            env=dict(node.env, LD_PRELOAD=""), cwd=case.dir)
+            env=dict(node.env, LD_PRELOAD="", **(env or {})), cwd=case.dir)
         case.processes.append(process)
         super().__init__(process)
 

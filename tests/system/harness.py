@@ -22,7 +22,8 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.abspath(os.path.join(HERE, "..", ".."))
-READY = re.compile(r"^anser ready tcp://(\[[^\]]+\]|[^:]+):(\d+) data=(.*)$")
+READY = re.compile(r"^anser ready ((?:(?:tcp|tls|ws|wss)://\S+ )+)data=(.*)$")
+ADDRESS = re.compile(r"^(\w+)://(\[[^\]]+\]|[^:]+):(\d+)$")
 BODY_MAX = 65536
 
 # proto/frame.h
@@ -136,6 +137,7 @@ class Node:
         self.process = None
         self.listen = "tcp://127.0.0.1:0"
         self.host, self.port = "127.0.0.1", 0
+        self.doors = {}  # scheme: (host, port), once it is ready
         self.prefix = []  # before a command: how to be where the server is reached
         self.launch = []  # before the server itself
         self.errors = os.path.join(case.dir, f"stderr-{secrets.token_hex(3)}")
@@ -155,8 +157,11 @@ class Node:
         line = self.read_line(timeout)
         found = READY.match(line)
         assert found, f"the first line of `up` is {line!r}\n{self.stderr()}"
-        assert os.path.realpath(found.group(3)) == os.path.realpath(self.data), line
-        self.host, self.port = found.group(1), int(found.group(2))
+        assert os.path.realpath(found.group(2)) == os.path.realpath(self.data), line
+        for url in found.group(1).split():
+            scheme, host, port = ADDRESS.match(url).groups()
+            self.doors[scheme] = (host, int(port))
+        self.host, self.port = self.doors.get("tcp", (host, int(port)))
         return self
 
     def start(self, timeout=30.0):
@@ -297,12 +302,14 @@ class Client:
     and receipts. Not thread safe."""
 
     def __init__(self, node, user=None, device="dev", token=None, send_only=False,
-                 login=True, timeout=20.0, gate=0):
+                 login=True, timeout=20.0, gate=0, door=None):
         self.timeout = timeout
         self.node = node
         if user is not None:
             node.settled()
-        self.socket = node.connect(timeout, gate)
+        self.socket = self.wrap(
+            socket.create_connection(node.doors[door], timeout=timeout) if door
+            else node.connect(timeout, gate))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         node.case.sockets.append(self.socket)
         self.buffer = bytearray()
@@ -314,6 +321,10 @@ class Client:
             self.login_ok = self.call(LOGIN, pb.Login(
                 token=token.encode(), device=device.encode(), platform=b"api",
                 send_only=send_only, client=b"system-test"))
+
+    def wrap(self, connected):
+        """What a subclass puts around the socket."""
+        return connected
 
     def close(self):
         self.socket.close()

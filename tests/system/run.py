@@ -18,7 +18,7 @@ MODULES = ("scenario", "frames", "features", "features_sync", "features_sdk", "d
            "kill9", "backup", "inspect_nngcat", "chat_tty", "scenario@five", "kill9@five",
            "scenario@namespaces", "kill9@namespaces", "chaos", "shapes", "wire",
            "features_cluster", "processes", "operations", "powercut", "bitflips",
-           "peer", "client_python")
+           "peer", "client_python", "doors")
 CHAOS = os.path.join(harness.TOP, "tests", "chaos")
 
 

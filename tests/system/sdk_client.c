@@ -142,6 +142,7 @@ main(int argc, char **argv)
         addresses[options.address_count++] = strsep(&rest, ",");
     }
     options.addresses = addresses;
+    options.ca_file = getenv("ANSER_CA");
     options.token = argv[2];
     options.device = argv[3];
     options.cursor_path = strcmp(argv[4], "-") == 0 ? NULL : argv[4];
