@@ -4,6 +4,8 @@ import os
 import subprocess
 
 import harness
+from cluster import Cluster
+from netns import WIRE
 
 TESTS = os.path.join(harness.TOP, "client", "python", "tests")
 
@@ -30,3 +32,21 @@ def case_servers_that_end_and_come_back(case):
 
 def case_c_library_and_python_talk(case):
     run(case, "test_interop")
+
+
+def case_six_people_over_three_hosts_while_some_die(case):
+    """Several stores: a sender's entry may come as an Event, of which `anser up` has none."""
+    cluster = Cluster(case, "namespaces").start()
+    cluster.add_users(*(f"p{i}" for i in range(6)))
+    process = subprocess.Popen(
+        [*cluster.wire.prefix(WIRE), "/usr/bin/python3", os.path.join(TESTS, "people.py"),
+         cluster.commands, *cluster.urls],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    case.processes.append(process)
+    assert process.stdout.readline() == "talking\n", process.stderr.read()
+    for actor in ("gate/0", "sequencer/1", "store/1"):
+        cluster.kill_actor(actor)
+    out, errors = process.communicate(timeout=300)
+    words = out.split()
+    assert process.returncode == 0 and words[0] == "done" and int(words[1]) > 0, out + errors
+    cluster.stop()
