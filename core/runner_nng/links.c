@@ -267,25 +267,57 @@ may_ask(unsigned from, unsigned to)
 
 /* ------------------------------------------------------------------ dialing */
 
+/* For the link whose dialer made it; what a dialer brings that was replaced meanwhile is
+ * closed by NNG, and not counted. */
+static void
+pipe_came(struct link *link, nng_pipe pipe)
+{
+    unsigned dialer = (unsigned)nng_dialer_id(nng_pipe_dialer(pipe));
+
+    while (link != NULL && atomic_load(&link->dialer) != dialer) {
+        link = link->next;
+    }
+    for (size_t i = 0; link != NULL && i < LINK_PIPES_MAX; i++) {
+        unsigned none = 0;
+
+        if (atomic_compare_exchange_strong(&link->pipe[i], &none,
+                                           (unsigned)nng_pipe_id(pipe))) {
+            atomic_fetch_add(&link->connects, 1);
+            atomic_fetch_add(&link->pipes, 1);
+            if (link->reach == REACH_TLS) {
+                atomic_fetch_add(&link->runner->fresh, 1);
+            }
+            return;
+        }
+    }
+}
+
+/* By its own number: the dialer that made it may have been replaced. */
+static void
+pipe_went(struct link *link, nng_pipe pipe)
+{
+    unsigned id = (unsigned)nng_pipe_id(pipe);
+
+    for (; link != NULL; link = link->next) {
+        for (size_t i = 0; i < LINK_PIPES_MAX; i++) {
+            if (atomic_load(&link->pipe[i]) == id) {
+                atomic_store(&link->lost_ms, clock_mono_ms());
+                atomic_fetch_sub(&link->pipes, 1);
+                atomic_store(&link->pipe[i], 0);
+                return;
+            }
+        }
+    }
+}
+
 /* ADD_PRE and REM_POST come in pairs; ADD_POST does not come for a refused pipe. */
 static void
 pipe_changed(nng_pipe pipe, nng_pipe_ev event, void *arg)
 {
-    struct link *link = arg;
-    int dialer = nng_dialer_id(nng_pipe_dialer(pipe));
-
-    while (link->next != NULL && (int)atomic_load(&link->dialer) != dialer) {
-        link = link->next;
-    }
     if (event == NNG_PIPE_EV_ADD_PRE) {
-        atomic_fetch_add(&link->connects, 1);
-        atomic_fetch_add(&link->pipes, 1);
-        if (link->reach == REACH_TLS) {
-            atomic_fetch_add(&link->runner->fresh, 1);
-        }
+        pipe_came(arg, pipe);
     } else {
-        atomic_store(&link->lost_ms, clock_mono_ms());
-        atomic_fetch_sub(&link->pipes, 1);
+        pipe_went(arg, pipe);
     }
 }
 

@@ -124,7 +124,11 @@ const char *fault_meaning(enum fault fault);
 
 /* ------------------------------------------------------------------ links */
 
-enum { HOST_NONE = AN_HOST_NONE, EARS_MAX = 3 };
+enum {
+    HOST_NONE = AN_HOST_NONE,
+    EARS_MAX = 3,
+    LINK_PIPES_MAX = 4, /* one that is up; closed ones that NNG still takes apart */
+};
 
 /* How an instance is reached. */
 enum reach { REACH_INPROC, REACH_IPC, REACH_TLS, REACH_COUNT };
@@ -139,7 +143,8 @@ struct link {
     char url[URL_LEN];
     nng_socket socket;
     atomic_uint dialer;                 /* NNG's number */
-    atomic_int pipes;                   /* connections that are up */
+    atomic_int pipes;                   /* connections that are up, */
+    atomic_uint pipe[LINK_PIPES_MAX];   /* and NNG's numbers of them; 0: none */
     _Atomic uint64_t connects, lost_ms; /* how often, when last (monotonic; 0: never) */
     struct link *next;                  /* of the same socket */
 
