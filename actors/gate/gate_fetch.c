@@ -1,5 +1,6 @@
 /* A Sync whose page names messages on other stores: they are read there, one by one, and
- * put in their place. The page ends where its bytes do, or with what was there. */
+ * put in their place. The page ends where its bytes do, or before the first message that
+ * cannot be had now; the client asks again from there. */
 #include "actors/gate/gate_priv.h"
 #include <stdlib.h>
 #include <string.h>
@@ -56,6 +57,7 @@ hollows_get(struct gate_fetch *fetch, const Anser__Bus__Answer *answer)
         hollow->seq = from->seq;
     }
     fetch->count = answer->n_elsewhere;
+    fetch->failed = fetch->count;
     return true;
 }
 
@@ -74,13 +76,20 @@ op_grow(struct gate *g, struct gate_op *op, size_t bytes)
 
 /* ------------------------------------------------------------------ the end */
 
+/* How many events from the first are complete, when nothing is under way. */
+static size_t
+complete(const struct gate_fetch *fetch)
+{
+    size_t hollow = fetch->failed < fetch->asked ? fetch->failed : fetch->asked;
+
+    return hollow < fetch->count ? fetch->hollows[hollow].event : fetch->page->n_events;
+}
+
 /* How many events the answer has: all that are complete and fit. */
 static size_t
 page_end(const struct gate_fetch *fetch)
 {
-    size_t end = fetch->asked < fetch->count ? fetch->hollows[fetch->asked].event
-                                             : fetch->page->n_events;
-    size_t size = 0;
+    size_t end = complete(fetch), size = 0;
 
     for (size_t i = 0; i < end; i++) {
         size += event_size(fetch->page->events[i]);
@@ -141,19 +150,17 @@ static void
 advance(struct gate *g, struct gate_op *op)
 {
     struct gate_fetch *fetch = op->u.page.fetch;
-    size_t size = 0, complete = fetch->page->n_events;
+    bool failed = fetch->failed < fetch->count;
+    size_t size = 0, end = complete(fetch);
 
-    if (fetch->err != AN_OK || op->conn->state != CONN_READY) {
-        gate_op_fail(g, op, fetch->err == AN_OK ? AN_ERR_UNAVAILABLE : fetch->err, 0);
+    if ((failed && end == 0) || op->conn->state != CONN_READY) {
+        gate_op_fail(g, op, AN_ERR_UNAVAILABLE, 0);
         return;
     }
-    if (fetch->asked < fetch->count) {
-        complete = fetch->hollows[fetch->asked].event;
-    }
-    for (size_t i = 0; i < complete; i++) {
+    for (size_t i = 0; i < end; i++) {
         size += event_size(fetch->page->events[i]);
     }
-    if (fetch->asked == fetch->count || size >= AN_PAGE_BYTES_MAX) {
+    if (failed || fetch->asked == fetch->count || size >= AN_PAGE_BYTES_MAX) {
         finish(g, op);
         return;
     }
@@ -247,8 +254,8 @@ gate_fetch_read(struct gate *g, struct gate_op *op, enum an_err err,
                    (unsigned long long)hollow->seq);
         err = AN_OK;
     }
-    if (fetch->err == AN_OK && err != AN_OK) {
-        fetch->err = AN_ERR_UNAVAILABLE;
+    if (err != AN_OK && op->u.fetch.hollow < fetch->failed) {
+        fetch->failed = op->u.fetch.hollow;
     }
     gate_op_free(g, op);
     if (--fetch->left == 0) {

@@ -169,8 +169,8 @@ struct gate_fetch {
     Anser__Client__SyncOk *page;
     struct gate_hollow *hollows; /* by event */
     size_t count, asked;
-    unsigned left;   /* asked and not answered */
-    enum an_err err; /* the first */
+    size_t failed; /* the first that could not be had; count: none */
+    unsigned left; /* asked and not answered */
 };
 
 struct gate_op {

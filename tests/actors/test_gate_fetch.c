@@ -282,6 +282,34 @@ test_gate_fetch_store_away_is_unavailable(void **state)
     harness_destroy(h);
 }
 
+/* What is before the message that cannot be had now is not kept from the device: the
+ * page ends there. */
+static void
+test_gate_fetch_store_away_page_ends_before_it(void **state)
+{
+    struct harness *h = gate_with_stores(2);
+    struct page page = {
+        .count = 5, .hollow = {false, true, false, true, false}, .body_len = 5};
+    const Anser__Client__SyncOk *ok;
+    const struct harness_effect *ask;
+
+    (void)state;
+    kit_login(h, 10, "alice", "phone");
+    sync_ask(h, 2);
+    page_give(h, &page);
+    messages_give(h, read_of(h, 1), 5, AN_ERR_UNAVAILABLE);
+    while ((ask = harness_take_ask(h, AN_ROLE_STORE, AN_KIND_READ)) != NULL) {
+        messages_give(h, ask, 5, AN_OK);
+    }
+    ok = sync_answer(h, 2);
+    assert_int_equal(ok->n_events, 1);
+    assert_int_equal(ok->events[0]->inbox_seq, 1);
+    assert_non_null(ok->events[0]->message);
+    assert_false(ok->completed);
+    assert_int_equal(harness_metric(h, "requests"), 0);
+    harness_destroy(h);
+}
+
 /* A store that was put back in time has lost the message: the inbox goes on. */
 static void
 test_gate_fetch_message_gone_event_stays_without(void **state)
@@ -372,6 +400,7 @@ main(void)
         cmocka_unit_test(test_gate_fetch_a_few_at_a_time),
         cmocka_unit_test(test_gate_fetch_page_ends_where_its_bytes_do),
         cmocka_unit_test(test_gate_fetch_store_away_is_unavailable),
+        cmocka_unit_test(test_gate_fetch_store_away_page_ends_before_it),
         cmocka_unit_test(test_gate_fetch_message_gone_event_stays_without),
         cmocka_unit_test(test_gate_fetch_wrong_answers_are_not_believed),
         cmocka_unit_test(test_gate_fetch_client_gone_or_gate_destroyed),
