@@ -11,6 +11,7 @@ import os
 import random
 import shutil
 import tempfile
+import time
 
 import shim as recorder
 import tape
@@ -46,6 +47,7 @@ class Recording:
         self.pairs = pairs
         self.messages = []  # of Sent, numbered from 1
         self.unsettled = []  # of Sent, unanswered when the server died
+        self.refused = []  # of Sent, to be sent again
         self.users_at = 0  # length of the tape when all users had been told made
 
     def start(self):
@@ -76,6 +78,7 @@ class Recording:
             self.messages.append(message)
             while len(pipes[n].waiting) >= window:
                 pipes[n].pump(20)
+            self._settle(pipes)
             self._push(pipes, message)
             for pipe in pipes:
                 pipe.pump(0)
@@ -83,9 +86,8 @@ class Recording:
             self.node.kill()
             self._lost(pipes)
         else:
+            self._settle(pipes, last=True)
             for pipe in pipes:
-                while pipe.waiting:
-                    pipe.pump(20)
                 pipe.client.close()
         listener.close()
 
@@ -93,8 +95,23 @@ class Recording:
         pipe = pipes[int(message.user[1:])]
         pipe.push(message, send_body(message.peer, message.body, message_id=message.id))
 
+    def _settle(self, pipes, last=False):
+        """Sends again what a busy server refused, in its order; last: and awaits all."""
+        end = time.monotonic() + 60
+        while self.refused or (last and any(pipe.waiting for pipe in pipes)):
+            assert time.monotonic() < end, "the server stays busy"
+            for pipe in pipes:
+                while pipe.waiting:
+                    pipe.pump(20)
+            again, self.refused = sorted(self.refused, key=lambda m: m.number), []
+            for message in again:
+                self._push(pipes, message)
+
     def _answered(self, message, answer):
-        assert not isinstance(answer, ServerError), answer
+        if isinstance(answer, ServerError):
+            assert answer.retry, answer
+            self.refused.append(message)
+            return
         result = (answer.seq, answer.message_id)
         assert message.result in (None, result), "another result for a retry"
         message.result = result
@@ -108,6 +125,8 @@ class Recording:
                 pass
             self.unsettled += pipe.waiting.values()
             pipe.client.close()
+        self.unsettled += self.refused
+        self.refused = []
         self.unsettled.sort(key=lambda m: m.number)
 
     def finish(self):

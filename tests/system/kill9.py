@@ -10,7 +10,7 @@ import random
 import time
 
 import shim as recorder
-from harness import Closed, Pipeline, ServerError, pb, send_body, uuid7
+from harness import Closed, Pipeline, ServerError, pb, readable, send_body, uuid7
 
 PAIRS = 8
 WINDOW = 16
@@ -141,7 +141,8 @@ def kill_in_replay(node, watch):
     watch.set("read_delay_ms", 1)
     node.spawn()
     end = time.monotonic() + 10
-    while watch.get("replaying") == 0 and node.alive():
+    ready = node.process.stdout.fileno()  # says so: it was over before we looked
+    while watch.get("replaying") == 0 and node.alive() and not readable(ready, 0):
         assert time.monotonic() < end, "the log was never read"
     node.kill()
     watch.set("read_delay_ms", 0)
