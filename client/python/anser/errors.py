@@ -65,6 +65,7 @@ class Code(enum.IntEnum):
     FULL = 711
     REWIND = 712
     CLUSTER = 713
+    TLS = 714
 
 
 def code_of(number: int) -> Code | int:

@@ -80,7 +80,7 @@ class Errors(unittest.TestCase):
         text = (ROOT / "docs" / "protocol.md").read_text()
         table = text.split("<!-- errors: begin -->")[1].split("<!-- errors: end -->")[0]
         told = {m[2]: int(m[1]) for m in re.finditer(r"^\| (\d+) \| (\w+) \|", table, re.M)}
-        self.assertEqual({code.name: int(code) for code in anser.Code}, told)
+        self.assertEqual({code.name: int(code) for code in anser.Code}, told, "anser/errors.py")
 
 
 class Ids(unittest.TestCase):
