@@ -23,6 +23,29 @@ complain(const char *path, char *why, size_t why_len)
     return err;
 }
 
+/* Parents are not made: a disk that is not mounted would be filled at its mount point.
+ * False: they are there. */
+static bool
+lacks_parent(const char *path, char *why, size_t why_len)
+{
+    char parent[PATH_MAX_LEN];
+    struct stat st;
+
+    if ((size_t)snprintf(parent, sizeof(parent), "%s", path) >= sizeof(parent)) {
+        return false;
+    }
+    for (char *at = strchr(parent + 1, '/'); at != NULL; at = strchr(at + 1, '/')) {
+        *at = '\0';
+        if (stat(parent, &st) != 0 && errno == ENOENT) {
+            snprintf(why, why_len, "%s: the directory %s is not there; make it first",
+                     path, parent);
+            return true;
+        }
+        *at = '/';
+    }
+    return false;
+}
+
 enum an_err
 data_dir_make(const char *path, char *why, size_t why_len)
 {
@@ -30,6 +53,9 @@ data_dir_make(const char *path, char *why, size_t why_len)
 
     if (mkdir(path, 0700) == 0) {
         return AN_OK;
+    }
+    if (errno == ENOENT && lacks_parent(path, why, why_len)) {
+        return AN_ERR_IO;
     }
     if (errno == EEXIST && stat(path, &st) == 0) {
         if (S_ISDIR(st.st_mode)) {

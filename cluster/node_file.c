@@ -150,6 +150,10 @@ node_key_read(struct an_token_key *key, const char *path, char *why, size_t why_
     json_t *root = load(path, &err, why, why_len);
     bool whole;
 
+    if (root == NULL && err == AN_ERR_NOT_FOUND) {
+        snprintf(why, why_len, "%s: there is none; `anser cluster keygen` makes it",
+                 path);
+    }
     if (root == NULL) {
         return err;
     }

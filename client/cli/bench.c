@@ -1,4 +1,5 @@
 #include "client/cli/bench.h"
+#include "client/cli/serve.h"
 #include "client/cli/target.h"
 #include "core/control.h"
 #include "core/limits.h"
@@ -632,17 +633,13 @@ slots_needed(const struct bench *b)
 int
 bench_run(struct bench *b, const char *cluster, const char *data)
 {
-    struct rlimit files;
     enum an_err err;
     int code = cli_node_open(&b->node, "bench", cluster, data);
 
     if (code >= 0) {
         return code;
     }
-    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
-        files.rlim_cur = files.rlim_max;
-        (void)setrlimit(RLIMIT_NOFILE, &files);
-    }
+    cli_serve_descriptors();
     if (b->idle > 0) {
         b->user_count = (b->idle + AN_DEVICES_PER_USER_MAX - 1) / AN_DEVICES_PER_USER_MAX;
     }

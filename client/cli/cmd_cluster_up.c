@@ -79,6 +79,7 @@ cli_cluster_up(int argc, char **argv)
         return code;
     }
     cli_serve_signals(&signals);
+    cli_serve_descriptors();
     err = plan_load(&plan, args[0], why, sizeof(why));
     if (err != AN_OK) {
         return cli_fail(err, "cluster up", why[0] == '\0' ? NULL : why);

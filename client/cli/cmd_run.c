@@ -204,6 +204,7 @@ cmd_run(int argc, char **argv)
         return cli_usage("run", "which cluster? --cluster FILE");
     }
     cli_serve_signals(&signals);
+    cli_serve_descriptors();
     err = plan_load(&plan, request.file, why, sizeof(why));
     if (err != AN_OK) {
         return cli_fail(err, "run", why[0] == '\0' ? NULL : why);

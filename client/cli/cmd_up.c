@@ -103,6 +103,7 @@ cmd_up(int argc, char **argv)
         return code;
     }
     cli_serve_signals(&signals);
+    cli_serve_descriptors();
     err = make_config(&config, &request, why);
     if (err == AN_OK) {
         cli_serve_log(&config);

@@ -129,11 +129,7 @@ cli_node_load_cluster(struct cli_node *node, const char *file, char *why, size_t
 
     if (err == AN_OK) {
         err = node_key_read(&node->key, plan->token_key, why, why_len);
-        if (err == AN_ERR_NOT_FOUND) {
-            snprintf(why, why_len, "%s is not here; anser cluster keygen makes it",
-                     plan->token_key);
-            err = AN_ERR_CONFIG;
-        }
+        err = err == AN_ERR_NOT_FOUND ? AN_ERR_CONFIG : err;
     }
     if (err == AN_OK) {
         node->app = strdup(plan->app == NULL ? AN_APP_DEFAULT : plan->app);

@@ -21,4 +21,8 @@ int cli_serve_wait(const sigset_t *set, uint32_t timeout_ms, cli_reload_f *reloa
 /* "INT", "TERM". */
 const char *cli_serve_signal_name(int number);
 
+/* As many descriptors as the hard limit allows: shells give 1024, and a gate takes one
+ * for each connection. */
+void cli_serve_descriptors(void);
+
 #endif

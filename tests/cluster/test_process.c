@@ -289,7 +289,25 @@ test_process_gate_without_its_key_is_named(void **state)
     assert_non_null(strstr(why, "token.json"));
     assert_int_equal(unlink(path), 0);
     assert_int_equal(try_start(five, "gate/0"), AN_ERR_NOT_FOUND);
-    assert_non_null(strstr(why, "token.json"));
+    assert_non_null(
+        strstr(why, "token.json: there is none; `anser cluster keygen` makes it"));
+}
+
+/* Its directory is made, those above it not: the first that is missing is named. */
+static void
+test_process_store_without_a_parent_names_it(void **state)
+{
+    char text[2048];
+    const char *at = strstr(five, "data: s0");
+
+    (void)state;
+    snprintf(text, sizeof(text), "%.*sdata: disk/anser/s0%s", (int)(at - five), five,
+             at + strlen("data: s0"));
+    assert_int_equal(try_start(text, "store/0 store/1"), AN_ERR_IO);
+    snprintf(text, sizeof(text),
+             "%s/disk/anser/s0: the directory %s/disk is not there; make it first", top,
+             top);
+    assert_string_equal(why, text);
 }
 
 /* It would be ready, and nobody would ever talk to it. */
@@ -345,6 +363,7 @@ main(void)
         TEST(test_process_impossible_groups_are_refused),
         TEST(test_process_gate_without_its_key_is_named),
         TEST(test_process_certificate_that_others_refuse_is_refused),
+        TEST(test_process_store_without_a_parent_names_it),
         TEST(test_process_data_of_another_store_is_refused),
     };
 

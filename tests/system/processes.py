@@ -186,6 +186,31 @@ def case_trace_of_one_process(case):
     assert "sequencer/0" in table and "was not reached" not in table, table
 
 
+def case_descriptors_up_to_the_hard_limit(case):
+    launch = ["prlimit", "--nofile=256:2048"]
+
+    def raised(pid):
+        with open(f"/proc/{pid}/limits", encoding="ascii") as f:
+            found = next(line.split() for line in f if line.startswith("Max open files"))
+        return found[3:5] == ["2048", "2048"]
+
+    node = case.new_node()
+    node.launch = launch
+    node.start()
+    assert raised(node.process.pid)
+    node.stop()
+    cluster = Cluster(case, "five")
+    for command in (("cluster", "up", cluster.file),
+                    ("run", "idgen/0", "--cluster", cluster.file)):
+        process = subprocess.Popen([*launch, case.anser, *command],
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.DEVNULL)
+        case.processes.append(process)
+        await_that(f"{command} to have them", lambda p=process: raised(p.pid))
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(40) in (0, -signal.SIGTERM)
+
+
 def case_run_says_for_whom_it_waits(case):
     cluster = Cluster(case, "five")
     lone = subprocess.Popen(
