@@ -195,7 +195,7 @@ open_client(struct bench *b, size_t at, const char *device, bool send_only)
 
 /* Through the running server; who is there already stays. */
 static int
-make_users(struct bench *b, const char *cluster, const char *data)
+make_users(struct bench *b, const char *cluster, const char *host, const char *data)
 {
     char why[512];
     int code;
@@ -204,7 +204,7 @@ make_users(struct bench *b, const char *cluster, const char *data)
         return -1;
     }
     b->asker.command = "bench";
-    code = cli_asker_open(&b->asker, cli_cluster_file(cluster, data), NULL, data);
+    code = cli_asker_open(&b->asker, cli_cluster_file(cluster, data), host, data);
     for (size_t i = 0; code < 0 && i < b->user_count; i++) {
         enum an_err err =
             cli_user_add(&b->asker, b->users[i].name, b->node.app, why, sizeof(why));
@@ -631,10 +631,10 @@ slots_needed(const struct bench *b)
 }
 
 int
-bench_run(struct bench *b, const char *cluster, const char *data)
+bench_run(struct bench *b, const char *cluster, const char *host, const char *data)
 {
     enum an_err err;
-    int code = cli_node_open(&b->node, "bench", cluster, data);
+    int code = cli_node_open(&b->node, "bench", cluster, host, data);
 
     if (code >= 0) {
         return code;
@@ -652,6 +652,6 @@ bench_run(struct bench *b, const char *cluster, const char *data)
         return cli_fail(err, "bench", NULL);
     }
     cli_catch_signals();
-    code = make_users(b, cluster, data);
+    code = make_users(b, cluster, host, data);
     return code >= 0 ? code : choose(b);
 }

@@ -42,6 +42,7 @@ struct bench {
 
 /* Makes the users, runs the mode, prints its figures. The exit code; an error was named
  * on stderr. */
-int bench_run(struct bench *bench, const char *cluster, const char *data);
+int bench_run(struct bench *bench, const char *cluster, const char *host,
+              const char *data);
 
 #endif

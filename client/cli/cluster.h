@@ -18,9 +18,13 @@
 AN_CLI_CLUSTER(AN_CLI_CLUSTER_DECLARE)
 #undef AN_CLI_CLUSTER_DECLARE
 
-/* Parses argv as cli_parse does and reads the cluster file, the one argument. -1 to go
- * on: *plan is to be freed. Otherwise the exit code; what was wrong was named. */
+/* Parses argv as cli_parse does. *file: what --cluster was given; then the file to use:
+ * the one argument, else that, else $ANSER_CLUSTER. -1 to go on, otherwise the exit code;
+ * what was wrong was named. */
+int cli_cluster_parse(const struct cli_command *command, int argc, char **argv,
+                      const char **file);
+/* The same, and reads the file: -1 to go on, *plan is to be freed. */
 int cli_cluster_open(const struct cli_command *command, int argc, char **argv,
-                     struct plan **plan);
+                     const char **file, struct plan **plan);
 
 #endif

@@ -2,6 +2,7 @@
 #include "client/cli/args.h"
 #include "client/cli/commands.h"
 #include "client/cli/node.h"
+#include "cluster/process.h"
 #include "core/control.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -19,6 +20,7 @@ enum { TIMEOUT_MS = 10000, POLL_MS = 100, WHY_MAX = 1200, FILE_LEN_MAX = 65536 }
 
 struct backup {
     const char *control;
+    char url[PATH_MAX]; /* of a cluster's process */
     unsigned store;
     char dir[PATH_MAX]; /* the new store directory */
     uint64_t rows;
@@ -26,6 +28,29 @@ struct backup {
 };
 
 /* ------------------------------------------------------------------ asking */
+
+/* The text endpoint refused to ask, or the store to do it. */
+static enum an_err
+take_error(struct backup *backup, const json_t *root, const char *text)
+{
+    const json_t *number = json_object_get(root, "number");
+    const char *reason = json_string_value(json_object_get(root, "text"));
+    unsigned err = json_is_integer(number) ? (unsigned)json_integer_value(number) : 0;
+
+    if (err == AN_OK || !an_err_known(err)) {
+        snprintf(backup->why, WHY_MAX, "the node answered: %.*s",
+                 (int)strcspn(text, "\n"), text);
+        return AN_ERR_NOT_SUPPORTED;
+    }
+    if (err == AN_ERR_NOT_FOUND) {
+        snprintf(backup->why, WHY_MAX, "store/%u does not run in that process",
+                 backup->store);
+    } else {
+        snprintf(backup->why, WHY_MAX, "store/%u: %s", backup->store,
+                 reason == NULL ? an_err_text(err) : reason);
+    }
+    return (enum an_err)err;
+}
 
 /* *running: it goes on. An error of the copy itself is returned as it is. */
 static enum an_err
@@ -38,8 +63,7 @@ understand(struct backup *backup, const char *text, bool *running)
     enum an_err err = AN_OK;
 
     if (error == NULL || rows == NULL) {
-        snprintf(backup->why, WHY_MAX, "the node answered: %.200s", text);
-        err = AN_ERR_NOT_SUPPORTED;
+        err = take_error(backup, root, text);
     } else if (error[0] != '\0') {
         snprintf(backup->why, WHY_MAX, "%s", why == NULL || why[0] == '\0' ? error : why);
         err = strcmp(error, "BUSY") == 0        ? AN_ERR_BUSY
@@ -166,15 +190,67 @@ copy_one_store(struct backup *backup, const char *out)
 
 /* ------------------------------------------------------------------ command */
 
-static int
-run(const char *data, const char *control, unsigned store, const char *out)
+/* What was typed. */
+struct request {
+    const char *data, *control, *cluster, *host, *store;
+    unsigned number; /* of the store */
+    const char *out;
+};
+
+/* The store makes the copy, on its own host: only there does it help to know. */
+static enum an_err
+find_store(struct backup *backup, const struct request *request, const char *file)
 {
-    struct backup backup = {.store = store};
+    const struct plan_actor *store = NULL;
+    struct plan *plan = NULL;
+    uint16_t here;
+    enum an_err err = plan_load(&plan, file, backup->why, WHY_MAX);
+
+    if (err == AN_OK) {
+        err = plan_host(plan, request->host, &here, backup->why, WHY_MAX);
+    }
+    if (err == AN_OK) {
+        store = plan_actor_find(
+            plan, (struct an_addr){AN_ROLE_STORE, (uint16_t)request->number});
+        if (store == NULL) {
+            snprintf(backup->why, WHY_MAX, "%s has no store/%u", file, request->number);
+            err = AN_ERR_NOT_FOUND;
+        }
+    }
+    if (err == AN_OK && store->host != here) {
+        snprintf(backup->why, WHY_MAX,
+                 "store/%u is on host %s, which would make the "
+                 "copy: type this there",
+                 request->number, plan->places.hosts[store->host].name);
+        err = AN_ERR_ARGUMENT;
+    }
+    if (err == AN_OK) {
+        process_control_url(plan, store->process, backup->url, sizeof(backup->url));
+        backup->control = backup->url;
+    }
+    plan_free(plan);
+    return err;
+}
+
+static int
+run(const struct request *request)
+{
+    struct backup backup = {.store = request->number};
     struct cli_node node = {0};
+    const char *data = request->data, *out = request->out;
+    const char *file = request->control != NULL
+                           ? NULL
+                           : cli_cluster_file(request->cluster, request->data);
     enum an_err err = AN_OK;
 
-    if (control != NULL) {
-        backup.control = control;
+    if (request->store != NULL && request->control == NULL && file == NULL) {
+        return cli_usage("backup", "--store needs --cluster or --control");
+    }
+    if (file != NULL) {
+        err = find_store(&backup, request, file);
+        err = err == AN_OK ? copy_one_store(&backup, out) : err;
+    } else if (request->control != NULL) {
+        backup.control = request->control;
         err = copy_one_store(&backup, out);
     } else {
         data = cli_data_dir(data);
@@ -197,21 +273,26 @@ run(const char *data, const char *control, unsigned store, const char *out)
 int
 cmd_backup(int argc, char **argv)
 {
-    const char *data = NULL, *control = NULL, *store = NULL;
+    struct request request = {0};
     const struct cli_option options[] = {
         {"data", 'd', "DIR", "the node's directory ($ANSER_DATA, else ./anser-data)",
-         &data, NULL},
+         &request.data, NULL},
+        CLI_CLUSTER_OPTION(request.cluster),
+        CLI_HOST_OPTION(request.host),
         {"control", 0, "URL", "instead: the text endpoint of the store's process",
-         &control, NULL},
-        {"store", 0, "N", "with --control: which store (0)", &store, NULL}};
+         &request.control, NULL},
+        {"store", 0, "N", "of a cluster: which store (0)", &request.store, NULL}};
     const struct cli_command command = {
         .name = "backup",
-        .usage = "OUT [--data DIR | --control URL [--store N]]",
+        .usage = "OUT [--data DIR | [--cluster FILE | --control URL] [--store N]]",
         .summary = "Copies a running node's data to a new directory",
-        .details = "The node makes the copy itself and serves on meanwhile. OUT must not "
-                   "exist.\nOf a node it becomes a data directory (`anser up --data "
-                   "OUT`), with\n--control the directory of that one store. Prints OUT "
-                   "and how many rows it\nholds; `anser check OUT` verifies it.",
+        .details =
+            "The server makes the copy itself and serves on meanwhile. OUT must not "
+            "exist.\n"
+            "Of a node it becomes a data directory (`anser up --data OUT`); of a "
+            "cluster,\n"
+            "on the store's host, the directory of that one store. Prints OUT and how\n"
+            "many rows it holds; `anser check OUT` verifies it.",
         .options = options,
         .option_count = sizeof(options) / sizeof(options[0]),
         .args_min = 1,
@@ -223,8 +304,10 @@ cmd_backup(int argc, char **argv)
     if (code >= 0) {
         return code;
     }
-    if (store != NULL && (control == NULL || !cli_number(store, UINT16_MAX, &number))) {
-        return cli_usage("backup", "--store takes a number, and --control with it");
+    if (request.store != NULL && !cli_number(request.store, UINT16_MAX, &number)) {
+        return cli_usage("backup", "--store takes a number");
     }
-    return run(data, control, (unsigned)number, args[0]);
+    request.number = (unsigned)number;
+    request.out = args[0];
+    return run(&request);
 }

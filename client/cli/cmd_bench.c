@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 struct texts {
-    const char *data, *cluster, *users, *window, *size, *rate, *warm, *time, *fill,
+    const char *data, *cluster, *host, *users, *window, *size, *rate, *warm, *time, *fill,
         *offline, *idle, *logins, *pid;
 };
 
@@ -19,8 +19,8 @@ parse(struct bench *b, struct texts *t, int argc, char **argv)
     const struct cli_option options[] = {
         {"data", 0, "DIR", "the node's directory ($ANSER_DATA, else ./anser-data)",
          &t->data, NULL},
-        {"cluster", 'c', "FILE", "the cluster file (default $ANSER_CLUSTER) instead",
-         &t->cluster, NULL},
+        CLI_CLUSTER_OPTION(t->cluster),
+        CLI_HOST_OPTION(t->host),
         {"users", 'u', "N", "users, who talk in pairs (200)", &t->users, NULL},
         {"window", 'w', "N", "unanswered messages of a user (8)", &t->window, NULL},
         {"size", 's', "BYTES", "of a body (150)", &t->size, NULL},
@@ -113,7 +113,7 @@ cmd_bench(int argc, char **argv)
         code = read_numbers(b, &texts);
     }
     if (code < 0) {
-        code = bench_run(b, texts.cluster, texts.data);
+        code = bench_run(b, texts.cluster, texts.host, texts.data);
         pool_fini(&b->pool);
     }
     cli_node_fini(&b->node);

@@ -2,6 +2,7 @@
 #include "client/cli/args.h"
 #include "client/cli/cluster.h"
 #include "client/cli/commands.h"
+#include "client/cli/node.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -19,9 +20,11 @@ enum { COMMANDS = sizeof(commands) / sizeof(commands[0]), WHY_MAX = 1024 };
 static void
 print_help(FILE *to)
 {
-    fprintf(to, "anser cluster COMMAND FILE [OPTION...]\n\n"
-                "FILE is the cluster file; docs/cluster-file.md has its keys.\n\n"
-                "Commands:\n");
+    fprintf(to,
+            "anser cluster COMMAND [FILE] [OPTION...]\n\n"
+            "FILE is the cluster file (default $ANSER_CLUSTER); docs/cluster-file.md has "
+            "its keys.\n\n"
+            "Commands:\n");
     for (size_t i = 0; i < COMMANDS; i++) {
         fprintf(to, "  %-9s %s\n", commands[i].name, commands[i].summary);
     }
@@ -29,18 +32,37 @@ print_help(FILE *to)
 }
 
 int
-cli_cluster_open(const struct cli_command *command, int argc, char **argv,
-                 struct plan **plan)
+cli_cluster_parse(const struct cli_command *command, int argc, char **argv,
+                  const char **file)
 {
-    char why[WHY_MAX] = "";
     char **args;
     int count, code = cli_parse(command, argc, argv, &args, &count);
+
+    if (code >= 0) {
+        return code;
+    }
+    if (count > 0 && *file != NULL) {
+        return cli_usage(command->name, "FILE and --cluster: one of them");
+    }
+    *file = cli_cluster_file(count > 0 ? args[0] : *file, NULL);
+    return *file != NULL
+               ? -1
+               : cli_usage(command->name,
+                           "which cluster? FILE, --cluster FILE or $ANSER_CLUSTER");
+}
+
+int
+cli_cluster_open(const struct cli_command *command, int argc, char **argv,
+                 const char **file, struct plan **plan)
+{
+    char why[WHY_MAX] = "";
+    int code = cli_cluster_parse(command, argc, argv, file);
     enum an_err err;
 
     if (code >= 0) {
         return code;
     }
-    err = plan_load(plan, args[0], why, sizeof(why));
+    err = plan_load(plan, *file, why, sizeof(why));
     return err == AN_OK ? -1 : cli_fail(err, command->name, why[0] == '\0' ? NULL : why);
 }
 

@@ -1,6 +1,7 @@
 /* Makes the keys that a cluster file names. */
 #include "client/cli/args.h"
 #include "client/cli/cluster.h"
+#include "client/cli/node.h"
 #include "cluster/keygen.h"
 #include <stdio.h>
 
@@ -16,9 +17,10 @@ print_line(void *ctx, const char *line)
 int
 cli_cluster_keygen(int argc, char **argv)
 {
-    const char *out = NULL, *host = NULL;
+    const char *file = NULL, *out = NULL, *host = NULL;
     bool renew = false;
     const struct cli_option options[] = {
+        CLI_CLUSTER_OPTION(file),
         {"out", 'o', "DIR", "everything goes there (default: where the file has it)",
          &out, NULL},
         {"host", 0, "NAME", "this host's files alone", &host, NULL},
@@ -27,7 +29,7 @@ cli_cluster_keygen(int argc, char **argv)
          &renew}};
     const struct cli_command command = {
         .name = "cluster keygen",
-        .usage = "FILE [--out DIR] [--host NAME] [--renew]",
+        .usage = "[FILE] [--out DIR] [--host NAME] [--renew]",
         .summary = "Makes the keys of a cluster: a CA, a certificate for each host, the\n"
                    "key of login tokens",
         .details =
@@ -37,11 +39,10 @@ cli_cluster_keygen(int argc, char **argv)
             "no tls in the file there is only the token key to make.",
         .options = options,
         .option_count = sizeof(options) / sizeof(options[0]),
-        .args_min = 1,
         .args_max = 1};
     struct plan *plan;
     char why[WHY_MAX] = "";
-    int code = cli_cluster_open(&command, argc, argv, &plan);
+    int code = cli_cluster_open(&command, argc, argv, &file, &plan);
 
     if (code >= 0) {
         return code;

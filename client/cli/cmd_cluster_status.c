@@ -2,6 +2,7 @@
 #include "client/cli/args.h"
 #include "client/cli/ask.h"
 #include "client/cli/cluster.h"
+#include "client/cli/node.h"
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -448,15 +449,15 @@ show(struct status *status, bool json)
 int
 cli_cluster_status(int argc, char **argv)
 {
-    const char *host = NULL;
+    const char *file = NULL, *host = NULL;
     bool json = false;
     const struct cli_option options[] = {
-        {"host", 0, "NAME", "which of the file's hosts this is (default: by address)",
-         &host, NULL},
+        CLI_CLUSTER_OPTION(file),
+        CLI_HOST_OPTION(host),
         {"json", 0, NULL, "one JSON object instead of a table", NULL, &json}};
     const struct cli_command command = {
         .name = "cluster status",
-        .usage = "FILE [--host NAME] [--json]",
+        .usage = "[FILE] [--host NAME] [--json]",
         .summary = "Asks every actor of the cluster whether it is well",
         .details =
             "Prints for each its state, the slots it has, what is behind (rows a store\n"
@@ -465,16 +466,14 @@ cli_cluster_status(int argc, char **argv)
             "is not connected to. Exit code 0: all is well; 7: something is not.",
         .options = options,
         .option_count = sizeof(options) / sizeof(options[0]),
-        .args_min = 1,
         .args_max = 1};
     struct status status = {.asker = {.command = "cluster status"}};
-    char **args;
-    int count, code = cli_parse(&command, argc, argv, &args, &count);
+    int code = cli_cluster_parse(&command, argc, argv, &file);
 
     if (code >= 0) {
         return code;
     }
-    code = cli_asker_open(&status.asker, args[0], host, NULL);
+    code = cli_asker_open(&status.asker, file, host, NULL);
     if (code < 0) {
         code = show(&status, json);
     }

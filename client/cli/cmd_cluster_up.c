@@ -2,6 +2,7 @@
  * SIGTERM. */
 #include "client/cli/args.h"
 #include "client/cli/cluster.h"
+#include "client/cli/node.h"
 #include "client/cli/serve.h"
 #include "cluster/cert.h"
 #include "cluster/supervisor.h"
@@ -49,13 +50,11 @@ keep(struct plan *plan, const char *file, const char *host_name)
 int
 cli_cluster_up(int argc, char **argv)
 {
-    const char *host = NULL;
-    const struct cli_option options[] = {
-        {"host", 0, "NAME", "which of the file's hosts this is (default: by address)",
-         &host, NULL}};
+    const char *file = NULL, *host = NULL;
+    const struct cli_option options[] = {CLI_CLUSTER_OPTION(file), CLI_HOST_OPTION(host)};
     const struct cli_command command = {
         .name = "cluster up",
-        .usage = "FILE [--host NAME]",
+        .usage = "[FILE] [--host NAME]",
         .summary = "Runs every process that the cluster file has on this host",
         .details = "Starts `anser run` for each, and again after it died: after 200 ms, "
                    "doubled\n"
@@ -66,13 +65,11 @@ cli_cluster_up(int argc, char **argv)
                    "stores last; a second one kills what still runs.",
         .options = options,
         .option_count = sizeof(options) / sizeof(options[0]),
-        .args_min = 1,
         .args_max = 1};
     struct plan *plan;
     sigset_t signals;
     char why[WHY_MAX] = "";
-    char **args;
-    int count, code = cli_parse(&command, argc, argv, &args, &count);
+    int code = cli_cluster_parse(&command, argc, argv, &file);
     enum an_err err;
 
     if (code >= 0) {
@@ -80,11 +77,11 @@ cli_cluster_up(int argc, char **argv)
     }
     cli_serve_signals(&signals);
     cli_serve_descriptors();
-    err = plan_load(&plan, args[0], why, sizeof(why));
+    err = plan_load(&plan, file, why, sizeof(why));
     if (err != AN_OK) {
         return cli_fail(err, "cluster up", why[0] == '\0' ? NULL : why);
     }
-    code = keep(plan, args[0], host);
+    code = keep(plan, file, host);
     plan_free(plan);
     return code;
 }

@@ -7,16 +7,16 @@
 #include <time.h>
 
 static int
-print_token(const char *cluster, const char *data, const char *name, const char *app,
-            uint64_t ttl_ms)
+print_token(const char *cluster, const char *host, const char *data, const char *name,
+            const char *app, uint64_t ttl_ms)
 {
     struct cli_node node = {0};
     struct timespec now;
     char reason[1024] = "";
     char *token = NULL;
-    enum an_err err = cluster != NULL
-                          ? cli_node_load_cluster(&node, cluster, reason, sizeof(reason))
-                          : cli_node_load(&node, data);
+    enum an_err err = cluster != NULL ? cli_node_load_cluster(&node, cluster, host,
+                                                              reason, sizeof(reason))
+                                      : cli_node_load(&node, data);
     int code = 0;
 
     if (cluster == NULL && err == AN_ERR_CONNECTION) {
@@ -43,12 +43,12 @@ print_token(const char *cluster, const char *data, const char *name, const char 
 int
 cmd_token(int argc, char **argv)
 {
-    const char *data = NULL, *cluster = NULL, *app = NULL, *ttl = "24h";
+    const char *data = NULL, *cluster = NULL, *host = NULL, *app = NULL, *ttl = "24h";
     const struct cli_option options[] = {
         {"data", 'd', "DIR", "the node's directory ($ANSER_DATA, else ./anser-data)",
          &data, NULL},
-        {"cluster", 'c', "FILE", "the cluster file (default $ANSER_CLUSTER) instead",
-         &cluster, NULL},
+        CLI_CLUSTER_OPTION(cluster),
+        CLI_HOST_OPTION(host),
         {"ttl", 't', "TIME", "how long it is good: 90s, 15m, 24h, 7d (default 24h)", &ttl,
          NULL},
         {"app", 0, "APP", "the app (tenant) of the name", &app, NULL}};
@@ -73,6 +73,6 @@ cmd_token(int argc, char **argv)
     if (!cli_duration(ttl, &ttl_ms) || ttl_ms == 0) {
         return cli_usage("token", "'%s' is no duration", ttl);
     }
-    return print_token(cli_cluster_file(cluster, data), cli_data_dir(data), args[0], app,
-                       ttl_ms);
+    return print_token(cli_cluster_file(cluster, data), host, cli_data_dir(data), args[0],
+                       app, ttl_ms);
 }

@@ -495,14 +495,12 @@ cmd_trace(int argc, char **argv)
     const struct cli_option options[] = {
         {"data", 'd', "DIR", "the node's directory ($ANSER_DATA, else ./anser-data)",
          &data, NULL},
-        {"cluster", 'c', "FILE", "the cluster file (default $ANSER_CLUSTER) instead",
-         &cluster, NULL},
-        {"host", 0, "NAME", "which of the file's hosts this is (default: by address)",
-         &host, NULL},
+        CLI_CLUSTER_OPTION(cluster),
+        CLI_HOST_OPTION(host),
         {"json", 0, NULL, "one JSON object instead of a table", NULL, &json}};
     const struct cli_command command = {
         .name = "trace",
-        .usage = "ID [--data DIR | --cluster FILE]",
+        .usage = "ID [--data DIR | --cluster FILE [--host NAME]] [--json]",
         .summary = "Shows where a message was seen, with times, across processes",
         .details =
             "ID is a message's id as `anser send` prints it, or a trace of 16 hex "

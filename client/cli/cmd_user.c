@@ -53,14 +53,12 @@ cmd_user(int argc, char **argv)
     const struct cli_option options[] = {
         {"data", 'd', "DIR", "the node's directory ($ANSER_DATA, else ./anser-data)",
          &data, NULL},
-        {"cluster", 'c', "FILE", "the cluster file (default $ANSER_CLUSTER) instead",
-         &cluster, NULL},
-        {"host", 0, "NAME", "which of the file's hosts this is (default: by address)",
-         &host, NULL},
+        CLI_CLUSTER_OPTION(cluster),
+        CLI_HOST_OPTION(host),
         {"app", 0, "APP", "the app (tenant) the name belongs to", &app, NULL}};
     const struct cli_command command = {
         .name = "user",
-        .usage = "add NAME [--app APP] [--data DIR | --cluster FILE]",
+        .usage = "add NAME [--app APP] [--data DIR | --cluster FILE [--host NAME]]",
         .summary = "Makes an account, through the running server",
         .details =
             "A name is 1 to 64 bytes of UTF-8 without spaces, '/', '\"' or control\n"

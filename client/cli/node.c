@@ -100,14 +100,15 @@ gate_address(const struct an_host *host, const char *listen)
     return strdup(listen);
 }
 
+/* Of this host, or of all others. */
 static void
-take_gates(struct cli_node *node, const struct plan *plan)
+take_gates(struct cli_node *node, const struct plan *plan, uint16_t host, bool own)
 {
     for (unsigned i = 0; i < plan->actor_count; i++) {
         const struct plan_actor *actor = &plan->actors[i];
+        bool wanted = actor->addr.role == AN_ROLE_GATE && (actor->host == host) == own;
 
-        for (unsigned k = 0; actor->addr.role == AN_ROLE_GATE && k < actor->listen_count;
-             k++) {
+        for (unsigned k = 0; wanted && k < actor->listen_count; k++) {
             char *url = gate_address(&plan->places.hosts[actor->host], actor->listen[k]);
 
             /* The library speaks no WebSocket. */
@@ -122,18 +123,24 @@ take_gates(struct cli_node *node, const struct plan *plan)
 }
 
 enum an_err
-cli_node_load_cluster(struct cli_node *node, const char *file, char *why, size_t why_len)
+cli_node_load_cluster(struct cli_node *node, const char *file, const char *host,
+                      char *why, size_t why_len)
 {
     struct plan *plan = NULL;
+    uint16_t here = AN_HOST_NONE;
     enum an_err err = plan_load(&plan, file, why, why_len);
 
+    if (err == AN_OK && host != NULL) {
+        err = plan_host(plan, host, &here, why, why_len);
+    }
     if (err == AN_OK) {
         err = node_key_read(&node->key, plan->token_key, why, why_len);
         err = err == AN_ERR_NOT_FOUND ? AN_ERR_CONFIG : err;
     }
     if (err == AN_OK) {
         node->app = strdup(plan->app == NULL ? AN_APP_DEFAULT : plan->app);
-        take_gates(node, plan);
+        take_gates(node, plan, here, true);
+        take_gates(node, plan, here, false);
         err = node->app == NULL ? AN_ERR_NO_MEMORY : AN_OK;
     }
     if (err == AN_OK && node->tcp_count == 0) {
@@ -157,14 +164,14 @@ cli_cluster_file(const char *given, const char *data)
 
 int
 cli_node_open(struct cli_node *node, const char *command, const char *cluster,
-              const char *data)
+              const char *host, const char *data)
 {
     const char *file = cli_cluster_file(cluster, data), *dir = cli_data_dir(data);
     char why[1024] = "";
     enum an_err err;
 
     if (file != NULL) {
-        err = cli_node_load_cluster(node, file, why, sizeof(why));
+        err = cli_node_load_cluster(node, file, host, why, sizeof(why));
         return err == AN_OK ? -1 : cli_fail(err, command, why[0] == '\0' ? NULL : why);
     }
     err = cli_node_load(node, dir);

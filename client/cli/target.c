@@ -130,7 +130,8 @@ find_server(struct cli_target *target, const char **addresses, size_t *count)
     if (target->user == NULL && target->token == NULL) {
         return cli_usage(target->command, "who are you? --user NAME");
     }
-    code = cli_node_open(&target->node, target->command, target->cluster, target->data);
+    code = cli_node_open(&target->node, target->command, target->cluster, target->host,
+                         target->data);
     for (size_t i = 0; i < target->node.tcp_count; i++) {
         addresses[i] = target->node.tcp[i];
     }

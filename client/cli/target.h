@@ -9,7 +9,7 @@
 /* First member of a command's state, which is what the callbacks get as user. Zero it. */
 struct cli_target {
     const char *command; /* for error lines */
-    const char *data, *cluster, *server, *token, *user, *device;
+    const char *data, *cluster, *host, *server, *token, *user, *device;
     const char *ca, *cert, *key; /* of TLS; NULL: $ANSER_CA, none */
     struct cli_node node;        /* unless server is given */
     struct anser_client *client;
@@ -18,24 +18,23 @@ struct cli_target {
 };
 
 /* Rows of a struct cli_option table. */
-#define CLI_TARGET_OPTIONS(t)                                                             \
-    {"data",    0,   "DIR", "the node's directory ($ANSER_DATA, else ./anser-data)",      \
-     &(t).data, NULL},                                                                    \
-        {"cluster",    'c', "FILE", "a cluster file instead ($ANSER_CLUSTER): its gates", \
-         &(t).cluster, NULL},                                                             \
-        {"server",    0,   "URL", "tcp:// or tls://HOST:PORT instead; with --token",      \
-         &(t).server, NULL},                                                              \
-        {"ca",    0,                                                                      \
-         "FILE",  "whom to believe with tls:// ($ANSER_CA, else the system's)",           \
-         &(t).ca, NULL},                                                                  \
-        {"cert",    0,   "FILE", "your certificate, where the server wants one",          \
-         &(t).cert, NULL},                                                                \
-        {"key", 0, "FILE", "its key", &(t).key, NULL},                                    \
-        {"token",    0,   "T", "log in with this token; @FILE reads it from a file",      \
-         &(t).token, NULL},                                                               \
-    {                                                                                     \
-        "device", 0, "NAME", "the device; each has its own place in the inbox",           \
-            &(t).device, NULL                                                             \
+#define CLI_TARGET_OPTIONS(t)                                                            \
+    {"data",    0,   "DIR", "the node's directory ($ANSER_DATA, else ./anser-data)",     \
+     &(t).data, NULL},                                                                   \
+        CLI_CLUSTER_OPTION((t).cluster), CLI_HOST_OPTION((t).host),                      \
+        {"server",    0,   "URL", "tcp:// or tls://HOST:PORT instead; with --token",     \
+         &(t).server, NULL},                                                             \
+        {"ca",    0,                                                                     \
+         "FILE",  "whom to believe with tls:// ($ANSER_CA, else the system's)",          \
+         &(t).ca, NULL},                                                                 \
+        {"cert",    0,   "FILE", "your certificate, where the server wants one",         \
+         &(t).cert, NULL},                                                               \
+        {"key", 0, "FILE", "its key", &(t).key, NULL},                                   \
+        {"token",    0,   "T", "log in with this token; @FILE reads it from a file",     \
+         &(t).token, NULL},                                                              \
+    {                                                                                    \
+        "device", 0, "NAME", "the device; each has its own place in the inbox",          \
+            &(t).device, NULL                                                            \
     }
 #define CLI_TARGET_USER(t)                                                               \
     {                                                                                    \

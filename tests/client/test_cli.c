@@ -361,14 +361,15 @@ test_node_of_a_cluster_file_has_every_gate_and_the_key(void **state)
     (void)state;
     assert_non_null(mkdtemp(dir));
     put_file(dir, "c.yaml", cluster_file, yaml, sizeof(yaml));
-    assert_int_equal(cli_node_load_cluster(&node, yaml, why, sizeof(why)), AN_ERR_CONFIG);
+    assert_int_equal(cli_node_load_cluster(&node, yaml, NULL, why, sizeof(why)),
+                     AN_ERR_CONFIG);
     assert_non_null(strstr(why, "token.json")); /* names the file that is not there */
     cli_node_fini(&node);
     put_file(dir, "token.json",
              "{\"key\":{\"id\":\"k1\",\"secret\":"
              "\"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8\"}}",
              key, sizeof(key));
-    assert_int_equal(cli_node_load_cluster(&node, yaml, why, sizeof(why)), AN_OK);
+    assert_int_equal(cli_node_load_cluster(&node, yaml, NULL, why, sizeof(why)), AN_OK);
     assert_int_equal(node.tcp_count, 3);
     assert_string_equal(node.tcp[0], "tcp://192.0.2.1:7400");
     assert_string_equal(node.tcp[1], "tcp://192.0.2.77:7410");
@@ -377,6 +378,15 @@ test_node_of_a_cluster_file_has_every_gate_and_the_key(void **state)
     assert_string_equal(node.key.id, "k1");
     assert_int_equal(cli_node_token(&token, &node, "alice", 1000), AN_OK);
     free(token);
+    cli_node_fini(&node);
+    assert_int_equal(cli_node_load_cluster(&node, yaml, "b", why, sizeof(why)), AN_OK);
+    assert_int_equal(node.tcp_count, 3);
+    assert_string_equal(node.tcp[0], "tcp://192.0.2.77:7410"); /* its own first */
+    assert_string_equal(node.tcp[2], "tcp://192.0.2.1:7400");
+    cli_node_fini(&node);
+    assert_int_equal(cli_node_load_cluster(&node, yaml, "z", why, sizeof(why)),
+                     AN_ERR_CONFIG);
+    assert_string_equal(why, "the file has no host 'z'");
     cli_node_fini(&node);
     assert_int_equal(unlink(yaml), 0);
     assert_int_equal(unlink(key), 0);

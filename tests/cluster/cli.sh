@@ -21,10 +21,13 @@ ends()
     fi
 }
 
-ends 0 'anser cluster COMMAND FILE' "$anser" cluster --help
-ends 2 'anser cluster COMMAND FILE' "$anser" cluster
+ends 0 'anser cluster COMMAND [FILE]' "$anser" cluster --help
+ends 2 'anser cluster COMMAND [FILE]' "$anser" cluster
 ends 2 "unknown command 'fly'" "$anser" cluster fly
-ends 2 'an argument is missing' "$anser" cluster plan
+ends 2 'which cluster? FILE, --cluster FILE or $ANSER_CLUSTER' "$anser" cluster plan
+ends 2 'FILE and --cluster: one of them' "$anser" cluster plan c.yaml --cluster c.yaml
+ends 0 'host c, address' "$anser" cluster plan --cluster c.yaml
+ends 0 'host c, address' env ANSER_CLUSTER=c.yaml "$anser" cluster plan
 ends 9 'none.yaml: No such file' "$anser" cluster plan none.yaml
 ends 0 'host c, address 10.0.0.3, sockets in /run/anser' "$anser" cluster plan c.yaml
 ends 0 '"bus":"tls+tcp://10.0.0.3:7507"' "$anser" cluster plan c.yaml --json
@@ -33,5 +36,19 @@ ends 0 "kept $dir/keys/b.pem" "$anser" cluster keygen c.yaml
 ends 8 "the file has no host 'd'" "$anser" cluster keygen c.yaml --host d
 ends 0 'made out/ca.pem' "$anser" cluster keygen c.yaml --out out
 [ "$(stat -c %a out/ca.key out/b.key out/token.json | sort -u)" = 600 ]
+
+# --cluster and --host are the same everywhere.
+export ANSER_CLUSTER="$dir/c.yaml"
+ends 8 "the file has no host 'd'" "$anser" cluster status --host d
+ends 8 "the file has no host 'd'" "$anser" cluster up --host d
+for command in 'user add x' 'trace 1' 'send --user x --to y z' 'recv --user x' \
+    'history --user x --with y' 'token x' 'bench' 'backup copy' 'chat x --to y'; do
+    # shellcheck disable=SC2086
+    ends 8 "the file has no host 'd'" "$anser" $command --host d
+done
+ends 5 "c.yaml has no store/7 (NOT_FOUND)" "$anser" backup copy --host b --store 7
+ends 8 "store/1 is on host c" "$anser" backup copy --host b --store 1
+unset ANSER_CLUSTER
+ends 2 '--store needs --cluster or --control' "$anser" backup copy --store 1
 sed -i 's/512-1023/511-1023/' c.yaml
 ends 8 ".slots: slot 511 is router/0's already (CONFIG)" "$anser" cluster plan c.yaml

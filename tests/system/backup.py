@@ -2,6 +2,7 @@
 import os
 import threading
 
+from cluster import Cluster
 from harness import Pipeline, send_body
 
 
@@ -56,3 +57,21 @@ def case_backup_under_load_is_a_node_of_its_own(case):
     assert before < head <= len(acked) + 1, (before, head, len(acked))
     copy.stop()
     case.check(copy)
+
+
+def case_backup_of_a_cluster_finds_the_store_in_its_file(case):
+    cluster = Cluster(case, "five").start()
+    cluster.add_users("alice", "bob")
+    cluster.send("alice", "bob", "keep this")
+    out = os.path.join(case.dir, "store-0")
+    line = cluster.command("backup", out, "--cluster", cluster.file, "--store", "0").lines[0]
+    assert line.split()[0] == out and int(line.split()[1]) > 0, line
+    cluster.env["ANSER_CLUSTER"] = cluster.file
+    again = cluster.command("backup", out, expect=8)  # store 0, and there already
+    assert out in again.err, again
+    # Another process says what it lacks.
+    control = f"ipc://{cluster.run_dir}/here/gate-0.control"
+    lost = cluster.command("backup", out + "-2", "--control", control, expect=5)
+    assert lost.err == "anser: backup: store/0 does not run in that process (NOT_FOUND)\n", lost
+    cluster.stop()
+    cluster.command("check", out)
