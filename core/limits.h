@@ -30,9 +30,25 @@
     4u /* signs of life of a gate to each router in a heartbeat; a router that has heard \
         * none of the last three believes the gate gone: it knows within a heartbeat */
 #define AN_CONN_OUTPUT_MAX                                                               \
-    (1024u * 1024u)              /* unread output; beyond: SLOW_CONSUMER, closed */
-#define AN_CONN_SENDS_MAX 256u   /* unanswered Sends of a connection; beyond: BUSY */
-#define AN_CONNS_MAX      16384u /* of one gate, under the 20,000 descriptors it may have */
+    (1024u * 1024u)            /* unread output; beyond: SLOW_CONSUMER, closed */
+#define AN_CONN_SENDS_MAX 256u /* unanswered Sends of a connection; beyond: BUSY */
+#define AN_CONN_ASKS_MAX                                                                 \
+    32u /* unanswered requests of a connection other than Sends; beyond: BUSY */
+#define AN_CONN_ORDERS_MAX                                                               \
+    64u /* conversations of a connection that wait for a refused message to come again;  \
+         * beyond: closed, BUSY */
+#define AN_CONN_REFUSED_MAX                                                              \
+    1024u /* and messages of them: four windows; beyond: closed, BUSY */
+#define AN_CONN_HELD_MAX                                                                 \
+    255u /* frames of a connection that wait for its login to end; beyond: closed, BUSY  \
+          */
+#define AN_CONN_PAUSE_BYTES                                                              \
+    (256u * 1024u) /* unread output that stops reading a connection, until half of it is \
+                    * taken */
+#define AN_CONN_CLOSE_MS 2000u /* last words and a polite end take no longer */
+#define AN_GATE_SPARE_FDS                                                                \
+    64u /* descriptors that accepting leaves to the rest of the process */
+#define AN_CONNS_MAX 16384u /* of one gate, under the 20,000 descriptors it may have */
 #define AN_GATE_PENDING_BYTES_MAX                                                        \
     (32u * 1024u * 1024u) /* requests under way at a gate; beyond: BUSY */
 #define AN_CONN_PENDING_SHARE                                                            \

@@ -299,8 +299,11 @@ gate_door_accept(struct gate_door *door, struct door_listener *listener)
         /* uv stops polling a listener whose connection is not accepted. */
         listener->waiting = true;
         door->stats.accept_pauses++;
-        if (!door->full_logged) {
+        /* Clients that come and go at the limit must not fill the log. */
+        if (!door->full_logged &&
+            (door->full_ms == 0 || uv_now(&door->loop) - door->full_ms >= DOOR_SAY_MS)) {
             door->full_logged = true;
+            door->full_ms = uv_now(&door->loop);
             gate_door_log(door, AN_LOG_WARN,
                           "out of descriptors: connections wait until others end");
         }

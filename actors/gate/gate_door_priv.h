@@ -10,19 +10,22 @@
 #define AN_ACTORS_GATE_DOOR_PRIV_H
 
 #include "actors/gate/gate_door.h"
+#include "core/limits.h"
 #include "core/listen.h"
 #include <openssl/ssl.h>
 #include <pthread.h>
 #include <uv.h>
 
 enum {
-    DOOR_READ_BYTES = 64 * 1024,   /* one buffer for all connections */
-    DOOR_CLOSE_MS = 2000,          /* last words and a polite end take no longer */
-    DOOR_PAUSE_BYTES = 256 * 1024, /* unread output that stops reading a connection */
+    DOOR_READ_BYTES = 64 * 1024,      /* one buffer for all connections */
+    DOOR_CLOSE_MS = AN_CONN_CLOSE_MS, /* last words and a polite end take no longer */
+    DOOR_PAUSE_BYTES =
+        AN_CONN_PAUSE_BYTES, /* unread output that stops reading a connection */
     DOOR_BACKLOG = 1024,
-    DOOR_SPARE_FDS = 64,             /* descriptors left to the rest of the process */
-    DOOR_LINE_MAX = 256,             /* of the log */
-    DOOR_RECORD_BYTES = 16384,       /* the plaintext of a TLS record */
+    DOOR_SPARE_FDS = AN_GATE_SPARE_FDS, /* descriptors left to the rest of the process */
+    DOOR_SAY_MS = 1000,                 /* between two lines about that */
+    DOOR_LINE_MAX = 256,                /* of the log */
+    DOOR_RECORD_BYTES = 16384,          /* the plaintext of a TLS record */
     DOOR_SCRATCH_BYTES = 256 * 1024, /* a shared buffer that grew beyond is given back */
     DOOR_INDEX_BITS = 24, /* of a connection id; above it a number that only grows */
 };
@@ -107,6 +110,7 @@ struct gate_door {
     uint32_t conn_cap, free_count;
     uint64_t serial;
     uint32_t fd_max;
+    uint64_t full_ms; /* when the log was told last */
 
     struct door_waits shaking, finishing;
     struct door_tls tls;

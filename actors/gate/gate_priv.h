@@ -30,11 +30,14 @@
 #include "proto/rows.h"
 
 enum {
-    GATE_ASKS_MAX = 32,   /* unanswered requests of a connection other than Sends */
-    GATE_ORDERS_MAX = 64, /* conversations of a connection that wait for a resend */
-    GATE_REFUSED_MAX = 4 * AN_CONN_SENDS_MAX, /* messages of them; beyond: closed */
-    GATE_HOPS_MAX = 4,                        /* how often a command is sent on */
-    GATE_HELD_MAX = 255,   /* frames of a connection that wait for its login to end */
+    GATE_ASKS_MAX =
+        AN_CONN_ASKS_MAX, /* unanswered requests of a connection other than Sends */
+    GATE_ORDERS_MAX =
+        AN_CONN_ORDERS_MAX, /* conversations of a connection that wait for a resend */
+    GATE_REFUSED_MAX = AN_CONN_REFUSED_MAX, /* messages of them; beyond: closed */
+    GATE_HOPS_MAX = 4,                      /* how often a command is sent on */
+    GATE_HELD_MAX =
+        AN_CONN_HELD_MAX,  /* frames of a connection that wait for its login to end */
     GATE_REREADS_MAX = 3,  /* of a login's head, when pushes come in between */
     GATE_DOWNS_MAX = 4096, /* sessions' ends waiting for a router; beyond: announce all */
     GATE_HEAD_DELAY_MS = 100, /* heartbeats gather this long for one read of heads */

@@ -14,7 +14,7 @@ import traceback
 
 import harness
 
-MODULES = ("scenario", "frames", "features", "features_sync", "features_sdk", "durability",
+MODULES = ("scenario", "frames", "edges", "features", "features_sync", "features_sdk", "durability",
            "kill9", "backup", "inspect_nngcat", "chat_tty", "scenario@five", "kill9@five",
            "scenario@namespaces", "kill9@namespaces", "chaos", "shapes", "wire",
            "features_cluster", "processes", "operations", "powercut", "bitflips",
