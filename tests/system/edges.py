@@ -241,7 +241,8 @@ class WiredNode(Node):
 def case_P7_a_half_open_peer_is_dropped(case):
     """Every packet of a client is lost, and nobody says that it is gone."""
     wire = Wire(case, hosts=("a", "b"))
-    node = WiredNode(case, wire, config="gate:\n  idle_ms: 3000\n  heartbeat_ms: 1000\n").start()
+    config = "gate:\n  plain: anywhere\n  idle_ms: 3000\n  heartbeat_ms: 1000\n"
+    node = WiredNode(case, wire, config=config).start()
     node.add_users("alice", "bob", "carol")
     with wire.entered("b"):
         node.wire = _From(wire, "b")
