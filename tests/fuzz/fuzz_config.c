@@ -2,6 +2,7 @@
  * the file and a line in one line of text; what is taken lies within every key's bounds.
  */
 #include "cluster/config.h"
+#include "core/listen.h"
 
 #include <assert.h>
 #include <stdint.h>
@@ -10,6 +11,18 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 static const char NAME[] = "f.yaml:";
+
+/* Whatever was set, an address is refused with a reason or taken. */
+static void
+judge(const struct config *config, const char *url)
+{
+    struct an_listen listen;
+
+    if (an_listen_parse(&listen, url)) {
+        const char *why = config_listen_refusal(config, &listen);
+        assert(why == NULL || why[0] != '\0');
+    }
+}
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
@@ -28,6 +41,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
             assert((unsigned char)*at >= 0x20 && *at != 0x7f);
         }
     }
+    judge(&config, "tcp://0.0.0.0:7400");
+    judge(&config, "tls://0.0.0.0:7401");
     config_fini(&config);
     return 0;
 }
