@@ -48,7 +48,9 @@
     NUMBER(gate, handshake_ms, AN_HANDSHAKE_MS, 100, 600000,                             \
            "For TLS and the opening of a WebSocket; then closed.")                       \
     NUMBER(gate, handshakes_max, AN_HANDSHAKES_MAX, 1, 65536,                            \
-           "Of them at once; beyond, the oldest is closed.")
+           "Of them at once; beyond, the oldest is closed.")                             \
+    TEXT(gate, origins, "*",                                                             \
+         "Pages that may open a WebSocket, with commas between; `*`: any.")
 #define AN_CONFIG_SEQUENCER(TEXT, CHOICE, NUMBER)                                        \
     NUMBER(sequencer, dedupe_window_ms, AN_DEDUPE_WINDOW_MS, 60000, 2592000000,          \
            "A client_msg_id is remembered this long.")                                   \

@@ -215,6 +215,7 @@ member_make_door(const struct group *group, struct member *member, char *why,
         .tls_cert = file_of(plan, member, config->gate_tls_cert, cert),
         .tls_key = file_of(plan, member, config->gate_tls_key, key),
         .tls_client_ca = file_of(plan, member, config->gate_tls_client_ca, ca),
+        .origins = config->gate_origins,
         .log = log_line,
         .log_ctx = member->who};
 

@@ -10,6 +10,8 @@ pkg_check_modules(CRYPTO REQUIRED IMPORTED_TARGET libcrypto)
 pkg_check_modules(OPENSSL REQUIRED IMPORTED_TARGET libssl libcrypto)
 pkg_check_modules(JWT REQUIRED IMPORTED_TARGET libjwt)
 pkg_check_modules(LMDB REQUIRED IMPORTED_TARGET lmdb)
+find_library(HTTP_PARSER_LIB http_parser REQUIRED) # neither has a .pc file
+find_library(WSLAY_LIB wslay REQUIRED)
 find_package(nng REQUIRED CONFIG)
 find_program(PROTOC_C protoc-c REQUIRED)
 if(AN_TESTS)

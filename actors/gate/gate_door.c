@@ -281,6 +281,8 @@ destroy(struct an_door *base)
         assert(left == 0);
     }
     gate_tls_fini(&door->tls);
+    gate_ws_shared_fini(&door->ws);
+    free(door->origins);
     free(door->gathered.data);
     free(door->conns);
     free(door->free_list);
@@ -413,7 +415,10 @@ gate_door_create(struct an_door **out, const struct gate_door_cfg *cfg, char *wh
     door->cfg = *cfg;
     defaults(&door->cfg);
     door->fd_max = descriptors_max();
-    if (loop_make(door)) {
+    if (cfg->origins != NULL) {
+        door->origins = strdup(cfg->origins);
+    }
+    if (loop_make(door) && (cfg->origins == NULL || door->origins != NULL)) {
         err = take_listeners(door, why, why_len);
     }
     if (err != AN_OK) {

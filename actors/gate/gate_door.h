@@ -22,6 +22,7 @@ struct gate_door_cfg {
     /* PEM files of what listens with TLS: certificate with its chain, its key, and, when
      * clients must show a certificate, the CAs these are believed from (else NULL). */
     const char *tls_cert, *tls_key, *tls_client_ca;
+    const char *origins; /* of pages that may open a WebSocket; NULL, "*": any */
     /* Told about trouble an operator should know (out of descriptors, no listening);
      * level as in core/log.h. May be NULL. Called on any thread. */
     void (*log)(void *ctx, int level, const char *line);

@@ -166,6 +166,7 @@ on_closed(uv_handle_t *handle)
         gate_door_deliver(door, conn, AN_KIND_CONN_CLOSED);
     }
     gate_door_partial_free(door, conn);
+    gate_ws_free(door, conn);
     SSL_free(conn->tls);
     door->conns[conn->id & ((1u << DOOR_INDEX_BITS) - 1)] = NULL;
     door->free_list[door->free_count++] =
@@ -214,6 +215,7 @@ gate_door_finish(struct gate_door *door, struct door_conn *conn)
         return;
     }
     waits_remove(door, conn);
+    gate_ws_bye(door, conn);
     gate_tls_bye(door, conn);
     if (door_gone(conn)) {
         return;
@@ -257,6 +259,12 @@ handshake_begin(struct gate_door *door, struct door_conn *conn,
     if (an_scheme_is_secret(listener->at.scheme)) {
         conn->tls = gate_tls_accept(&door->tls);
         if (conn->tls == NULL) {
+            return false;
+        }
+    }
+    if (an_scheme_is_web(listener->at.scheme)) {
+        conn->ws = gate_ws_new();
+        if (conn->ws == NULL) {
             return false;
         }
     }

@@ -158,6 +158,17 @@ on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
     *buf = uv_buf_init((char *)door->read_buf, sizeof(door->read_buf));
 }
 
+void
+gate_door_layer_in(struct gate_door *door, struct door_conn *conn, const uint8_t *data,
+                   size_t len)
+{
+    if (conn->ws != NULL) {
+        gate_ws_in(door, conn, data, len);
+    } else {
+        gate_door_frames_in(door, conn, data, len);
+    }
+}
+
 static void
 on_read(uv_stream_t *stream, ssize_t got, const uv_buf_t *buf)
 {
@@ -176,7 +187,7 @@ on_read(uv_stream_t *stream, ssize_t got, const uv_buf_t *buf)
     if (conn->tls != NULL) {
         gate_tls_in(door, conn, (const uint8_t *)buf->base, (size_t)got);
     } else {
-        gate_door_frames_in(door, conn, (const uint8_t *)buf->base, (size_t)got);
+        gate_door_layer_in(door, conn, (const uint8_t *)buf->base, (size_t)got);
     }
 }
 

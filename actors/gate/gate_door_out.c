@@ -36,6 +36,15 @@ touch(struct gate_door *door, struct door_conn *conn)
     return true;
 }
 
+void
+gate_door_end(struct gate_door *door, struct door_conn *conn)
+{
+    conn->finish = true;
+    if (!touch(door, conn)) {
+        gate_door_kill(conn);
+    }
+}
+
 static bool
 seg_add(struct gate_door *door, struct door_conn *conn, const uint8_t *data, size_t len)
 {
@@ -233,6 +242,30 @@ flush_plain(struct gate_door *door, struct door_conn *conn)
     return seg == DOOR_NONE || queue_rest(door, conn, seg, skip);
 }
 
+bool
+gate_door_send(struct gate_door *door, struct door_conn *conn, const uint8_t *data,
+               size_t len)
+{
+    return conn->tls != NULL ? gate_tls_out(door, conn, data, len)
+                             : gate_door_write(door, conn, data, len);
+}
+
+static bool
+gather(struct door_scratch *all, struct door_conn *conn, const struct door_seg *seg)
+{
+    uint8_t *to = gate_door_scratch(all, GATE_WS_HEADER_MAX + seg->len);
+
+    if (to == NULL) {
+        return false;
+    }
+    if (conn->ws != NULL) {
+        all->len += gate_ws_wrap(conn, to, seg->data, seg->len);
+    }
+    memcpy(all->data + all->len, seg->data, seg->len);
+    all->len += seg->len;
+    return true;
+}
+
 /* Layers are given all at once: fewer and larger records. */
 static bool
 flush_layered(struct gate_door *door, struct door_conn *conn)
@@ -241,35 +274,36 @@ flush_layered(struct gate_door *door, struct door_conn *conn)
     bool good = true;
 
     for (uint32_t i = conn->seg_first; good && i != DOOR_NONE; i = door->segs[i].next) {
-        const struct door_seg *seg = &door->segs[i];
-        uint8_t *to = gate_door_scratch(all, seg->len);
-
-        good = to != NULL;
-        if (good) {
-            memcpy(to, seg->data, seg->len);
-            all->len += seg->len;
-        }
+        good = gather(all, conn, &door->segs[i]);
     }
-    good = good && gate_tls_out(door, conn, all->data, all->len);
+    good = good && gate_door_send(door, conn, all->data, all->len);
     gate_door_scratch_clear(all);
     return good;
+}
+
+void
+gate_door_pause_if_full(struct gate_door *door, struct door_conn *conn)
+{
+    if (door_unsent(conn) > DOOR_PAUSE_BYTES && !conn->paused && !conn->bad &&
+        !conn->ending && !door_gone(conn)) {
+        conn->paused = true;
+        door->stats.read_pauses++;
+        uv_read_stop((uv_stream_t *)&conn->tcp);
+    }
 }
 
 static bool
 conn_flush(struct gate_door *door, struct door_conn *conn)
 {
     if (conn->seg_first != DOOR_NONE &&
-        !(conn->tls == NULL ? flush_plain(door, conn) : flush_layered(door, conn))) {
+        !(conn->tls == NULL && conn->ws == NULL ? flush_plain(door, conn)
+                                                : flush_layered(door, conn))) {
         return false;
     }
     if (door_unsent(conn) == 0) {
         return true;
     }
-    if (door_unsent(conn) > DOOR_PAUSE_BYTES && !conn->paused && !conn->bad) {
-        conn->paused = true;
-        door->stats.read_pauses++;
-        uv_read_stop((uv_stream_t *)&conn->tcp);
-    }
+    gate_door_pause_if_full(door, conn);
     return report_later(door, conn);
 }
 

@@ -1,8 +1,8 @@
 /* The inside of the gate's door, shared by its files. Bytes come in and go out through
  * layers, each of which a connection may lack:
  *
- *   socket   gate_door_in.c    gate_door_tls.c    gate_door_in.c (frames)   the actor
- *            gate_door_out.c
+ *   gate_door_in.c, _out.c   gate_door_tls.c   gate_door_ws.c   gate_door_in.c
+ *   the socket's bytes       TLS               WebSocket        frames, to the actor
  *
  * gate_door.c has the loop and the listeners, gate_door_conn.c the life of connections.
  * Context: the door's thread, but for gate_tls_load. */
@@ -10,6 +10,8 @@
 #define AN_ACTORS_GATE_DOOR_PRIV_H
 
 #include "actors/gate/gate_door.h"
+#include "actors/gate/gate_http.h"
+#include "actors/gate/gate_ws.h"
 #include "core/limits.h"
 #include "core/listen.h"
 #include <openssl/ssl.h>
@@ -41,6 +43,7 @@ struct door_conn {
     uint32_t partial_len, partial_cap;
     uint32_t seg_first, seg_last; /* this drain's frames, in door.segs */
     SSL *tls;                     /* NULL: none */
+    struct door_ws *ws;           /* NULL: none */
     /* In door.shaking until the handshakes are through, in door.finishing at the end. */
     struct door_conn *wait_next, **wait_link;
     uint64_t wait_ms;  /* until then */
@@ -86,6 +89,15 @@ struct door_tls {
     uint8_t plain[DOOR_RECORD_BYTES];
 };
 
+struct door_ws {
+    uint8_t *head; /* of the request, until it is whole */
+    uint32_t head_len, head_cap;
+    bool upgraded, said_close;
+    uint16_t code; /* of the close; 0: 1000 */
+    const char *reason;
+    struct gate_ws in;
+};
+
 struct door_listener {
     uv_tcp_t tcp;
     char address[AN_LISTEN_TEXT_MAX];
@@ -114,6 +126,8 @@ struct gate_door {
 
     struct door_waits shaking, finishing;
     struct door_tls tls;
+    struct gate_ws_shared ws;
+    char *origins;
     struct door_scratch gathered; /* frames that go out through a layer */
     struct door_seg *segs;        /* of this drain */
     uint32_t seg_count, seg_cap;
@@ -187,6 +201,9 @@ bool gate_door_waits_init(struct gate_door *door, struct door_waits *waits, uint
 
 /* ------------------------------------------------------------------ gate_door_in.c */
 
+/* What TLS has opened: to the next layer. */
+void gate_door_layer_in(struct gate_door *door, struct door_conn *conn,
+                        const uint8_t *data, size_t len);
 /* Starts, or starts again, to read from the socket. false: it cannot be. */
 bool gate_door_read(struct door_conn *conn);
 /* Bytes from the client with every layer taken off: cuts and delivers frames. */
@@ -199,10 +216,18 @@ void gate_door_partial_free(struct gate_door *door, struct door_conn *conn);
 void gate_door_carry(struct an_door *base, const struct an_effect *effect,
                      const uint8_t *bytes);
 void gate_door_flush(struct an_door *base);
+/* One that the actor knows ends without its word: behind what is carried already, at the
+ * next flush. */
+void gate_door_end(struct gate_door *door, struct door_conn *conn);
 /* To the socket as they are: now as far as it takes them, the rest queued. false: the
  * connection is broken. */
 bool gate_door_write(struct gate_door *door, struct door_conn *conn, const uint8_t *data,
                      size_t len);
+/* The same through TLS, if there is some. */
+bool gate_door_send(struct gate_door *door, struct door_conn *conn, const uint8_t *data,
+                    size_t len);
+/* Not read any more until its output is taken, if that is too much. */
+void gate_door_pause_if_full(struct gate_door *door, struct door_conn *conn);
 
 /* ------------------------------------------------------------------ gate_door_tls.c */
 
@@ -227,5 +252,18 @@ bool gate_tls_out(struct gate_door *door, struct door_conn *conn, const uint8_t 
                   size_t len);
 /* Says that no more comes, if there is somebody to say it to. */
 void gate_tls_bye(struct gate_door *door, struct door_conn *conn);
+
+/* ------------------------------------------------------------------ gate_door_ws.c */
+
+struct door_ws *gate_ws_new(void); /* NULL without memory */
+void gate_ws_free(struct gate_door *door, struct door_conn *conn);
+/* Bytes of the request or of frames: what they carry goes to gate_door_frames_in. */
+void gate_ws_in(struct gate_door *door, struct door_conn *conn, const uint8_t *data,
+                size_t len);
+/* What goes before a frame that is sent; its length. */
+size_t gate_ws_wrap(struct door_conn *conn, uint8_t out[GATE_WS_HEADER_MAX],
+                    const uint8_t *frame, size_t len);
+/* The close frame, if none was said. */
+void gate_ws_bye(struct gate_door *door, struct door_conn *conn);
 
 #endif

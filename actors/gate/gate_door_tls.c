@@ -331,8 +331,7 @@ break_off(struct gate_door *door, struct door_conn *conn)
         gate_door_shut_out(door, conn);
         return;
     }
-    conn->finish = true;
-    gate_door_finish(door, conn);
+    gate_door_end(door, conn);
 }
 
 /* The handshake went through in this call or before. */
@@ -348,7 +347,9 @@ established(struct gate_door *door, struct door_conn *conn)
     } else {
         door->stats.tls_full++;
     }
-    gate_door_open(door, conn);
+    if (conn->ws == NULL) {
+        gate_door_open(door, conn);
+    }
 }
 
 void
@@ -375,7 +376,7 @@ gate_tls_in(struct gate_door *door, struct door_conn *conn, const uint8_t *data,
         }
         established(door, conn);
         if (got > 0) {
-            gate_door_frames_in(door, conn, tls->plain, (size_t)got);
+            gate_door_layer_in(door, conn, tls->plain, (size_t)got);
         } else if (err == SSL_ERROR_ZERO_RETURN) {
             gate_door_kill(conn); /* a client that ends has left */
         } else if (err == SSL_ERROR_WANT_READ) {

@@ -201,6 +201,11 @@ cli_target_open(struct cli_target *target, struct anser_options *options,
     if (err == AN_ERR_TLS) {
         return fail_tls(options);
     }
+    if (err == AN_ERR_ARGUMENT && strncmp(addresses[0], "ws", 2) == 0) {
+        return cli_fail(err, addresses[0],
+                        "commands speak no WebSocket: a gate needs a tcp:// or tls:// "
+                        "address for them");
+    }
     if (err != AN_OK) {
         return cli_fail(err, err == AN_ERR_DEVICE_NAME ? options->device : addresses[0],
                         NULL);

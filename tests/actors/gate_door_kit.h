@@ -42,6 +42,8 @@ struct stub {
 
 /* Listens on a port of the system's choice and runs. close_ms 0: the default. */
 struct stub *stub_start(uint32_t close_ms);
+/* The same with one address and whatever the cfg says. */
+struct stub *stub_start_at(const struct gate_door_cfg *cfg);
 /* Quits, and asserts that nothing is left behind. */
 void stub_stop(struct stub *s);
 /* Waits until the counter, one of s's, has reached the value. */

@@ -44,19 +44,19 @@ def trusting(ca, version=None, cert=None):
     return context
 
 
-def tls_node(case, more="", people=("alice", "bob"), sign=True):
+def tls_node(case, more="", people=("alice", "bob"), listen=BOTH, start=True):
     """A node with a plain and a TLS door; node.ca made its certificate."""
     folder = os.path.join(case.dir, "certs")
     ca = Ca(folder)
-    if sign:
-        ca.sign("server")
+    ca.sign("server")
     config = (f"gate: {{tls_cert: {folder}/server.pem, tls_key: {folder}/server.key, "
               f"{more}}}\n")
     node = case.new_node(config=config)
-    node.listen = BOTH
+    node.listen = listen
     node.ca, node.certs = ca, folder
-    node.start()
-    node.add_users(*people)
+    if start:
+        node.start()
+        node.add_users(*people)
     return node
 
 
