@@ -124,13 +124,17 @@ static bool
 expect_name(SSL *ssl, const char *host)
 {
     struct in6_addr number;
+    char name[TLSEXT_MAXLEN_host_name + 1]; /* OpenSSL's macro casts const away */
 
     if (inet_pton(AF_INET, host, &number) == 1 ||
         inet_pton(AF_INET6, host, &number) == 1) {
         return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), host) == 1;
     }
     SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-    return SSL_set_tlsext_host_name(ssl, host) == 1 && SSL_set1_host(ssl, host) == 1;
+    if ((size_t)snprintf(name, sizeof(name), "%s", host) >= sizeof(name)) {
+        return false;
+    }
+    return SSL_set_tlsext_host_name(ssl, name) == 1 && SSL_set1_host(ssl, name) == 1;
 }
 
 enum an_err

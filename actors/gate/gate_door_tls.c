@@ -22,7 +22,7 @@ enum { LOG_EVERY_MS = 1000 };
 static const char ciphers[] = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"
                               "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"
                               "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
-static const char groups[] = "X25519:P-256:P-384";
+static char groups[] = "X25519:P-256:P-384"; /* OpenSSL's macro casts const away */
 
 /* Why the last call failed, in OpenSSL's words. Empties its queue. */
 static const char *
