@@ -59,8 +59,11 @@ static struct an_actor *
 sequencer_make(void *ctx, struct an_addr addr, uint64_t seed, char *why, size_t why_len)
 {
     struct sim_trial *trial = ctx;
-    struct sequencer_cfg cfg = {
-        .index = addr.index, .topology = believed(trial, addr), .seed = seed};
+    struct sequencer_cfg cfg = {.index = addr.index,
+                                .topology = believed(trial, addr),
+                                .seed = seed,
+                                .convs_max = 1024,
+                                .dedupe_rows_max = 16384};
     struct an_actor *actor = NULL;
 
     return made(sequencer_create(&actor, &cfg), &actor, why, why_len);
