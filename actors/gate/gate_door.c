@@ -282,6 +282,7 @@ destroy(struct an_door *base)
     }
     gate_tls_fini(&door->tls);
     gate_ws_shared_fini(&door->ws);
+    an_arena_fini(&door->arena);
     free(door->origins);
     free(door->gathered.data);
     free(door->conns);
@@ -415,6 +416,7 @@ gate_door_create(struct an_door **out, const struct gate_door_cfg *cfg, char *wh
     door->cfg = *cfg;
     defaults(&door->cfg);
     door->fd_max = descriptors_max();
+    an_arena_init(&door->arena, GATE_JSON_MEMORY_MAX);
     if (cfg->origins != NULL) {
         door->origins = strdup(cfg->origins);
     }

@@ -253,15 +253,16 @@ gate_door_send(struct gate_door *door, struct door_conn *conn, const uint8_t *da
 static bool
 gather(struct door_scratch *all, struct door_conn *conn, const struct door_seg *seg)
 {
-    uint8_t *to = gate_door_scratch(all, GATE_WS_HEADER_MAX + seg->len);
+    uint8_t *to;
 
+    if (conn->ws != NULL) {
+        return gate_ws_put(all, conn, seg->data, seg->len);
+    }
+    to = gate_door_scratch(all, seg->len);
     if (to == NULL) {
         return false;
     }
-    if (conn->ws != NULL) {
-        all->len += gate_ws_wrap(conn, to, seg->data, seg->len);
-    }
-    memcpy(all->data + all->len, seg->data, seg->len);
+    memcpy(to, seg->data, seg->len);
     all->len += seg->len;
     return true;
 }

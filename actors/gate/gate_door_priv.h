@@ -11,6 +11,7 @@
 
 #include "actors/gate/gate_door.h"
 #include "actors/gate/gate_http.h"
+#include "actors/gate/gate_json.h"
 #include "actors/gate/gate_ws.h"
 #include "core/limits.h"
 #include "core/listen.h"
@@ -90,8 +91,8 @@ struct door_tls {
 };
 
 struct door_ws {
-    uint8_t *head; /* of the request, until it is whole */
-    uint32_t head_len, head_cap;
+    uint8_t *held; /* the request's head, or a message of JSON, until it is whole */
+    uint32_t held_len, held_cap;
     bool upgraded, said_close;
     uint16_t code; /* of the close; 0: 1000 */
     const char *reason;
@@ -127,6 +128,7 @@ struct gate_door {
     struct door_waits shaking, finishing;
     struct door_tls tls;
     struct gate_ws_shared ws;
+    struct an_arena arena; /* of a message of JSON */
     char *origins;
     struct door_scratch gathered; /* frames that go out through a layer */
     struct door_seg *segs;        /* of this drain */
@@ -260,9 +262,9 @@ void gate_ws_free(struct gate_door *door, struct door_conn *conn);
 /* Bytes of the request or of frames: what they carry goes to gate_door_frames_in. */
 void gate_ws_in(struct gate_door *door, struct door_conn *conn, const uint8_t *data,
                 size_t len);
-/* What goes before a frame that is sent; its length. */
-size_t gate_ws_wrap(struct door_conn *conn, uint8_t out[GATE_WS_HEADER_MAX],
-                    const uint8_t *frame, size_t len);
+/* A frame as it is sent, behind what is there. false: without memory. */
+bool gate_ws_put(struct door_scratch *all, struct door_conn *conn, const uint8_t *frame,
+                 size_t len);
 /* The close frame, if none was said. */
 void gate_ws_bye(struct gate_door *door, struct door_conn *conn);
 

@@ -14,14 +14,22 @@ gate_ws_new(void)
     return calloc(1, sizeof(struct door_ws));
 }
 
+static void
+held_free(struct gate_door *door, struct door_ws *ws)
+{
+    door->stats.partial_bytes -= ws->held_cap;
+    free(ws->held);
+    ws->held = NULL;
+    ws->held_len = ws->held_cap = 0;
+}
+
 void
 gate_ws_free(struct gate_door *door, struct door_conn *conn)
 {
     if (conn->ws == NULL) {
         return;
     }
-    door->stats.partial_bytes -= conn->ws->head_cap;
-    free(conn->ws->head);
+    held_free(door, conn->ws);
     gate_ws_fini(&conn->ws->in);
     free(conn->ws);
     conn->ws = NULL;
@@ -75,41 +83,66 @@ note_goodbye(struct door_conn *conn, const uint8_t *frame, size_t len)
     }
 }
 
-size_t
-gate_ws_wrap(struct door_conn *conn, uint8_t out[GATE_WS_HEADER_MAX],
-             const uint8_t *frame, size_t len)
+static bool
+put_message(struct door_scratch *all, unsigned opcode, const void *data, size_t len)
+{
+    uint8_t *to = gate_door_scratch(all, GATE_WS_HEADER_MAX + len);
+
+    if (to == NULL) {
+        return false;
+    }
+    all->len += gate_ws_header(to, opcode, len);
+    memcpy(all->data + all->len, data, len);
+    all->len += len;
+    return true;
+}
+
+bool
+gate_ws_put(struct door_scratch *all, struct door_conn *conn, const uint8_t *frame,
+            size_t len)
 {
     struct an_frame header;
+    size_t text_len;
+    char *text;
+    bool good;
 
     if (an_frame_get(&header, frame, len, UINT32_MAX) == AN_FRAME_OK &&
         header.command == AN_COMMAND_GOODBYE) {
         note_goodbye(conn, frame, len);
     }
-    return gate_ws_header(out, GATE_WS_BINARY, len);
+    if (!conn->ws->in.text) {
+        return put_message(all, GATE_WS_BINARY, frame, len);
+    }
+    text = gate_json_out(frame, len, &text_len);
+    good = text != NULL && put_message(all, GATE_WS_TEXT, text, text_len);
+    free(text);
+    return good;
 }
 
 /* ------------------------------------------------------------------ opening */
 
 static bool
-head_add(struct gate_door *door, struct door_ws *ws, const uint8_t *data, size_t len)
+hold(struct gate_door *door, struct door_ws *ws, const uint8_t *data, size_t len)
 {
-    if (ws->head_len + len > ws->head_cap) {
-        size_t cap = ws->head_cap == 0 ? 512 : ws->head_cap;
+    if (ws->held_len + len > ws->held_cap) {
+        size_t cap = ws->held_cap == 0 ? 512 : ws->held_cap;
         uint8_t *bigger;
 
-        while (cap < ws->head_len + len) {
+        while (cap < ws->held_len + len) {
             cap *= 2;
         }
-        bigger = realloc(ws->head, cap);
+        bigger = realloc(ws->held, cap);
         if (bigger == NULL) {
             return false;
         }
-        door->stats.partial_bytes += cap - ws->head_cap;
-        ws->head = bigger;
-        ws->head_cap = (uint32_t)cap;
+        door->stats.partial_bytes += cap - ws->held_cap;
+        ws->held = bigger;
+        ws->held_cap = (uint32_t)cap;
     }
-    memcpy(ws->head + ws->head_len, data, len);
-    ws->head_len += (uint32_t)len;
+    if (len > 0) {
+        memcpy(ws->held + ws->held_len, data, len);
+    }
+    ws->held_len += (uint32_t)len;
     return true;
 }
 
@@ -129,18 +162,18 @@ static size_t
 open_with(struct gate_door *door, struct door_conn *conn, const uint8_t *data, size_t len)
 {
     struct door_ws *ws = conn->ws;
-    const uint32_t had = ws->head_len;
+    const uint32_t had = ws->held_len;
     size_t take = GATE_HTTP_HEAD_MAX - had < len ? GATE_HTTP_HEAD_MAX - had : len;
     char answer[GATE_HTTP_ANSWER_MAX];
     size_t head, answer_len;
     bool welcome;
 
-    if (!head_add(door, ws, data, take)) {
+    if (!hold(door, ws, data, take)) {
         gate_door_kill(conn);
         return len;
     }
-    head = gate_http_head_len(ws->head, ws->head_len);
-    if (head == 0 && ws->head_len == GATE_HTTP_HEAD_MAX) {
+    head = gate_http_head_len(ws->held, ws->held_len);
+    if (head == 0 && ws->held_len == GATE_HTTP_HEAD_MAX) {
         gate_http_too_long(answer, &answer_len);
         turn_away(door, conn, answer, answer_len);
         return len;
@@ -148,12 +181,10 @@ open_with(struct gate_door *door, struct door_conn *conn, const uint8_t *data, s
     if (head == 0) {
         return len;
     }
-    welcome = gate_http_answer(
-        ws->head, head, door->origins == NULL ? "*" : door->origins, answer, &answer_len);
-    door->stats.partial_bytes -= ws->head_cap;
-    free(ws->head);
-    ws->head = NULL;
-    ws->head_len = ws->head_cap = 0;
+    welcome =
+        gate_http_answer(ws->held, head, door->origins == NULL ? "*" : door->origins,
+                         answer, &answer_len, &ws->in.text);
+    held_free(door, ws);
     if (!welcome) {
         turn_away(door, conn, answer, answer_len);
         return len;
@@ -179,6 +210,36 @@ fail(struct gate_door *door, struct door_conn *conn, unsigned code, const char *
     gate_door_end(door, conn);
 }
 
+/* A piece of a message of JSON; whole: it is the last. */
+static void
+take_text(struct gate_door *door, struct door_conn *conn, const struct gate_ws_got *got,
+          bool whole)
+{
+    struct door_ws *ws = conn->ws;
+    const uint8_t *frame;
+    size_t len = 0;
+
+    if (ws->held_len + got->len > GATE_JSON_LEN_MAX) {
+        fail(door, conn, 1009, "a message of JSON has at most 512 KiB");
+        return;
+    }
+    if (!hold(door, ws, got->data, got->len)) {
+        gate_door_kill(conn);
+        return;
+    }
+    if (!whole) {
+        return;
+    }
+    frame = gate_json_in(&door->arena, (const char *)ws->held, ws->held_len, &len);
+    held_free(door, ws);
+    if (frame == NULL) {
+        fail(door, conn, 1007, "a message is one JSON object");
+    } else {
+        gate_door_frames_in(door, conn, frame, len);
+    }
+    an_arena_reset(&door->arena);
+}
+
 static void
 take(struct gate_door *door, struct door_conn *conn, enum gate_ws_event event,
      const struct gate_ws_got *got)
@@ -188,6 +249,10 @@ take(struct gate_door *door, struct door_conn *conn, enum gate_ws_event event,
         break;
     case GATE_WS_DATA:
     case GATE_WS_WHOLE:
+        if (conn->ws->in.text) {
+            take_text(door, conn, got, event == GATE_WS_WHOLE);
+            break;
+        }
         gate_door_frames_in(door, conn, got->data, got->len);
         if (event == GATE_WS_WHOLE && door_reading(conn) && conn->partial_len > 0) {
             fail(door, conn, 1007, "a message holds whole frames");

@@ -8,7 +8,7 @@
 enum { KEY_LEN = 24, ACCEPT_LEN = 28 };
 
 static const char guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"; /* RFC 6455, 1.3 */
-static const char subprotocol[] = "anser.protobuf";
+static const char *const subprotocols[] = {"anser.protobuf", "anser.json"};
 
 struct span {
     const char *at;
@@ -147,6 +147,15 @@ lists(struct span list, const char *word)
     return false;
 }
 
+/* The first of ours that is among those offered; NULL: none. */
+static const char *
+choose(struct span offered)
+{
+    return lists(offered, subprotocols[0])   ? subprotocols[0]
+           : lists(offered, subprotocols[1]) ? subprotocols[1]
+                                             : NULL;
+}
+
 /* Who says no origin is no browser. */
 static bool
 origin_allowed(struct span origin, const char *origins)
@@ -220,9 +229,9 @@ judge(const http_parser *parser, const struct request *request, const char *orig
         return (struct answer){403, "Forbidden", "",
                                "Pages of this origin may not connect (gate.origins)."};
     }
-    if (is_there(h[H_PROTOCOL]) && !lists(h[H_PROTOCOL], subprotocol)) {
+    if (is_there(h[H_PROTOCOL]) && choose(h[H_PROTOCOL]) == NULL) {
         return (struct answer){400, "Bad Request", "",
-                               "None of these subprotocols; anser.protobuf is one."};
+                               "The subprotocols are anser.protobuf and anser.json."};
     }
     return (struct answer){.status = 101};
 }
@@ -258,13 +267,13 @@ put_welcome(const struct request *request, char *out, size_t *len)
                             "Sec-WebSocket-Accept: %s\r\n%s%s%s\r\n",
                             (const char *)accept,
                             is_there(h[H_PROTOCOL]) ? "Sec-WebSocket-Protocol: " : "",
-                            is_there(h[H_PROTOCOL]) ? subprotocol : "",
+                            is_there(h[H_PROTOCOL]) ? choose(h[H_PROTOCOL]) : "",
                             is_there(h[H_PROTOCOL]) ? "\r\n" : "");
 }
 
 bool
 gate_http_answer(const uint8_t *head, size_t head_len, const char *origins,
-                 char out[GATE_HTTP_ANSWER_MAX], size_t *len)
+                 char out[GATE_HTTP_ANSWER_MAX], size_t *len, bool *json)
 {
     http_parser_settings settings;
     http_parser parser;
@@ -283,6 +292,8 @@ gate_http_answer(const uint8_t *head, size_t head_len, const char *origins,
         http_parser_execute(&parser, &settings, (const char *)head, head_len) == head_len;
     request.bad = request.bad || !whole || HTTP_PARSER_ERRNO(&parser) != HPE_OK ||
                   !lines_end_well(head, head_len);
+    *json = is_there(request.header[H_PROTOCOL]) &&
+            choose(request.header[H_PROTOCOL]) == subprotocols[1];
     answer = judge(&parser, &request, origins);
     if (answer.status == 101) {
         put_welcome(&request, out, len);

@@ -15,10 +15,10 @@ enum {
 
 /* The bytes of the head, its empty line included, when it is whole; 0: not yet. */
 size_t gate_http_head_len(const uint8_t *data, size_t len);
-/* Answers a whole head: *len bytes into out, and whether the WebSocket is open. origins:
- * what pages may connect: "*", or some with commas between. */
+/* Answers a whole head: *len bytes into out, and whether the WebSocket is open; *json: in
+ * the JSON form. origins: what pages may connect: "*", or some with commas between. */
 bool gate_http_answer(const uint8_t *head, size_t head_len, const char *origins,
-                      char out[GATE_HTTP_ANSWER_MAX], size_t *len);
+                      char out[GATE_HTTP_ANSWER_MAX], size_t *len, bool *json);
 /* The same for a head that is too long. */
 void gate_http_too_long(char out[GATE_HTTP_ANSWER_MAX], size_t *len);
 

@@ -102,12 +102,14 @@ judge(struct gate_ws *ws, const struct wslay_frame_iocb *frame, struct gate_ws_g
     if (frame->rsv != 0) {
         return fail(ws, got, 1002, "no extension was agreed");
     }
-    if (frame->opcode == WSLAY_TEXT_FRAME) {
-        return fail(ws, got, 1003, "messages are binary");
+    if (frame->opcode == (ws->text ? WSLAY_BINARY_FRAME : WSLAY_TEXT_FRAME)) {
+        return fail(ws, got, 1003,
+                    ws->text ? "messages are text here" : "messages are binary here");
     }
     if (frame->opcode != WSLAY_CONTINUATION_FRAME &&
-        frame->opcode != WSLAY_BINARY_FRAME && frame->opcode != WSLAY_CONNECTION_CLOSE &&
-        frame->opcode != WSLAY_PING && frame->opcode != WSLAY_PONG) {
+        frame->opcode != WSLAY_BINARY_FRAME && frame->opcode != WSLAY_TEXT_FRAME &&
+        frame->opcode != WSLAY_CONNECTION_CLOSE && frame->opcode != WSLAY_PING &&
+        frame->opcode != WSLAY_PONG) {
         return fail(ws, got, 1002, "opcode not known");
     }
     if (!control && ws->in_message != (frame->opcode == WSLAY_CONTINUATION_FRAME)) {

@@ -16,7 +16,7 @@ enum {
 };
 
 /* The opcodes we send. */
-enum { GATE_WS_BINARY = 2, GATE_WS_CLOSE_OP = 8, GATE_WS_PONG = 10 };
+enum { GATE_WS_TEXT = 1, GATE_WS_BINARY = 2, GATE_WS_CLOSE_OP = 8, GATE_WS_PONG = 10 };
 
 /* A parser of wslay's has a buffer of 4 KiB. It is needed only while a frame is not
  * whole: a connection between two frames has none. */
@@ -32,6 +32,7 @@ struct gate_ws {
     uint64_t fed;     /* bytes given to it and not yet come out as a whole frame */
     uint64_t off;     /* payload of this frame that came out */
     uint64_t message; /* payload of this message */
+    bool text;        /* messages are text, not binary; yours to set */
     bool in_message, started, closed;
     uint8_t control_len;
     uint8_t control[GATE_WS_CONTROL_MAX];
@@ -39,7 +40,7 @@ struct gate_ws {
 
 enum gate_ws_event {
     GATE_WS_MORE,  /* the feed is used up */
-    GATE_WS_DATA,  /* a piece of a binary message */
+    GATE_WS_DATA,  /* a piece of a message */
     GATE_WS_WHOLE, /* and its end */
     GATE_WS_PING,  /* to be answered by a pong with the same data */
     GATE_WS_CLOSE, /* to be answered by the same; code: why, 1005: not said */

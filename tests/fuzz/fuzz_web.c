@@ -104,13 +104,13 @@ request(const uint8_t *data, size_t len)
 {
     size_t head = gate_http_head_len(data, len), answer_len = 0;
     char answer[GATE_HTTP_ANSWER_MAX];
-    bool open;
+    bool open, json;
 
     if (head == 0 || head > GATE_HTTP_HEAD_MAX) {
         return 0;
     }
     open = gate_http_answer(data, head, "https://a.example, https://b.example", answer,
-                            &answer_len);
+                            &answer_len, &json);
     assert(answer_len > 0 && answer_len < sizeof(answer));
     assert(strlen(answer) == answer_len);
     assert(strncmp(answer, "HTTP/1.1 ", 9) == 0);

@@ -3,14 +3,16 @@ that do what no library would."""
 import asyncio
 import base64
 import hashlib
+import json
 import os
 import socket
 import struct
 import time
+import uuid
 
 from doors import ended, raw, resident, tls_node, trusting, url
 from harness import (EVENT, GOODBYE, HEADER, HEARTBEAT, LOGIN, SEND, Client, Skip, await_that, pb,
-                     send_body)
+                     send_body, uuid7)
 from scenario import finish
 
 ALL = "tcp://127.0.0.1:0,tls://127.0.0.1:0,ws://127.0.0.1:0,wss://127.0.0.1:0"
@@ -482,4 +484,155 @@ def case_C3_idle_web_connection_is_small(case):
         assert each <= limit, (door, each)
         for client in keep:
             client.socket.close()
+    finish(case, node)
+
+
+# --- the JSON form
+
+
+class Talk:
+    """A WebSocket in the JSON form."""
+
+    def __init__(self, node, door="ws", opened_with="anser.json"):
+        self.web = opened(node, door, Sec_WebSocket_Protocol=opened_with)
+        self.number = 0
+
+    def say(self, command, body=None, number=None):
+        self.number = self.number + 1 if number is None else number
+        self.raw(json.dumps({"command": command, "request": self.number, "body": body or {}}))
+        return self.number
+
+    def raw(self, text, **how):
+        self.web.send(frame(text if isinstance(text, bytes) else text.encode(), TEXT, **how))
+
+    def hear(self):
+        opcode, payload = self.web.read()
+        assert opcode == TEXT, (opcode, payload)
+        return json.loads(payload)
+
+    def ask(self, command, body=None):
+        """The body of the answer, passing over pushes; an error is an AssertionError."""
+        number = self.say(command, body)
+        while True:
+            heard = self.hear()
+            if "push" not in heard:
+                assert heard.get("answer") == command and heard["request"] == number, heard
+                return heard["body"]
+
+    def refused(self, text):
+        """The error's name that a request of any text gets."""
+        self.raw(text)
+        while True:
+            heard = self.hear()
+            if "push" not in heard:
+                assert "error" in heard, heard
+                return heard["body"]["name"]
+
+    def push(self, name):
+        while True:
+            heard = self.hear()
+            if heard.get("push") == name:
+                return heard["body"]
+
+    def login(self, node, user, device="json"):
+        return self.ask("Login", {"token": node.case.token(node, user), "device": device,
+                                  "platform": "web"})
+
+
+def new_id():
+    return str(uuid.UUID(bytes=uuid7()))
+
+
+def case_C4_json_and_protobuf_speak_with_each_other(case):
+    """Every command in JSON, answered and pushed in JSON, with a client of the other form on
+    the other side."""
+    node = web_node(case)
+    for door in DOORS:
+        alice, bob = Talk(node, door), node.client("bob", device=f"bin-{door}")
+        welcome = alice.login(node, "alice", f"json-{door}")
+        assert welcome["user"] == "alice" and welcome["body_len_max"] == 65536, welcome
+        ids = [new_id() for _ in range(3)]
+        texts = ("你好 \"quoted\" \\ \u0000\n", bytes(range(256)), "x" * 65536)
+        for each, body in zip(ids, texts):
+            kind = 1 if isinstance(body, str) else 3
+            shown = body if kind == 1 else base64.b64encode(body).decode()
+            sent = alice.ask("Send", {"to": "bob", "client_msg_id": each, "type": kind,
+                                      "body": shown})
+            assert sent["client_msg_id"] == each and int(sent["message_id"]) > 1 << 53, sent
+        got = bob.await_events(3)[-3:]
+        assert [e.message.body for e in got] == [
+            b if isinstance(b, bytes) else b.encode() for b in texts]
+        assert [str(uuid.UUID(bytes=e.message.client_msg_id)) for e in got] == ids
+        bob.send("alice", "从这边".encode())
+        event = alice.push("Event")
+        assert event["message"]["body"] == "从这边" and event["message"]["from"] == "bob", event
+        page = alice.ask("Sync", {"after": 0})["events"]
+        assert [e["inbox_seq"] for e in page] == [str(i + 1) for i in range(len(page))]
+        history = alice.ask("History", {"peer": "bob", "limit": 2})
+        assert len(history["messages"]) == 2 and history["completed"] is False
+        again = alice.ask("Send", {"to": "bob", "client_msg_id": ids[0], "type": 1,
+                                   "body": texts[0]})
+        assert again["seq"] == "1" if door == "ws" else True, again
+        done = alice.ask("Confirm", {"inbox_seq": event["inbox_seq"], "delivered": [
+            {"peer": "bob", "seq": event["message"]["seq"]}]})
+        assert done["inbox_seq"] == event["inbox_seq"]
+        assert bob.await_receipt(1, int(event["message"]["seq"])) is not None
+        beat = alice.ask("Heartbeat")
+        assert int(beat["inbox_head"]) >= int(event["inbox_seq"])
+        assert alice.ask("Logout") == {}
+        assert alice.web.closing()[0] == 1000
+        bob.close()
+    finish(case, node)
+
+
+def case_C4_wrong_json_is_refused_in_the_usual_words(case):
+    node = web_node(case)
+    talk = Talk(node)
+    assert talk.refused('{"command":"Heartbeat","request":5}') == "LOGIN_REQUIRED"
+    assert talk.push("Goodbye")["code"] == 100
+    assert talk.web.closing()[:2] == (4100, "LOGIN_REQUIRED")
+    talk = Talk(node)
+    talk.login(node, "alice")
+    send = {"to": "bob", "client_msg_id": new_id(), "type": 1, "body": "hi"}
+    for name, text in (
+            ("COMMAND", '{"command":"Shout","request":1}'), ("COMMAND", '{"request":1}'),
+            ("COMMAND", '{"command":"Event","request":1}'), ("COMMAND", '{"command":7}'),
+            ("BODY_MALFORMED", '{"command":"Heartbeat","request":-1}'),
+            ("BODY_MALFORMED", '{"command":"Heartbeat","request":4294967296}'),
+            ("BODY_MALFORMED", '{"command":"Heartbeat","body":[]}'),
+            ("BODY_MALFORMED", '{"command":"Sync","body":{"after":"x"}}'),
+            ("BODY_MALFORMED", '{"command":"Sync","body":{"after":"18446744073709551616"}}'),
+            ("BODY_MALFORMED", '{"command":"Sync","body":{"after":1.5}}'),
+            ("BODY_MALFORMED", '{"command":"Confirm","body":{"delivered":{}}}'),
+            ("BODY_MALFORMED", '{"command":"Confirm","body":{"delivered":[null]}}'),
+            ("BODY_MALFORMED", '{"command":"History","body":{"oldest_first":"yes"}}'),
+            *(("BODY_MALFORMED", json.dumps({"command": "Send", "body": dict(send, **wrong)}))
+              for wrong in ({"client_msg_id": "no"}, {"client_msg_id": "0" * 31}, {"body": 1},
+                            {"type": 3, "body": "not base64!"}, {"type": "x"}, {"to": {}})),
+            ("USER_NOT_FOUND", json.dumps({"command": "Send", "body": dict(send, to="nobody")})),
+            ("BODY_TOO_LARGE", json.dumps({"command": "Send", "body": dict(send, body="x" * 65537)}))):
+        assert talk.refused(text) == name, (name, text[:100])
+    assert talk.ask("Sync", {"after": "0", "unknown": [1, {"x": None}], "limit": None})["head"]
+    for code, data in ((1007, b"{"), (1007, b"[]"), (1007, b""), (1007, b"{} {}"),
+                       (1007, b'{"a":1,"a":2}'), (1007, b'{"command":"\xff"}'),
+                       (1007, b"[" * 100000), (1009, b" " * 524289)):
+        talk = Talk(node)
+        talk.login(node, "alice")
+        talk.raw(data)
+        assert talk.web.closing()[0] == code, data[:30]
+    talk = Talk(node)
+    talk.web.send(frame(heartbeat()))
+    assert talk.web.closing()[0] == 1003, "a binary message"
+    both = opened(node, Sec_WebSocket_Protocol="anser.json, anser.protobuf")
+    both.send(frame(login_frame(node, "bob")))
+    assert commands([both.read()]) == [LOGIN], "protobuf wins"
+    # A text in fragments that cut its characters.
+    talk = Talk(node)
+    talk.login(node, "alice")
+    text = json.dumps({"command": "Send", "request": 9, "body": dict(
+        send, client_msg_id=new_id(), body="鸿雁传书" * 100)}, ensure_ascii=False).encode()
+    parts = [text[i:i + 7] for i in range(0, len(text), 7)]
+    talk.web.send(b"".join(frame(part, TEXT if i == 0 else CONTINUE, fin=i == len(parts) - 1)
+                           for i, part in enumerate(parts)))
+    assert talk.hear()["request"] == 9
     finish(case, node)
