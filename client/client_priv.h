@@ -98,8 +98,8 @@ AN_MUST_USE enum an_err ac_tls_init(struct ac_tls *tls,
                                     const struct anser_options *options);
 void ac_tls_fini(struct ac_tls *tls); /* zeroed is fine */
 /* The socket is open: TLS will be with this host, the address of this number. */
-AN_MUST_USE enum an_err ac_tls_begin(struct ac_tls *tls, struct ac_link *link, char *host,
-                                     size_t address);
+AN_MUST_USE enum an_err ac_tls_begin(struct ac_tls *tls, struct ac_link *link,
+                                     const char *host, size_t address);
 void ac_tls_end(struct ac_link *link);
 /* Errors of these: CONNECTION; TLS with link->why. OK and nothing done: later. */
 AN_MUST_USE enum an_err ac_tls_handshake(struct ac_link *link);

@@ -119,10 +119,9 @@ ac_tls_fini(struct ac_tls *tls)
 
 /* ------------------------------------------------------------------ a connection */
 
-/* The name that the certificate must have: the address's. (OpenSSL's macro takes no
- * const.) */
+/* The name that the certificate must have: the address's. */
 static bool
-expect_name(SSL *ssl, char *host)
+expect_name(SSL *ssl, const char *host)
 {
     struct in6_addr number;
     char name[TLSEXT_MAXLEN_host_name + 1]; /* OpenSSL's macro casts const away */
@@ -139,7 +138,7 @@ expect_name(SSL *ssl, char *host)
 }
 
 enum an_err
-ac_tls_begin(struct ac_tls *tls, struct ac_link *link, char *host, size_t address)
+ac_tls_begin(struct ac_tls *tls, struct ac_link *link, const char *host, size_t address)
 {
     SSL *ssl = SSL_new(tls->ctx);
     BIO *bio = BIO_new(tls->method);

@@ -165,6 +165,7 @@ on_closed(uv_handle_t *handle)
     if (conn->open) {
         gate_door_deliver(door, conn, AN_KIND_CONN_CLOSED);
     }
+    gate_door_untouch(door, conn);
     gate_door_partial_free(door, conn);
     gate_ws_free(door, conn);
     SSL_free(conn->tls);

@@ -37,6 +37,17 @@ touch(struct gate_door *door, struct door_conn *conn)
 }
 
 void
+gate_door_untouch(struct gate_door *door, struct door_conn *conn)
+{
+    for (uint32_t i = 0; conn->touched && i < door->touched_count; i++) {
+        if (door->touched[i] == conn) {
+            door->touched[i] = NULL;
+            conn->touched = false;
+        }
+    }
+}
+
+void
 gate_door_end(struct gate_door *door, struct door_conn *conn)
 {
     conn->finish = true;
@@ -316,6 +327,9 @@ gate_door_flush(struct an_door *base)
     for (uint32_t i = 0; i < door->touched_count; i++) {
         struct door_conn *conn = door->touched[i];
 
+        if (conn == NULL) {
+            continue;
+        }
         conn->touched = false;
         if (!door_gone(conn) && !conn_flush(door, conn)) {
             gate_door_kill(conn);

@@ -221,6 +221,8 @@ void gate_door_flush(struct an_door *base);
 /* One that the actor knows ends without its word: behind what is carried already, at the
  * next flush. */
 void gate_door_end(struct gate_door *door, struct door_conn *conn);
+/* It is gone: the next flush passes it by. */
+void gate_door_untouch(struct gate_door *door, struct door_conn *conn);
 /* To the socket as they are: now as far as it takes them, the rest queued. false: the
  * connection is broken. */
 bool gate_door_write(struct gate_door *door, struct door_conn *conn, const uint8_t *data,

@@ -382,6 +382,33 @@ test_door_garbage_is_refused_and_counted(void **state)
     }
 }
 
+/* The end of one that breaks its layer waits for the flush, and it does not. */
+static void
+test_door_broken_and_gone_at_once_is_one_end(void **state)
+{
+    static const uint8_t junk[64] = {0x17, 0x03, 0x03, 0x00, 0x20};
+    const struct linger reset = {.l_onoff = 1};
+
+    (void)state;
+    for (unsigned k = 1; k < SCHEMES; k++) {
+        struct stub *s = start(schemes[k], 0, 0);
+
+        for (unsigned i = 1; i <= 20; i++) {
+            struct peer peer = join(s, NULL);
+
+            door_await(s, &s->opened, i);
+            setsockopt(peer.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+            door_put(peer.fd, junk, sizeof(junk));
+            SSL_free(peer.ssl);
+            SSL_CTX_free(peer.ctx);
+            close(peer.fd);
+            door_await(s, &s->closed, i);
+        }
+        assert_int_equal(door_read(s, &s->opened), 20);
+        stub_stop(s);
+    }
+}
+
 /* ------------------------------------------------------------------ certificates */
 
 static long
@@ -517,6 +544,7 @@ main(void)
         cmocka_unit_test(test_door_slow_handshakes_end_and_nobody_hears),
         cmocka_unit_test(test_door_oldest_handshake_makes_room),
         cmocka_unit_test(test_door_garbage_is_refused_and_counted),
+        cmocka_unit_test(test_door_broken_and_gone_at_once_is_one_end),
         cmocka_unit_test(test_door_reload_changes_new_connections_only),
         cmocka_unit_test(test_door_session_is_resumed),
         cmocka_unit_test(test_door_expired_certificate_is_told),
