@@ -7,6 +7,9 @@ import xml.etree.ElementTree as ElementTree
 
 TOP = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", ".."))
 SCRIPT = os.path.join(TOP, "client", "wireshark", "anser.lua")
+GOLDEN_FOLDER = os.path.join(TOP, "tests", "client", "wireshark", "golden")
+GOLDEN = {"plain": (),  # each checked-in capture, and how it is read
+          "tls": ("-o", f"tls.keylog_file:{os.path.join(GOLDEN_FOLDER, 'tls.keys')}")}
 CLIENT, SERVER = 40000, 7400
 RAW_IP = 101  # link type: packets begin with the IP header
 
@@ -14,13 +17,14 @@ RAW_IP = 101  # link type: packets begin with the IP header
 class Capture:
     """One TCP connection on loopback as a pcap file."""
 
-    def __init__(self, server=SERVER):
-        self.server = server
+    def __init__(self, server=SERVER, client=CLIENT):
+        self.server, self.client = server, client
         self.next = {False: 1, True: 1}  # sequence numbers, by "from the server"
         self.packets = [self.packet(False, 2, b""), self.packet(True, 18, b"")]
 
     def packet(self, serves, flags, data):
-        source, target = (self.server, CLIENT) if serves else (CLIENT, self.server)
+        ends = self.client, self.server
+        source, target = reversed(ends) if serves else ends
         tcp = struct.pack(">HHIIBBHHH", source, target, self.next[serves],
                           self.next[not serves], 0x50, flags, 65535, 0, 0)
         self.next[serves] += len(data) + (1 if flags & 2 else 0)
@@ -33,10 +37,12 @@ class Capture:
         for at in range(0, len(data), size):
             self.packets.append(self.packet(serves, 24, data[at:at + size]))
 
-    def write(self, path):
+    def write(self, path, *others):
+        """The file, with the connections of others behind this one."""
+        packets = self.packets + [packet for other in others for packet in other.packets]
         with open(path, "wb") as f:
             f.write(struct.pack("<IHHiIII", 0xa1b2c3d4, 2, 4, 0, 0, 262144, RAW_IP))
-            for number, data in enumerate(self.packets):
+            for number, data in enumerate(packets):
                 f.write(struct.pack("<IIII", 1763711773, number, len(data), len(data)) + data)
         return path
 
