@@ -925,3 +925,5 @@ anser:register_heuristic("tcp", guess)
 anser:register_heuristic("tls", guess_tls)
 anser_ws:register_heuristic("ws", guess_ws)
 DissectorTable.get("ws.protocol"):add("anser.protobuf", anser_ws)
+-- The JSON form names its fields itself.
+DissectorTable.get("ws.protocol"):add("anser.json", Dissector.get("json"))

@@ -6,6 +6,7 @@ import sys
 
 import harness
 from doors import TlsClient, tls_node, trusting
+from doors_web import Talk, web, web_node
 from harness import Client, Skip, await_that
 
 sys.path.append(os.path.join(harness.TOP, "tests", "client", "wireshark"))
@@ -136,4 +137,39 @@ def case_Z5_a_session_over_tls_is_named_when_its_keys_are_known(case):
         for word in ("Send ", "Event", "Confirm ", "Receipt", "SyncOk", "HeartbeatOk", "LogoutOk"):
             assert word in names, f"no {word} in {names}"
     assert "secret" not in kit.text(tap.path), "read without the keys"
+    node.stop()
+
+
+def case_Z5_websockets_are_named_too(case):
+    node = web_node(case)
+    tap = Tap(case, os.path.join(case.dir, "web.pcap"), [port for _, port in node.doors.values()])
+    keys = os.path.join(case.dir, "keys")
+    before = os.environ.get("SSLKEYLOGFILE")
+    os.environ["SSLKEYLOGFILE"] = keys  # as a browser takes it
+    try:
+        alice, bob = web(node, "alice", "ws"), web(node, "bob", "wss")
+    finally:
+        os.environ.pop("SSLKEYLOGFILE")
+        if before is not None:
+            os.environ["SSLKEYLOGFILE"] = before
+    alice.send("bob", bytes(65536), kind=3)
+    bob.await_events(1)
+    bob.send("alice", b"back")
+    bob.sync()
+    alice.history("bob")
+    talk_json = Talk(node)
+    talk_json.login(node, "alice")
+    talk_json.ask("Sync", {})
+    for client in (alice, bob):
+        client.close()
+    tap.end(node)
+    keyed = ["-o", f"tls.keylog_file:{keys}"]
+    frames = kit.dissected(tap.path, *keyed)
+    all_named(frames)
+    names = [tree.get("showname").split(", ")[1].split(" ")[0] for _, tree in frames]
+    assert names.count("Login") == names.count("LoginOk") == 2, names
+    for word in ("Send", "SendOk", "Event", "Sync", "SyncOk", "History", "HistoryOk"):
+        assert word in names, f"no {word} in {names}"
+    said = kit.tshark(tap.path, "-T", "fields", "-e", "json.value.string", "-Y", "json", *keyed)
+    assert "Login" in said and "Sync" in said, said
     node.stop()

@@ -279,29 +279,49 @@ class Dissector(unittest.TestCase):
             self.assertTrue(done.stdout.strip(), line)
             self.assertNotIn("Lua", done.stderr)
 
-    def test_websockets(self):
+    def websocket(self, offer, *messages):
+        """A capture of (from the server, opcode, payload)s behind an upgrade."""
+        capture = kit.Capture(server=7402)
         key = b"dGhlIHNhbXBsZSBub25jZQ=="
         accept = base64.b64encode(
             hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
+        upgrade = b"Upgrade: websocket\r\nConnection: Upgrade\r\n" + offer
+        capture.say(False, b"GET / HTTP/1.1\r\nHost: a\r\nSec-WebSocket-Version: 13\r\n" + upgrade +
+                    b"Sec-WebSocket-Key: " + key + b"\r\n\r\n")
+        capture.say(True, b"HTTP/1.1 101 Switching Protocols\r\n" + upgrade +
+                    b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n")
+        for from_server, opcode, data in messages:
+            mask = b"" if from_server else b"\x01\x02\x03\x04"
+            if mask:
+                data = bytes(byte ^ mask[i % 4] for i, byte in enumerate(data))
+            capture.say(from_server, bytes([0x80 | opcode, (0x80 if mask else 0) | len(data)]) +
+                        mask + data)
+        return capture.write(self.path)
+
+    def test_websockets(self):
         for offer in (b"", b"Sec-WebSocket-Protocol: anser.protobuf\r\n"):
-            capture = kit.Capture(server=7402)
-            capture.say(False, b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: "
-                        b"Upgrade\r\nSec-WebSocket-Version: 13\r\n" + offer +
-                        b"Sec-WebSocket-Key: " + key + b"\r\n\r\n")
-            capture.say(True, b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
-                        b"Connection: Upgrade\r\n" + offer +
-                        b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n")
-            data = kit.frame(4, b"\x0a\x03bob") + kit.frame(3)
-            mask = b"\x01\x02\x03\x04"
-            masked = bytes(byte ^ mask[i % 4] for i, byte in enumerate(data))
-            capture.say(False, bytes([0x82, 0x80 | len(data)]) + mask + masked)
-            data = kit.frame(3, flags=1)
-            capture.say(True, bytes([0x82, len(data)]) + data)
-            trees = [tree for _, tree in kit.dissected(capture.write(self.path))]
+            path = self.websocket(offer, (False, 2, kit.frame(4, b"\x0a\x03bob") + kit.frame(3)),
+                                  (True, 2, kit.frame(3, flags=1)))
+            trees = [tree for _, tree in kit.dissected(path)]
             self.assertEqual([kit.complaints(tree) for tree in trees], [[], [], []])
             self.assertEqual([kit.values(tree)["anser.command"] for tree in trees],
                              [["4"], ["3"], ["3"]])
             self.all_covered(trees)
+
+    def test_a_frame_cut_by_a_websocket_message_is_marked(self):
+        path = self.websocket(b"Sec-WebSocket-Protocol: anser.protobuf\r\n",
+                              (False, 2, kit.frame(4, b"\x0a\x03bob")[:-1]),
+                              (False, 2, kit.frame(3)[:9]))
+        trees = [tree for _, tree in kit.dissected(path)]
+        self.assertEqual([kit.complaints(tree) for tree in trees],
+                         [["anser.fault.cut", "anser.undecoded"]] * 2)
+        self.all_covered(trees)
+
+    def test_the_json_form_is_read_as_json(self):
+        path = self.websocket(b"Sec-WebSocket-Protocol: anser.json\r\n",
+                              (False, 1, b'{"command":"Sync","request":1,"body":{"after":"7"}}'))
+        said = kit.tshark(path, "-T", "fields", "-e", "json.key", "-Y", "json").strip()
+        self.assertEqual(set(said.split(",")), {"command", "request", "body", "after"})
 
     def test_golden_captures(self):
         for name, args in kit.GOLDEN.items():
