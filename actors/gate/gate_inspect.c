@@ -108,6 +108,7 @@ gate_inspect(struct gate *g, struct an_msg *msg)
 
     if (an_out_help(g->out, msg,
                     "\"conns [USER]\":\"connections with user, device, state\","
+                    "\"reload\":\"its certificates, read again\","
                     "\"drain [MS]\":\"ask the clients to connect elsewhere, let nobody "
                     "in\",\"undrain\":\"let clients in again\"")) {
         return;

@@ -1,7 +1,8 @@
 """TLS on the client port: who gets in, who does not and is told why, and what a reload does
 to those who are there."""
+import json
 import os
-import shutil
+import re
 import signal
 import socket
 import ssl
@@ -10,6 +11,7 @@ import threading
 import time
 
 from certs import Ca
+from cluster import free_port
 from features_sdk import Sdk
 from harness import Client, Closed, Skip, await_that
 from scenario import finish
@@ -308,8 +310,34 @@ def case_Y1_reload_under_load_drops_nobody(case):
     finish(case, node)
 
 
+def case_Y1_reload_reaches_the_gates_of_a_cluster(case):
+    """SIGHUP to `anser cluster up`; files named by host, beside the cluster file."""
+    case.shape = "five"
+    node = case.new_node(config="gate: {tls_cert: certs/%h.pem, tls_key: certs/%h.key}")
+    folder = os.path.join(os.path.dirname(node.file), "certs")
+    node.ca, host = Ca(folder), node.seat
+    node.ca.sign(host)
+    port = free_port()
+    with open(node.file, encoding="utf-8") as f:
+        text = f.read()
+    with open(node.file, "w", encoding="utf-8") as f:
+        f.write(re.sub(r"listen: \[([^\]]+)\]", rf'listen: [\1, "tls://127.0.0.1:{port}"]', text))
+    node.start()
+    node.doors = {"tls": ("127.0.0.1", port)}
+
+    def serial():
+        with trusting(node.ca).wrap_socket(raw(node), server_hostname="localhost") as s:
+            return s.getpeercert()["serialNumber"]
+
+    before = serial()
+    node.ca.sign(host)
+    node.hosts[host].up.send_signal(signal.SIGHUP)
+    await_that("the reload", lambda: "certificates read again" in node.stderr())
+    assert serial() != before
+    finish(case, node)
+
+
 def ask(node, words):
-    import json
     with open(os.path.join(node.data, "node.json"), encoding="utf-8") as f:
         control = json.load(f)["control"]
     done = subprocess.run(["nngcat", "--req", "--dial", control, "--data", words, "--ascii",
