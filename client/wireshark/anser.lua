@@ -486,13 +486,20 @@ end
 
 local show -- of a message, below
 
+local function escaped(text)
+    return (text:gsub("%c", function(c)
+        return string.format("\\x%02x", c:byte())
+    end))
+end
+
+-- A NUL would end what is shown.
 local function show_text(tree, pfield, range)
     local text = range:len() > 0 and range:string(ENC_UTF_8) or ""
-    local item = tree:add(pfield, range, text)
+    local item = tree:add(pfield, range, text:find("\0", 1, true) and escaped(text) or text)
     if range:len() > 0 and text ~= range:raw() then
         item:add_proto_expert_info(X.utf8)
     end
-    return text
+    return escaped(text)
 end
 
 local function show_uuid(tree, pfield, range)
@@ -800,10 +807,12 @@ end
 
 -- Bytes that are no frame, up to where one may begin again.
 local function show_garbage(tvb, root, at)
-    local stop = at + 1
-    while stop < tvb:len() and not plausible(tvb, stop) do
-        stop = stop + 1
+    local bytes, begin = tvb:raw(at), "AN" .. string.char(VERSION)
+    local found = bytes:find(begin, 2, true)
+    while found and not plausible(tvb, at + found - 1) do
+        found = bytes:find(begin, found + 1, true)
     end
+    local stop = found and at + found - 1 or tvb:len()
     local tree = root:add(anser, tvb(at, stop - at))
     tree:append_text(", no frame")
     tree:add(F.undecoded, tvb(at, stop - at)):add_proto_expert_info(X.magic)

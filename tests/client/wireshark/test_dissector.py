@@ -206,6 +206,14 @@ class Dissector(unittest.TestCase):
             self.assertIn(f"anser.fault.{fault}", marks, data[:40])
             self.all_covered(trees)
 
+    def test_any_utf8_is_text(self):
+        for text in ("a\0b", "你好\n\t\"<&>", "\U0001f600\u200d", "\ufffd"):
+            tree, = self.one_way([kit.frame(4, b"\x18\x01\x22" + varint(len(text.encode())) +
+                                            text.encode())])
+            self.assertEqual(kit.complaints(tree), [], text)
+            shown, = kit.values(tree)["anser.send.body.text"]
+            self.assertTrue(shown.startswith(text[0]) and shown.endswith(text[-1]), shown)
+
     def test_frames_behind_garbage_are_found_again(self):
         trees = self.one_way([b"garbage" + kit.frame(3) + kit.frame(2)])
         self.assertEqual(len(trees), 3)
