@@ -27,6 +27,7 @@ enum {
     DOOR_BACKLOG = 1024,
     DOOR_SPARE_FDS = AN_GATE_SPARE_FDS, /* descriptors left to the rest of the process */
     DOOR_SAY_MS = 1000,                 /* between two lines about that */
+    DOOR_HELD_BYTES = 64 * 1024 * 1024, /* requests and JSON not whole, of all together */
     DOOR_LINE_MAX = 256,                /* of the log */
     DOOR_RECORD_BYTES = 16384,          /* the plaintext of a TLS record */
     DOOR_SCRATCH_BYTES = 256 * 1024, /* a shared buffer that grew beyond is given back */
@@ -129,6 +130,7 @@ struct gate_door {
     struct door_tls tls;
     struct gate_ws_shared ws;
     struct an_arena arena; /* of a message of JSON */
+    size_t held_bytes;     /* of all struct door_ws */
     char *origins;
     struct door_scratch gathered; /* frames that go out through a layer */
     struct door_seg *segs;        /* of this drain */

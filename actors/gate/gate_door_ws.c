@@ -18,6 +18,7 @@ static void
 held_free(struct gate_door *door, struct door_ws *ws)
 {
     door->stats.partial_bytes -= ws->held_cap;
+    door->held_bytes -= ws->held_cap;
     free(ws->held);
     ws->held = NULL;
     ws->held_len = ws->held_cap = 0;
@@ -131,10 +132,14 @@ hold(struct gate_door *door, struct door_ws *ws, const uint8_t *data, size_t len
         while (cap < ws->held_len + len) {
             cap *= 2;
         }
+        if (door->held_bytes + cap - ws->held_cap > DOOR_HELD_BYTES) {
+            return false;
+        }
         bigger = realloc(ws->held, cap);
         if (bigger == NULL) {
             return false;
         }
+        door->held_bytes += cap - ws->held_cap;
         door->stats.partial_bytes += cap - ws->held_cap;
         ws->held = bigger;
         ws->held_cap = (uint32_t)cap;
@@ -224,7 +229,7 @@ take_text(struct gate_door *door, struct door_conn *conn, const struct gate_ws_g
         return;
     }
     if (!hold(door, ws, got->data, got->len)) {
-        gate_door_kill(conn);
+        fail(door, conn, 1013, "too many messages are not whole: try again later");
         return;
     }
     if (!whole) {

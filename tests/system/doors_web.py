@@ -636,3 +636,34 @@ def case_C4_wrong_json_is_refused_in_the_usual_words(case):
                            for i, part in enumerate(parts)))
     assert talk.hear()["request"] == 9
     finish(case, node)
+
+
+def case_C4_json_that_is_not_whole_is_bounded_in_all(case):
+    """Many who begin a large message and never end it: memory has a bound, the last of them
+    are told, others go on."""
+    if "asan" in case.build:
+        raise Skip("a sanitizer's memory is not ours")
+    node = web_node(case)
+    before, told = resident(node), 0
+    part = frame(b" " * 130000, TEXT, fin=False), frame(b" " * 130000, CONTINUE, fin=False)
+    greedy = [Talk(node).web for _ in range(200)]
+    for web_socket in greedy:  # 100 MB, if all of it were kept
+        for i in range(4):
+            try:
+                web_socket.send(part[i > 0])
+            except OSError:
+                pass
+    for web_socket in greedy:
+        web_socket.socket.settimeout(0.01)
+        try:
+            told += web_socket.closing()[0] == 1013
+        except (socket.timeout, AssertionError, OSError):
+            pass
+    assert told > 20, told
+    assert resident(node) - before < 90e6, resident(node) - before
+    for web_socket in greedy:
+        web_socket.socket.close()
+    talk = Talk(node)
+    talk.login(node, "alice")
+    talk.ask("Heartbeat")
+    finish(case, node)
