@@ -289,6 +289,11 @@ ac_outgoing_pump(struct anser_client *client)
             }
             continue;
         }
+        if (m->body_len > client->session.body_len_max) { /* accepted before this login */
+            struct anser_error error = ac_error(AN_ERR_BODY_TOO_LARGE);
+            fail(client, m, &error);
+            continue;
+        }
         err = transmit(client, m);
         if (err != AN_OK) {
             return err;

@@ -44,6 +44,7 @@ mock_start(struct mock *mock)
     mock->first = 1;
     mock->heartbeat_ms = 10000;
     mock->sends_max = 256;
+    mock->body_len_max = 65536;
     mock->page = 100;
     addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     mock->listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -252,7 +253,7 @@ do_login(struct mock *mock, struct mock_conn *conn, const struct an_frame *frame
     ok.cursor = mock->cursor;
     ok.heartbeat_ms = mock->heartbeat_ms;
     ok.idle_ms = 30000;
-    ok.body_len_max = 65536;
+    ok.body_len_max = mock->body_len_max;
     ok.frame_len_max = 69632;
     ok.sends_max = mock->sends_max;
     mock_answer(conn, frame, &ok.base);

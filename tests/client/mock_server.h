@@ -50,7 +50,7 @@ struct mock {
     const char *user;
     uint64_t server_time_ms;
     uint64_t generation, first, cursor;
-    uint32_t heartbeat_ms, sends_max, page;
+    uint32_t heartbeat_ms, sends_max, page, body_len_max;
     bool own_inbox; /* sends get inbox entries of the sender */
     uint64_t peer_delivered;
     uint64_t now_ms; /* the test's clock, for the log */

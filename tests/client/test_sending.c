@@ -84,6 +84,31 @@ test_sending_what_cannot_be_is_refused_at_once(void **state)
     rig_fini(&rig);
 }
 
+/* Accepted before the first login, which then allows less: it fails here, for a frame
+ * above the limit would end this connection and every one after it. */
+static void
+test_sending_too_large_for_this_server_fails_without_being_sent(void **state)
+{
+    static struct rig rig;
+    static char text[1002];
+    uint64_t large, fits;
+    (void)state;
+
+    rig_init(&rig);
+    rig.mock.body_len_max = 1000;
+    rig_start(&rig);
+    memset(text, 'x', sizeof(text) - 1);
+    large = rig_send(&rig, "bob", text);
+    fits = rig_send(&rig, "bob", text + 1);
+    assert_true(rig_until(&rig, rig_flushed));
+    assert_int_equal(rig_told(&rig, large, ANSER_SEND_SENDING), 0);
+    assert_int_equal(rig_told(&rig, large, ANSER_SEND_FAILED), 1);
+    assert_int_equal(rig.sends[0].error.code, ANSER_ERR_BODY_TOO_LARGE);
+    assert_int_equal(rig_told(&rig, fits, ANSER_SEND_SENT), 1);
+    assert_int_equal(mock_seen(&rig.mock, AN_COMMAND_SEND), 1);
+    rig_fini(&rig);
+}
+
 static bool
 swallow_sends(struct mock *mock, struct mock_conn *conn, const struct an_frame *frame,
               const uint8_t *body)
@@ -400,6 +425,7 @@ main(void)
         cmocka_unit_test(test_sending_message_is_acked_once_with_its_numbers),
         cmocka_unit_test(test_sending_id_is_a_uuid7_of_the_servers_time),
         cmocka_unit_test(test_sending_what_cannot_be_is_refused_at_once),
+        cmocka_unit_test(test_sending_too_large_for_this_server_fails_without_being_sent),
         cmocka_unit_test(test_sending_window_bounds_what_is_unanswered),
         cmocka_unit_test(test_sending_r4_lost_connection_resends_the_same_ids_in_order),
         cmocka_unit_test(test_sending_unanswered_send_ends_the_connection),
