@@ -253,6 +253,12 @@ class Client:
             type=message.type,
             body=message.body,
         )
+        if self._login and len(message.body) > self._login.body_len_max:
+            self._outbox.refused(message, 0)
+            if not message.done.done():
+                limit = f"a body may have at most {self._login.body_len_max} bytes"
+                message.done.set_exception(Refused(Code.BODY_TOO_LARGE, "BODY_TOO_LARGE", limit))
+            return
         try:
             answer = connection.request(Command.SEND, body)
         except ValueError as fault:

@@ -89,8 +89,29 @@ class Sending(Case):
             wanted = [1, "UTF8", 2, "ID_TIME", 3, "ID_EXPIRED", "BODY_EMPTY", "BODY_TOO_LARGE"]
             self.assertEqual(names, [*wanted, "USER_NOT_FOUND", 4])
             self.assertIs(done[1].code, anser.Code.UTF8)
-            with self.assertRaises(ValueError):
+            with self.assertRaises(anser.Refused) as huge:
                 await alice.send("bob", b"x" * 70000)
+            self.assertIs(huge.exception.code, anser.Code.BODY_TOO_LARGE)
+
+    async def test_a_body_above_the_servers_limit_is_not_sent(self) -> None:
+        sends: list[int] = []
+        login = login_ok(body_len_max=1000)
+
+        def rule(frame: Frame, from_server: bool) -> Frame | None:
+            if frame.command == Command.SEND and not from_server:
+                sends.append(len(frame.body))
+            return login(frame, from_server)
+
+        self.proxy.rule = rule
+        async with self.client("alice") as alice:
+            done = await asyncio.gather(
+                alice.post("bob", b"x" * 1001),
+                alice.post("bob", b"x" * 1000),
+                return_exceptions=True,
+            )
+            self.assertIs(done[0].code, anser.Code.BODY_TOO_LARGE)
+            self.assertEqual(done[1].seq, 1)
+            self.assertEqual(len(sends), 1)
 
     async def test_the_same_id_again_is_the_same_message(self) -> None:
         async with self.client("alice") as alice, self.client("bob") as bob:
