@@ -18,7 +18,7 @@ MODULES = ("scenario", "frames", "edges", "features", "features_sync", "features
            "kill9", "backup", "inspect_nngcat", "chat_tty", "scenario@five", "kill9@five",
            "scenario@namespaces", "kill9@namespaces", "chaos", "shapes", "wire",
            "features_cluster", "processes", "operations", "powercut", "bitflips",
-           "peer", "client_python", "doors", "doors_web", "wireshark")
+           "peer", "client_python", "conformance", "doors", "doors_web", "wireshark")
 CHAOS = os.path.join(harness.TOP, "tests", "chaos")
 
 

@@ -1,10 +1,13 @@
-/* The client library as a program that the system tests drive: every callback is a line
- * on standard output, every line "TO TEXT" of standard input is sent.
+/* The client library as a program that the system tests drive, and its adapter of the
+ * conformance kit (client/conformance/README.md): every callback is a line on standard
+ * output, every line "TO TEXT" of standard input is sent.
  *
- *     sdk_client tcp://HOST:PORT[,...] TOKEN DEVICE CURSOR-FILE|- ANSWER_TIMEOUT_MS
+ *     sdk_client tcp://HOST:PORT[,...] TOKEN[,...] DEVICE CURSOR-FILE|- ANSWER_TIMEOUT_MS
  * ATTEMPTS
  *
- * Ends with its input, when everything is decided and confirmed. */
+ * A second TOKEN is the fresh one for when the first has expired. Its pauses are short;
+ * with SDK_PATIENT in the environment they are the library's own. Ends with its input,
+ * when everything is decided and confirmed. */
 #include "client/anser.h"
 #include <poll.h>
 #include <stdio.h>
@@ -53,6 +56,15 @@ on_gap(void *user, uint64_t from, uint64_t to, bool reset)
     (void)user;
     printf("gap %llu %llu %d\n", (unsigned long long)from, (unsigned long long)to, reset);
     (void)fflush(stdout);
+}
+
+/* The next token of the list that user points to; NULL when there is none. */
+static char *
+on_token(void *user)
+{
+    char **rest = user;
+
+    return *rest == NULL ? NULL : strdup(strsep(rest, ","));
 }
 
 static void
@@ -124,13 +136,16 @@ drive(struct anser_client *client)
 int
 main(int argc, char **argv)
 {
-    struct anser_options options = {.backoff_min_ms = 50,
-                                    .backoff_max_ms = 200,
+    bool patient = getenv("SDK_PATIENT") != NULL;
+    struct anser_options options = {.backoff_min_ms = patient ? 0 : 50,
+                                    .backoff_max_ms = patient ? 0 : 200,
                                     .callbacks = {.on_state = on_state,
                                                   .on_message = on_message,
                                                   .on_send = on_send,
-                                                  .on_gap = on_gap}};
+                                                  .on_gap = on_gap,
+                                                  .on_token = on_token}};
     const char *addresses[ADDRESSES_MAX];
+    char *tokens;
     struct anser_client *client = NULL;
     enum anser_err err;
 
@@ -143,7 +158,9 @@ main(int argc, char **argv)
     }
     options.addresses = addresses;
     options.ca_file = getenv("ANSER_CA");
-    options.token = argv[2];
+    tokens = argv[2];
+    options.token = strsep(&tokens, ",");
+    options.user = &tokens;
     options.device = argv[3];
     options.cursor_path = strcmp(argv[4], "-") == 0 ? NULL : argv[4];
     options.answer_timeout_ms = (uint32_t)strtoul(argv[5], NULL, 10);

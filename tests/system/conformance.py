@@ -1,0 +1,87 @@
+"""The conformance kit (client/conformance): our clients break no rule, and clients that are made
+to break one are caught by it."""
+import importlib.util
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import harness
+
+KIT = os.path.join(harness.TOP, "client", "conformance")
+PYTHON = "/usr/bin/python3"
+AT_ONCE = 3  # they wait most of the time
+
+
+def conform(*arguments, env=None):
+    """(exit code, output) of a run."""
+    done = subprocess.run([PYTHON, os.path.join(KIT, "conform.py"), *arguments],
+                          env={**os.environ, **(env or {})}, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          timeout=600, check=False)
+    return done.returncode, done.stdout
+
+
+def load(name):
+    """A module of the kit."""
+    sys.path.append(KIT)
+    try:
+        spec = importlib.util.spec_from_file_location(name, os.path.join(KIT, f"{name}.py"))
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+    finally:
+        sys.path.remove(KIT)
+
+
+def passes(*adapter, env=None):
+    code, out = conform("--patience", "3", "--", *adapter, env=env)
+    assert code == 0 and " scripts, 0 rules broken\n" in out, out
+
+
+def case_Z10_c_library_breaks_no_rule(case):
+    path = os.path.join(case.build, "bin", "sdk_client")
+    if not os.path.exists(path):
+        raise harness.Skip(f"no {path}")
+    passes(path, env={"SDK_PATIENT": "1"})
+
+
+def case_Z10_python_client_breaks_no_rule(case):
+    passes(PYTHON, os.path.join(KIT, "adapters", "python_client.py"))
+
+
+def case_Z10_tiny_client_breaks_no_rule(case):
+    passes(PYTHON, os.path.join(KIT, "tiny.py"))
+
+
+def case_Z10_each_broken_client_is_caught_by_its_rule(case):
+    def play(fault, rule, script):
+        code, out = conform("--only", script, "--patience", "0.5", "--", PYTHON,
+                            os.path.join(KIT, "tiny.py"), "--break", fault)
+        if code == 1 and f"\nrule {rule}: " in out:
+            return None
+        return f"{fault}: not caught by {rule} but {code}\n{out}"
+
+    faults = load("tiny").FAULTS
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        missed = [m for m in pool.map(lambda item: play(item[0], *item[1]), faults.items()) if m]
+    assert not missed, "\n".join(missed)
+
+
+def case_Z10_rules_name_sections_of_the_protocol(case):
+    rules = load("rules")
+    with open(os.path.join(harness.TOP, "docs", "protocol.md"), encoding="utf-8") as f:
+        headings = {line.lstrip("#").strip() for line in f if line.startswith("#")}
+    for rule, (section, _) in rules.RULES.items():
+        assert not section or section in headings, f"{rule}: no section {section!r}"
+    with open(os.path.join(KIT, "scripts.py"), encoding="utf-8") as f:
+        text = f.read()
+    with open(os.path.join(KIT, "mock.py"), encoding="utf-8") as f:
+        text += f.read()
+    with open(os.path.join(KIT, "stage.py"), encoding="utf-8") as f:
+        text += f.read()
+    unused = [rule for rule in rules.RULES if f'"{rule}"' not in text]
+    assert not unused, f"nothing can break {unused}"
+    caught = {rule for rule, _ in load("tiny").FAULTS.values()}
+    without = set(rules.RULES) - caught - rules.ADVICE - {"adapter"}
+    assert not without, f"no broken client for {without}"
