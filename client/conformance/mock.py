@@ -87,7 +87,7 @@ class Mock:
         self.results, self.answered, self.final = {}, {}, {}
         self.sends, self.conversations = [], {}
         self.peer_delivered, self.positions = {}, {}
-        self.drain = lambda: None
+        self.drain, self.slack = lambda: None, 0.5
         self.changed = asyncio.Event()
 
     # --- sockets
@@ -150,7 +150,7 @@ class Mock:
         now = time.monotonic()
         if conn.login and not conn.over:
             silent = now - conn.heard
-            if silent > self.heartbeat_ms * 1.5 / 1000 + 0.5:
+            if silent > self.heartbeat_ms * 1.5 / 1000 + self.slack:
                 self.broke("heartbeat", f"silent for {silent:.1f} s, heartbeat_ms is "
                            f"{self.heartbeat_ms}")
         conn.heard = now

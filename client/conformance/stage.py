@@ -18,7 +18,7 @@ class Stage:
     def __init__(self, pb, command, folder, patience=1.0, verbose=False):
         self.command, self.folder, self.patience, self.verbose = command, folder, patience, verbose
         self.broken, self.mock = [], Mock(pb, self.broke)
-        self.mock.drain = self.drain
+        self.mock.drain, self.mock.slack = self.drain, 0.5 * patience
         self.process, self.buffer = None, b""
         self.accepted, self.told, self.states, self.refused = [], {}, [], []
         self.floor, self.addresses = 0, []

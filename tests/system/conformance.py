@@ -1,12 +1,15 @@
 """The conformance kit (client/conformance): our clients break no rule, and clients that are made
 to break one are caught by it."""
 import importlib.util
+import json
 import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import harness
+from harness import SEND, ServerError, pb
+from scenario import finish, pair
 
 KIT = os.path.join(harness.TOP, "client", "conformance")
 PYTHON = "/usr/bin/python3"
@@ -66,6 +69,27 @@ def case_Z10_each_broken_client_is_caught_by_its_rule(case):
     with ThreadPoolExecutor(AT_ONCE) as pool:
         missed = [m for m in pool.map(lambda item: play(item[0], *item[1]), faults.items()) if m]
     assert not missed, "\n".join(missed)
+
+
+def case_Z10_vectors_of_message_ids_are_judged_as_they_say(case):
+    """By a running server: the time in each is moved to where the server's clock is."""
+    with open(os.path.join(harness.TOP, "tests", "vectors", "ids.json"), encoding="utf-8") as f:
+        vectors = json.load(f)
+    node = pair(case)
+    alice = node.client("alice")
+    ahead = alice.login_ok.server_time_ms - int(vectors["server_time_ms"])
+    for vector in vectors["ids"]:
+        id = bytes.fromhex(vector["hex"])
+        if vector["time_ms"] is not None:
+            assert int(vector["time_ms"]) == int.from_bytes(id[:6], "big"), vector
+            id = (int(vector["time_ms"]) + ahead).to_bytes(6, "big") + id[6:]
+        said = "OK"
+        try:
+            alice.call(SEND, pb.Send(to=b"bob", type=1, body=b"x", client_msg_id=id))
+        except ServerError as error:
+            said = error.name
+        assert said == vector["expect"], (vector, said)
+    finish(case, node)
 
 
 def case_Z10_rules_name_sections_of_the_protocol(case):

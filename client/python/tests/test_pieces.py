@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import re
 import tempfile
 import unittest
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 from support import ROOT, Frame, anser, pb, uuid7
 
@@ -15,6 +18,7 @@ from anser.connection import split_address
 from anser.frame import read_frame
 from anser.inbox import OWN, Inbox, InboxAnew
 from anser.outbox import Outbox, Outgoing
+from anser.tokens import sign
 
 
 def message(inbox_seq: int, seq: int = 0, sender: str = "alice", generation: int = 7) -> anser.Message:
@@ -253,6 +257,87 @@ class Outboxes(unittest.IsolatedAsyncioTestCase):
         self.box.refused_for_now(a, self.now, 0)
         self.assertTrue(self.box.withdraw(a))
         self.assertEqual(list(self.box), [])
+
+
+class Vectors(unittest.IsolatedAsyncioTestCase):
+    """tests/vectors: what tests/vectors/README.md says of each."""
+
+    def read(self, name: str) -> Any:
+        return json.loads((ROOT / "tests" / "vectors" / name).read_text())
+
+    def test_tokens_are_signed_to_the_byte(self) -> None:
+        vectors = self.read("tokens.json")
+        secret = base64.urlsafe_b64decode(vectors["key"]["secret"] + "=")
+        for vector in vectors["tokens"]:
+            if vector["name"] in ("bent", "two-parts"):
+                continue
+            with self.subTest(vector["name"]):
+                made = sign(vector["header"], vector["claims"], secret)
+                self.assertEqual(made, vector["token"])
+
+    def test_ids(self) -> None:
+        for vector in self.read("ids.json")["ids"]:
+            if vector["time_ms"] is None:
+                continue
+            with self.subTest(vector["name"]):
+                id = bytes.fromhex(vector["hex"])
+                rest = int.from_bytes(id, "big") & (1 << 80) - 1
+                with mock.patch("secrets.randbits", lambda _, rest=rest: rest):
+                    self.assertEqual(uuid7(int(vector["time_ms"])), id)
+
+    def test_the_receiving_algorithm(self) -> None:
+        for vector in self.read("inbox.json"):
+            with self.subTest(vector["name"]):
+                at = vector["position"]
+                inbox = Inbox(anser.Position(at["generation"], at["next"], {}) if at else None)
+                for step in vector["steps"]:
+                    self.receive_step(inbox, step)
+
+    def receive_step(self, inbox: Inbox, step: Any) -> None:
+        if login := step.get("login"):
+            inbox.logged_in(
+                login["inbox_generation"], login["inbox_first"], login["inbox_head"], login["cursor"]
+            )
+        elif own := step.get("own"):
+            taken = inbox.offer(own, 0, OWN)
+            self.assertEqual([m.inbox_seq for m in taken], step["take"])
+        else:
+            seq, generation = step["arrive"], step["generation"]
+            if step.get("reconnect"):
+                with self.assertRaises(InboxAnew):
+                    inbox.offer(seq, generation, message(seq, generation=generation))
+                return
+            taken = inbox.offer(seq, generation, message(seq, generation=generation))
+            self.assertEqual([m.inbox_seq for m in taken], step["take"])
+        self.assertEqual(inbox.next, step["next"])
+        self.assertEqual(inbox.behind, step["sync"])
+
+    async def test_the_order_of_sends(self) -> None:
+        for vector in self.read("order.json"):
+            with self.subTest(vector["name"]):
+                self.send_steps(vector["steps"])
+
+    def send_steps(self, steps: Any) -> None:
+        box, now, all = Outbox(), 0.0, {}
+        for step in steps:
+            for name in step.get("write", ()):
+                done = asyncio.get_running_loop().create_future()
+                all[name] = box.add("bob", 1, name.encode(), None, done)
+            if name := step.get("ok"):
+                box.accepted(all[name], now)
+                all[name].done.set_result(None)
+            if name := step.get("fail"):
+                box.refused(all[name], now)
+                all[name].done.cancel()
+            if name := step.get("retry"):
+                box.refused_for_now(all[name], now, step.get("retry_after_ms", 0) / 1000)
+            if step.get("lost"):
+                box.lost()
+            now += step.get("wait_ms", 0) / 1000
+            sent = []
+            while one := box.take(now, 256, lambda: b"id"):
+                sent.append(one.body.decode())
+            self.assertEqual(sent, step.get("send", []), step)
 
 
 if __name__ == "__main__":
