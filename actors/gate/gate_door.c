@@ -314,6 +314,7 @@ loop_make(struct gate_door *door)
     door->loop.data = door;
     return uv_async_init(&door->loop, &door->async, on_wake) == 0 &&
            uv_timer_init(&door->loop, &door->turn_timer) == 0 &&
+           uv_timer_init(&door->loop, &door->cert_timer) == 0 &&
            gate_door_waits_init(door, &door->shaking, door->cfg.handshake_ms) &&
            gate_door_waits_init(door, &door->finishing, door->cfg.close_ms);
 }
@@ -334,10 +335,18 @@ static void
 warn_expired(struct gate_door *door)
 {
     char line[DOOR_LINE_MAX];
+    int level;
 
-    if (gate_tls_expired(&door->tls, line, sizeof(line))) {
-        gate_door_log(door, AN_LOG_ERROR, line);
+    if (gate_tls_expires(&door->tls, &level, line, sizeof(line))) {
+        gate_door_log(door, level, line);
     }
+}
+
+/* Once a day. */
+static void
+on_cert_look(uv_timer_t *timer)
+{
+    warn_expired(timer->loop->data);
 }
 
 static enum an_err
@@ -370,6 +379,7 @@ take_listeners(struct gate_door *door, char *why, size_t why_len)
     }
     if (secret && err == AN_OK) {
         warn_expired(door);
+        uv_timer_start(&door->cert_timer, on_cert_look, AN_CERT_LOOK_MS, AN_CERT_LOOK_MS);
     }
     return err;
 }

@@ -28,8 +28,9 @@ enum {
     DOOR_SPARE_FDS = AN_GATE_SPARE_FDS, /* descriptors left to the rest of the process */
     DOOR_SAY_MS = 1000,                 /* between two lines about that */
     DOOR_HELD_BYTES = 64 * 1024 * 1024, /* requests and JSON not whole, of all together */
-    DOOR_LINE_MAX = 256,                /* of the log */
-    DOOR_RECORD_BYTES = 16384,          /* the plaintext of a TLS record */
+    DOOR_CERT_WARN_DAYS = 14,        /* left: who renews by himself has done it by then */
+    DOOR_LINE_MAX = 256,             /* of the log */
+    DOOR_RECORD_BYTES = 16384,       /* the plaintext of a TLS record */
     DOOR_SCRATCH_BYTES = 256 * 1024, /* a shared buffer that grew beyond is given back */
     DOOR_INDEX_BITS = 24, /* of a connection id; above it a number that only grows */
 };
@@ -114,7 +115,7 @@ struct gate_door {
     struct gate_door_cfg cfg;
     uv_loop_t loop;
     uv_async_t async;
-    uv_timer_t turn_timer;
+    uv_timer_t turn_timer, cert_timer;
     struct door_listener listeners[GATE_DOOR_LISTEN_MAX];
     unsigned listener_count;
     bool loop_made, started, quitting, full, full_logged;
@@ -245,8 +246,8 @@ AN_MUST_USE enum an_err gate_tls_init(struct door_tls *tls,
 void gate_tls_fini(struct door_tls *tls);
 /* Any thread. As gate_tls_init; an error leaves what was there. */
 AN_MUST_USE enum an_err gate_tls_reload(struct door_tls *tls, char *why, size_t why_len);
-/* Has the certificate expired? Then says so in *out. Any thread. */
-bool gate_tls_expired(struct door_tls *tls, char *out, size_t len);
+/* Has the certificate expired, or will it soon? Then says so in *out. Any thread. */
+bool gate_tls_expires(struct door_tls *tls, int *level, char *out, size_t len);
 /* The server's end of one connection; NULL without memory. */
 SSL *gate_tls_accept(struct door_tls *tls);
 /* Bytes from the socket: the handshake goes on, what is behind it goes to

@@ -206,22 +206,27 @@ load(SSL_CTX **out, const struct door_tls *tls, char *why, size_t why_len)
 }
 
 bool
-gate_tls_expired(struct door_tls *tls, char *out, size_t len)
+gate_tls_expires(struct door_tls *tls, int *level, char *out, size_t len)
 {
+    ASN1_TIME *soon = X509_gmtime_adj(NULL, (long)DOOR_CERT_WARN_DAYS * 86400);
     const ASN1_TIME *end;
+    bool expired, told;
     struct tm tm;
-    bool expired;
 
     pthread_mutex_lock(&tls->mutex);
     end = X509_get0_notAfter(SSL_CTX_get0_certificate(tls->ctx));
-    expired = X509_cmp_current_time(end) < 0 && ASN1_TIME_to_tm(end, &tm) == 1;
+    expired = X509_cmp_current_time(end) < 0;
+    told = soon != NULL && ASN1_TIME_compare(end, soon) < 0 &&
+           ASN1_TIME_to_tm(end, &tm) == 1;
     pthread_mutex_unlock(&tls->mutex);
-    if (expired) {
-        snprintf(out, len,
-                 "gate.tls_cert: %s expired on %04d-%02d-%02d: clients refuse it",
-                 tls->cert, tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday);
+    ASN1_TIME_free(soon);
+    if (told) {
+        *level = expired ? AN_LOG_ERROR : AN_LOG_WARN;
+        snprintf(out, len, "gate.tls_cert: %s %s on %04d-%02d-%02d%s", tls->cert,
+                 expired ? "expired" : "expires", tm.tm_year + 1900, tm.tm_mon + 1,
+                 tm.tm_mday, expired ? ": clients refuse it" : "");
     }
-    return expired;
+    return told;
 }
 
 static bool
