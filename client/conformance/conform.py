@@ -74,7 +74,11 @@ def main():
         parser.error("which adapter?")
     args.adapter = [os.path.abspath(word) if os.path.exists(word) else word
                     for word in args.adapter]
-    return run(args)
+    try:
+        return run(args)
+    except OSError as error:  # no such adapter, no protoc, no port
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 2
 
 
 if __name__ == "__main__":

@@ -127,10 +127,16 @@ class Stage:
 
     async def until(self, rule, what, condition, seconds=PATIENCE):
         """Waits for it; a client that does not get there breaks the rule."""
-        if not await self.happens(condition, seconds * self.patience):
-            self.broke(rule, f"within {seconds * self.patience:.0f} s it did not come to this: "
-                       f"{what}")
+        left = seconds * self.patience
+        if await self.happens(lambda: condition() or self.gone(), left) and not self.gone():
+            return
+        if not await self.happens(condition, 0.3 if self.gone() else 0):  # what is on its way
+            why = "the client has ended" if self.gone() else f"within {left:.0f} s"
+            self.broke(rule, f"{why}, and it did not come to this: {what}")
             raise Stop
+
+    def gone(self):
+        return self.process is not None and self.process.poll() is not None
 
     async def happens(self, condition, seconds):
         end = time.monotonic() + seconds

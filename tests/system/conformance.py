@@ -57,6 +57,13 @@ def case_Z10_tiny_client_breaks_no_rule(case):
     passes(PYTHON, os.path.join(KIT, "tiny.py"))
 
 
+def case_Z10_adapters_that_are_none_are_told(case):
+    code, out = conform("--", os.path.join(case.dir, "none"))
+    assert code == 2 and "No such file" in out, (code, out)
+    code, out = conform("--only", "whole-day", "--", "/bin/false")
+    assert code == 1 and "the client has ended" in out, (code, out)
+
+
 def case_Z10_each_broken_client_is_caught_by_its_rule(case):
     def play(fault, rule, script):
         code, out = conform("--only", script, "--patience", "0.5", "--", PYTHON,
