@@ -233,6 +233,7 @@ class WiredNode(Node):
         self.wire = wire
         self.launch = wire.prefix("a")
         self.listen = f"tcp://{wire.address['a']}:0"
+        self.args.append("--plain")
 
     def connect(self, timeout, gate=0):
         return self.wire.connect((self.host, self.port), timeout)

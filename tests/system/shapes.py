@@ -94,6 +94,7 @@ class HostNode(Node):
         super().__init__(case, **how)
         self.wire, self.launch, self.prefix = wire, wire.prefix("a"), wire.prefix(WIRE)
         self.listen = f"tcp://{wire.address['a']}:7400"
+        self.args.append("--plain")
 
     def connect(self, timeout, gate=0):
         return self.wire.connect((self.host, self.port), timeout)
