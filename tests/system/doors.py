@@ -333,7 +333,7 @@ def case_Y1_reload_reaches_the_gates_of_a_cluster(case):
     node.ca.sign(host)
     node.hosts[host].up.send_signal(signal.SIGHUP)
     await_that("the reload", lambda: "certificates read again" in node.stderr())
-    assert serial() != before
+    await_that("the new certificate", lambda: serial() != before)
     finish(case, node)
 
 

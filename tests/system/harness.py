@@ -220,6 +220,10 @@ class Node:
         assert code == 0, f"a clean stop exits {code}\n{self.stderr()}"
         self.process.stdout.close()
 
+    def is_up(self, since):
+        """It has said that it is ready; since: when it was spawned."""
+        return readable(self.process.stdout.fileno(), 0)
+
     def alive(self):
         return self.process.poll() is None
 

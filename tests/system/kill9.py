@@ -10,7 +10,7 @@ import random
 import time
 
 import shim as recorder
-from harness import Closed, Pipeline, ServerError, pb, readable, send_body, uuid7
+from harness import Closed, Pipeline, ServerError, pb, send_body, uuid7
 
 PAIRS = 8
 WINDOW = 16
@@ -139,10 +139,11 @@ def kill_in_replay(node, watch):
     """A start that dies while it reads its log; False when it was too quick."""
     watch.set("replaying", 0)
     watch.set("read_delay_ms", 1)
+    began = time.monotonic()
     node.spawn()
-    end = time.monotonic() + 10
-    ready = node.process.stdout.fileno()  # says so: it was over before we looked
-    while watch.get("replaying") == 0 and node.alive() and not readable(ready, 0):
+    end = began + 10
+    # Up already: it was over before we looked.
+    while watch.get("replaying") == 0 and node.alive() and not node.is_up(began):
         assert time.monotonic() < end, "the log was never read"
     node.kill()
     watch.set("read_delay_ms", 0)

@@ -5,7 +5,11 @@ Every function case_* of the modules below is a case; behind an @ stands the sha
 servers it starts (cluster.py), one process if there is none. One line per case; the last line is
 `N passed, N failed, N skipped`."""
 import argparse
+import concurrent.futures
+import contextlib
 import importlib
+import io
+import multiprocessing
 import os
 import sys
 import tempfile
@@ -47,10 +51,52 @@ def run_case(args, name, function, shape):
     return result
 
 
+def find_cases(only):
+    """[(full name, function, shape)]"""
+    found = []
+    for module in MODULES:
+        name, _, shape = module.partition("@")
+        for case, function in vars(importlib.import_module(name)).items():
+            full = f"system.{module}.{case[5:]}"
+            if case.startswith("case_") and only in full:
+                found.append((full, function, shape or "one"))
+    return found
+
+
+def run_aside(args, cases, number):
+    """One case in a process of its own: (result, what it printed)."""
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        result = run_case(args, *cases[number])
+    return result, said.getvalue()
+
+
+def run_all(args, cases):
+    """Yields each result. Cases share nothing, so some may run side by side."""
+    if args.jobs == 1:
+        for case in cases:
+            yield run_case(args, *case)
+        return
+    # Forked, so that they have what was loaded; each ends with its case.
+    with concurrent.futures.ThreadPoolExecutor(args.jobs) as threads:
+        fork = multiprocessing.get_context("fork")
+
+        def aside(number):
+            with fork.Pool(1) as pool:
+                return pool.apply(run_aside, (args, cases, number))
+
+        for done in concurrent.futures.as_completed(
+                [threads.submit(aside, number) for number in range(len(cases))]):
+            result, said = done.result()
+            print(said, end="", flush=True)
+            yield result
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--anser", default=os.path.join(harness.TOP, "build/dev/bin/anser"))
     parser.add_argument("--only", default="", help="cases whose name contains this")
+    parser.add_argument("--jobs", type=int, default=1, help="cases at the same time")
     parser.add_argument("--long", action="store_true", help="the long forms of the cases")
     parser.add_argument("--rounds", type=int, help="of kill9 (default 100, long 400)")
     args = parser.parse_args()
@@ -62,13 +108,8 @@ def main():
     with tempfile.TemporaryDirectory(prefix="anser-proto-") as folder:
         harness.load_proto(folder)
         sys.path.append(CHAOS)
-        for module in MODULES:
-            name, _, shape = module.partition("@")
-            cases = vars(importlib.import_module(name))
-            for name, function in list(cases.items()):
-                full = f"system.{module}.{name[5:]}"
-                if name.startswith("case_") and args.only in full:
-                    counts[run_case(args, full, function, shape or "one")] += 1
+        for result in run_all(args, find_cases(args.only)):
+            counts[result] += 1
     print(", ".join(f"{number} {what}" for what, number in counts.items()))
     return 1 if counts["failed"] or not counts["passed"] else 0
 
