@@ -423,25 +423,6 @@ on_push(struct anser_client *client, const struct an_frame *frame, const uint8_t
     }
 }
 
-static enum an_err
-frame_fault(enum an_frame_state state)
-{
-    switch (state) {
-    case AN_FRAME_BAD_MAGIC:
-        return AN_ERR_FRAME_MAGIC;
-    case AN_FRAME_BAD_VERSION:
-        return AN_ERR_FRAME_VERSION;
-    case AN_FRAME_BAD_FLAGS:
-        return AN_ERR_FRAME_FLAGS;
-    case AN_FRAME_TOO_LARGE:
-        return AN_ERR_FRAME_TOO_LARGE;
-    case AN_FRAME_OK:
-    case AN_FRAME_MORE:
-        break;
-    }
-    return AN_OK;
-}
-
 /* Every whole frame in the input. A handler may drop the link: then input is empty. */
 static enum an_err
 take_frames(struct anser_client *client)
@@ -454,7 +435,7 @@ take_frames(struct anser_client *client)
         uint64_t link = client->link.count;
         enum an_frame_state state =
             an_frame_get(&frame, at, in->len, ANSER_LIMIT_FRAME_IN_MAX);
-        enum an_err err = frame_fault(state);
+        enum an_err err = an_err_of_frame(state);
 
         if (err != AN_OK) {
             return err;

@@ -71,3 +71,22 @@ an_err_exit_code(unsigned err)
 
     return codes[an_err_category(err)];
 }
+
+enum an_err
+an_err_of_frame(enum an_frame_state state)
+{
+    switch (state) {
+    case AN_FRAME_BAD_MAGIC:
+        return AN_ERR_FRAME_MAGIC;
+    case AN_FRAME_BAD_VERSION:
+        return AN_ERR_FRAME_VERSION;
+    case AN_FRAME_BAD_FLAGS:
+        return AN_ERR_FRAME_FLAGS;
+    case AN_FRAME_TOO_LARGE:
+        return AN_ERR_FRAME_TOO_LARGE;
+    case AN_FRAME_OK:
+    case AN_FRAME_MORE:
+        break;
+    }
+    return AN_OK;
+}

@@ -6,6 +6,8 @@
 #ifndef AN_CORE_ERR_H
 #define AN_CORE_ERR_H
 
+#include "proto/frame.h"
+
 /* Who is at fault; the CLI's exit code and a client's branch follow from it. */
 enum an_category {
     AN_CAT_OK,
@@ -120,6 +122,8 @@ const char *an_category_name(enum an_category category);
 /* What a command line program exits with: 0, auth 3, permission 4, not found 5, conflict
  * 6, busy 7, invalid 8, internal 9. (1 and 2 are a crash's and wrong usage's.) */
 int an_err_exit_code(unsigned err);
+/* What a header that is not right is called; AN_OK for one that is, or is not whole. */
+enum an_err an_err_of_frame(enum an_frame_state state);
 /* Is it in the table? A peer's number is checked with this before it becomes an an_err.
  */
 int an_err_known(unsigned err);

@@ -5,25 +5,6 @@
 
 /* ------------------------------------------------------------------ frames */
 
-static enum an_err
-frame_err(enum an_frame_state state)
-{
-    switch (state) {
-    case AN_FRAME_BAD_MAGIC:
-        return AN_ERR_FRAME_MAGIC;
-    case AN_FRAME_BAD_VERSION:
-        return AN_ERR_FRAME_VERSION;
-    case AN_FRAME_BAD_FLAGS:
-        return AN_ERR_FRAME_FLAGS;
-    case AN_FRAME_TOO_LARGE:
-        return AN_ERR_FRAME_TOO_LARGE;
-    case AN_FRAME_OK:
-    case AN_FRAME_MORE:
-        break;
-    }
-    return AN_OK;
-}
-
 static void
 stream_bad(struct gate_door *door, struct door_conn *conn, enum an_err err)
 {
@@ -106,8 +87,8 @@ partial_go_on(struct gate_door *door, struct door_conn *conn, const uint8_t *dat
         conn->partial_len == AN_FRAME_HEADER_LEN + frame.body_len) {
         deliver_frame(door, conn, &frame, conn->partial + AN_FRAME_HEADER_LEN);
         gate_door_partial_free(door, conn);
-    } else if (frame_err(state) != AN_OK) {
-        stream_bad(door, conn, frame_err(state));
+    } else if (an_err_of_frame(state) != AN_OK) {
+        stream_bad(door, conn, an_err_of_frame(state));
     }
     return take;
 }
@@ -129,8 +110,8 @@ gate_door_frames_in(struct gate_door *door, struct door_conn *conn, const uint8_
             continue;
         }
         state = an_frame_get(&frame, data, len, door->cfg.frame_len_max);
-        if (frame_err(state) != AN_OK) {
-            stream_bad(door, conn, frame_err(state));
+        if (an_err_of_frame(state) != AN_OK) {
+            stream_bad(door, conn, an_err_of_frame(state));
             return;
         }
         took = AN_FRAME_HEADER_LEN + (state == AN_FRAME_OK ? frame.body_len : 0u);

@@ -155,6 +155,19 @@ test_err_exit_codes_are_by_category(void **state)
     assert_string_equal(an_category_name(AN_CAT_NOT_FOUND), "not found");
 }
 
+static void
+test_err_of_frame_names_what_is_wrong(void **state)
+{
+    (void)state;
+
+    assert_int_equal(an_err_of_frame(AN_FRAME_OK), AN_OK);
+    assert_int_equal(an_err_of_frame(AN_FRAME_MORE), AN_OK);
+    assert_int_equal(an_err_of_frame(AN_FRAME_BAD_MAGIC), AN_ERR_FRAME_MAGIC);
+    assert_int_equal(an_err_of_frame(AN_FRAME_BAD_VERSION), AN_ERR_FRAME_VERSION);
+    assert_int_equal(an_err_of_frame(AN_FRAME_BAD_FLAGS), AN_ERR_FRAME_FLAGS);
+    assert_int_equal(an_err_of_frame(AN_FRAME_TOO_LARGE), AN_ERR_FRAME_TOO_LARGE);
+}
+
 int
 main(void)
 {
@@ -165,6 +178,7 @@ main(void)
         cmocka_unit_test(test_err_what_only_took_too_long_invites_a_retry),
         cmocka_unit_test(test_err_unknown_number_is_internal_and_given_up),
         cmocka_unit_test(test_err_exit_codes_are_by_category),
+        cmocka_unit_test(test_err_of_frame_names_what_is_wrong),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
