@@ -100,6 +100,26 @@ has_room(const struct gate *g, const struct gate_conn *c, size_t bytes)
            (c == NULL || c->op_bytes + bytes <= left / AN_CONN_PENDING_SHARE);
 }
 
+static void
+count_bytes(struct gate *g, struct gate_conn *c, size_t bytes)
+{
+    g->op_bytes += bytes;
+    if (c != NULL) {
+        c->op_bytes += (uint32_t)bytes;
+    }
+}
+
+bool
+gate_op_grow(struct gate *g, struct gate_op *op, size_t bytes)
+{
+    if (bytes > AN_GATE_PENDING_BYTES_MAX - g->op_bytes) {
+        return false;
+    }
+    count_bytes(g, op->conn, bytes);
+    op->bytes += (uint32_t)bytes;
+    return true;
+}
+
 struct gate_op *
 gate_op_create(struct gate *g, struct gate_conn *c, enum gate_what what, uint32_t request,
                const void *peer, size_t peer_len, const void *body, size_t body_len)
@@ -128,11 +148,10 @@ gate_op_create(struct gate *g, struct gate_conn *c, enum gate_what what, uint32_
     if (body_len > 0) {
         memcpy(op->data + peer_len, body, body_len);
     }
-    g->op_bytes += bytes;
+    count_bytes(g, c, bytes);
     g->op_count++;
     if (c != NULL) {
         c->ops++;
-        c->op_bytes += (uint32_t)bytes;
         c->ask_count = (uint8_t)(c->ask_count + is_ask(what));
     }
     return op;

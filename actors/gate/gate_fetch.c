@@ -61,19 +61,6 @@ hollows_get(struct gate_fetch *fetch, const Anser__Bus__Answer *answer)
     return true;
 }
 
-/* Counts what the page takes as bytes of its op. false: the gate holds too much. */
-static bool
-op_grow(struct gate *g, struct gate_op *op, size_t bytes)
-{
-    if (g->op_bytes + bytes > AN_GATE_PENDING_BYTES_MAX) {
-        return false;
-    }
-    g->op_bytes += bytes;
-    op->bytes += (uint32_t)bytes;
-    op->conn->op_bytes += (uint32_t)bytes;
-    return true;
-}
-
 /* ------------------------------------------------------------------ the end */
 
 /* How many events from the first are complete, when nothing is under way. */
@@ -196,7 +183,7 @@ gate_fetch(struct gate *g, struct gate_op *op, const Anser__Bus__Answer *answer)
         g->fetches = fetch;
     }
     if (fetch == NULL || fetch->hollows == NULL || fetch->page == NULL ||
-        !op_grow(g, op, answer->client_body.len)) {
+        !gate_op_grow(g, op, answer->client_body.len)) {
         gate_op_fail(g, op, err, 0);
     } else if (!hollows_get(fetch, answer)) {
         gate_op_fail(g, op, AN_ERR_INTERNAL, 0);
@@ -227,7 +214,7 @@ message_take(struct gate *g, struct gate_fetch *fetch, const struct gate_hollow 
         NULL, answer->client_body.len, answer->client_body.data);
 
     if (message == NULL || message->seq != hollow->seq ||
-        !op_grow(g, fetch->op, answer->client_body.len)) {
+        !gate_op_grow(g, fetch->op, answer->client_body.len)) {
         anser__client__message__free_unpacked(message, NULL);
         return AN_ERR_UNAVAILABLE;
     }

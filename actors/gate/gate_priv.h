@@ -384,6 +384,9 @@ void gate_conn_table_fini(struct gate *g);
 struct gate_op *gate_op_create(struct gate *g, struct gate_conn *c, enum gate_what what,
                                uint32_t request, const void *peer, size_t peer_len,
                                const void *body, size_t body_len);
+/* Counts what the op has come to hold beside itself. false: the gate holds too much; its
+ * connection's share is not asked, for the op was let in. */
+bool gate_op_grow(struct gate *g, struct gate_op *op, size_t bytes);
 void gate_op_free(struct gate *g, struct gate_op *op);
 /* Tells the client and frees it. */
 void gate_op_fail(struct gate *g, struct gate_op *op, enum an_err err,
