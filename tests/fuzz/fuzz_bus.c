@@ -15,25 +15,11 @@
 #include "proto/bytes.h"
 #include "tests/fuzz/asked.h"
 #include "tests/fuzz/cast.h"
+#include "tests/fuzz/input.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 enum { ACTS_MAX = 48 };
-
-struct input {
-    const uint8_t *data;
-    size_t len;
-};
-
-static uint8_t
-take(struct input *in)
-{
-    if (in->len == 0) {
-        return 0;
-    }
-    in->len--;
-    return *in->data++;
-}
 
 static struct input
 take_body(struct input *in)

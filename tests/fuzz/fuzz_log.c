@@ -16,6 +16,7 @@
 #include "store/engine.h"
 #include "store/files_sim.h"
 #include "store/record.h"
+#include "tests/fuzz/host.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -27,22 +28,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 #define DIR         "/fuzz"
 #define SPARE       DIR "/log/0000000000000002.seg"
 #define FIRST       DIR "/log/0000000000000001.seg"
-
-static void
-offload(void *ctx, struct an_job *job)
-{
-    (void)ctx;
-    job->run(job);
-    job->done(job);
-}
-
-static void
-fatal(void *ctx, const char *why)
-{
-    (void)ctx;
-    (void)why;
-    abort(); /* nothing of this disk fails */
-}
 
 static size_t
 seal_bodies(const uint8_t *data, size_t len, const uint8_t *salt, uint64_t *position,

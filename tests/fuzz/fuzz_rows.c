@@ -15,6 +15,8 @@
 #include "store/files_sim.h"
 #include "tests/fuzz/asked.h"
 #include "tests/fuzz/cast.h"
+#include "tests/fuzz/host.h"
+#include "tests/fuzz/input.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -26,21 +28,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 #define TABLES    "cmvduhignszow"
 #define ROWS_MAX  96u
 #define USERS_MAX 3u
-
-struct input {
-    const uint8_t *data;
-    size_t len;
-};
-
-static uint8_t
-take(struct input *in)
-{
-    if (in->len == 0) {
-        return 0;
-    }
-    in->len--;
-    return *in->data++;
-}
 
 static struct engine_blob
 take_bytes(struct input *in, size_t len)
@@ -153,22 +140,6 @@ take_key(struct input *in, uint8_t room[AN_ROW_KEY_MAX])
 }
 
 /* ------------------------------------------------------------------ writing */
-
-static void
-offload(void *ctx, struct an_job *job)
-{
-    (void)ctx;
-    job->run(job);
-    job->done(job);
-}
-
-static void
-fatal(void *ctx, const char *why)
-{
-    (void)ctx;
-    (void)why;
-    abort(); /* nothing of this disk fails */
-}
 
 static void
 appended(void *ctx, enum an_err err)
