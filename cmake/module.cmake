@@ -13,5 +13,6 @@ function(an_unit_test name)
   add_executable(${exe} ${ARG_UNPARSED_ARGUMENTS})
   target_link_libraries(${exe} PRIVATE an_flags ${ARG_LINK} PkgConfig::CMOCKA)
   add_test(NAME ${name} COMMAND ${exe})
-  set_tests_properties(${name} PROPERTIES TIMEOUT 300)
+  set_tests_properties(${name} PROPERTIES TIMEOUT 300 ENVIRONMENT
+    "TSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/tsan.supp")
 endfunction()
