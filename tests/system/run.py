@@ -5,12 +5,13 @@ Every function case_* of the modules below is a case; behind an @ stands the sha
 servers it starts (cluster.py), one process if there is none. One line per case; the last line is
 `N passed, N failed, N skipped`."""
 import argparse
-import concurrent.futures
 import contextlib
 import importlib
 import io
 import multiprocessing
+import multiprocessing.connection
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -18,11 +19,14 @@ import traceback
 
 import harness
 
-MODULES = ("scenario", "frames", "edges", "features", "features_sync", "features_sdk", "durability",
-           "kill9", "backup", "inspect_nngcat", "chat_tty", "scenario@five", "kill9@five",
-           "scenario@namespaces", "kill9@namespaces", "chaos", "shapes", "wire",
-           "features_cluster", "processes", "operations", "powercut", "bitflips",
-           "peer", "client_python", "conformance", "doors", "doors_web", "wireshark")
+# The longest first, so that none is left to run alone at the end.
+MODULES = ("powercut", "bitflips", "scenario", "frames", "edges", "features", "features_sync",
+           "features_sdk", "durability", "kill9", "backup", "inspect_nngcat", "chat_tty",
+           "scenario@five", "kill9@five", "scenario@namespaces", "kill9@namespaces", "chaos",
+           "shapes", "wire", "features_cluster", "processes", "operations", "peer",
+           "client_python", "conformance", "doors", "doors_web", "wireshark")
+# No case may hang the run: killed and failed after so many seconds.
+CASE_S, CASE_LONG_S = 600, 3600
 CHAOS = os.path.join(harness.TOP, "tests", "chaos")
 
 
@@ -63,12 +67,46 @@ def find_cases(only):
     return found
 
 
-def run_aside(args, cases, number):
-    """One case in a process of its own: (result, what it printed)."""
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said):
-        result = run_case(args, *cases[number])
-    return result, said.getvalue()
+class Aside:
+    """A case that runs in a process of its own, beside others."""
+
+    def __init__(self, args, case):
+        # Forked, so that it has what was loaded. This process has one thread, so no lock
+        # stays taken in the child; one with a thread for each child hung now and then.
+        fork = multiprocessing.get_context("fork")
+        self.name = case[0]
+        self.until = time.monotonic() + (CASE_LONG_S if args.long else CASE_S)
+        self.answer, theirs = fork.Pipe(duplex=False)
+        self.process = fork.Process(target=self.run, args=(args, case, theirs))
+        self.process.start()
+        theirs.close()
+
+    @staticmethod
+    def run(args, case, answer):
+        os.setsid()  # so that what it started can be ended with it
+        said = io.StringIO()
+        with contextlib.redirect_stdout(said):
+            result = run_case(args, *case)
+        answer.send((result, said.getvalue()))
+
+    def kill(self):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.kill()  # when it has no group of its own yet
+
+    def end(self):
+        """(result, what it printed), once it has answered, ended or is out of time."""
+        try:
+            if self.answer.poll():
+                return self.answer.recv()
+            why = "was still running when its time was up"
+        except EOFError:
+            self.process.join()
+            why = f"its process ended: {self.process.exitcode}"
+        finally:
+            self.kill()
+            self.process.join()
+        return "failed", f"FAIL {self.name}\n{why}\n"
 
 
 def run_all(args, cases):
@@ -77,19 +115,23 @@ def run_all(args, cases):
         for case in cases:
             yield run_case(args, *case)
         return
-    # Forked, so that they have what was loaded; each ends with its case.
-    with concurrent.futures.ThreadPoolExecutor(args.jobs) as threads:
-        fork = multiprocessing.get_context("fork")
-
-        def aside(number):
-            with fork.Pool(1) as pool:
-                return pool.apply(run_aside, (args, cases, number))
-
-        for done in concurrent.futures.as_completed(
-                [threads.submit(aside, number) for number in range(len(cases))]):
-            result, said = done.result()
-            print(said, end="", flush=True)
-            yield result
+    waiting, running = list(reversed(cases)), []
+    try:
+        while waiting or running:
+            while waiting and len(running) < args.jobs:
+                running.append(Aside(args, waiting.pop()))
+            left = min(aside.until for aside in running) - time.monotonic()
+            done = multiprocessing.connection.wait([aside.answer for aside in running],
+                                                   max(left, 0))
+            for aside in list(running):
+                if aside.answer in done or time.monotonic() >= aside.until:
+                    running.remove(aside)
+                    result, said = aside.end()
+                    print(said, end="", flush=True)
+                    yield result
+    finally:
+        for aside in running:
+            aside.kill()
 
 
 def main():
