@@ -1,6 +1,7 @@
 #!/usr/bin/python3
-"""The record: runs kills, power cuts and simulated seeds one after another, each from a new
-seed, and adds what each counted to tests/chaos/record.json, under the commit that was run.
+"""The record: runs kills, faults in clusters, power cuts and simulated seeds, some side by
+side, each from a new seed, and adds what each counted to tests/chaos/record.json, under the
+commit that was run.
 It can be stopped and started at any time and goes on until the record holds ten thousand
 kills, or its minutes are over. Prints the sum.
 
@@ -11,10 +12,15 @@ kills, or its minutes are over. Prints the sum.
 A run that fails is written down with its name and stays in the record; it counts as lost
 what it says is lost, and the command ends with 1."""
 import argparse
+import contextlib
+import io
+import itertools
 import json
+import multiprocessing.connection
 import os
 import random
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -31,7 +37,9 @@ RECORD = os.path.join(HERE, "record.json")
 PAGE = os.path.join(TOP, "docs", "reliability.md")
 BEGIN, END = "<!-- record: begin -->", "<!-- record: end -->"
 KILLS_WANTED = 10000
-KILLS_A_RUN, ACKS_A_KILL, SEEDS_A_RUN = 60, 120, 50
+KILLS_A_RUN, ACKS_A_KILL, RANDOM_S, SEEDS_A_RUN = 60, 120, 0.1, 50
+FORK = multiprocessing.get_context("fork")  # with everything that was loaded
+BESIDE = 3  # runs for each processor
 LONG_S = 3600  # nothing runs longer
 
 
@@ -111,18 +119,18 @@ def run_case(args, module, name, shape="one", **how):
         function(case)
     except harness.Skip as skip:
         print(f"     skipped: {skip}")
-        case.close(keep=False)
         return None, None
     except Exception:  # whatever it was, it belongs into the record
         why = traceback.format_exc()
         print(f"{why}--- kept: {case.dir}")
-    case.close(keep=why is not None)
+    finally:  # a SIGTERM too leaves nothing behind
+        case.close(keep=why is not None)
     return case.figures, why
 
 
 def run_kill9(args):
     import kill9
-    kill9.ACKS_A_ROUND = ACKS_A_KILL
+    kill9.ACKS_A_ROUND, kill9.RANDOM_S = ACKS_A_KILL, RANDOM_S
     # An apply every few hundred rows: a kill need not wait long for one to die in.
     kill9.CONFIG = "store:\n  overlay_rows_max: 500\n  log_segment_bytes: 8388608\n"
     return run_case(args, "kill9", "R1_R6_S1_I3_T12_P2_kill9_under_load", rounds=KILLS_A_RUN)
@@ -136,6 +144,10 @@ def run_chaos(args):
     return run_case(args, "chaos", "X3_R1_P2_random_faults_on_one_host", rounds=20)
 
 
+def run_hosts(args):
+    return run_case(args, "chaos", "X3_R1_P2_random_faults_over_hosts", rounds=20)
+
+
 def run_simulator(args):
     first = random.randrange(1 << 30)
     program = os.path.join(os.path.dirname(args.anser), "anser-sim")
@@ -146,44 +158,87 @@ def run_simulator(args):
     return {}, f"seeds from {first}: {done.stdout[-1500:]}{done.stderr[-500:]}"
 
 
-# What is run, and how often in a turn.
-TURN = (("kills of one process", run_kill9, 6), ("power cuts", run_power, 1),
+# What is run, and how often in a turn: first what is rare, so that a short run has it too.
+TURN = (("faults in a cluster of processes", run_chaos, 1),
+        ("faults in a cluster of hosts", run_hosts, 1),
+        ("power cuts", run_power, 1),
         ("simulated clusters", run_simulator, 1),
-        ("faults in a cluster of processes", run_chaos, 1))
+        ("kills of one process", run_kill9, 30))
 
 
-def add(args, what, run):
-    """One run into the record; whether it was good."""
-    commit = commit_of()
-    figures, why = run(args)
+def end_now(*_):
+    sys.exit(1)
+
+
+class Beside:
+    """A run in a process of its own: most of its time it waits for a disk or a start."""
+
+    def __init__(self, args, what, run):
+        self.what = what
+        self.end, theirs = FORK.Pipe(duplex=False)
+        self.process = FORK.Process(target=self._run, args=(theirs, args, run), daemon=True)
+        self.process.start()
+        theirs.close()
+
+    @staticmethod
+    def _run(end, args, run):
+        signal.signal(signal.SIGTERM, end_now)
+        said = io.StringIO()
+        with contextlib.redirect_stdout(said):
+            figures, why = run(args)
+        end.send((figures, why, said.getvalue()))
+
+    def result(self):
+        """(figures, None or why it failed, what it printed), once `end` has something."""
+        try:
+            found = self.end.recv()
+        except EOFError:
+            found = {}, "the run itself died", ""
+        self.process.join()
+        self.end.close()
+        return found
+
+
+def add(args, run):
+    """A run that has ended into the record; whether it was good."""
+    figures, why, said = run.result()
+    print(said, end="")
     if figures is None:
         return True  # this machine cannot run it
     record = load(args.record)  # another may have added meanwhile
-    entry = entry_of(record, commit, what)
+    entry = entry_of(record, args.commit, run.what)
     entry["runs"] += 1
     for name, number in figures.items():
         entry[name] += number
     if why is not None:
         entry["failed"].append(why.strip().splitlines()[-1][:300])
-        entry["lost"] += len(re.findall(r"is lost", why))
+        if not figures.get("lost"):  # a run that counts them has
+            entry["lost"] += len(re.findall(r"is lost", why))
     save(args.record, record)
     if args.record == RECORD:
         write_page(record)
-    print(f"{'ok  ' if why is None else 'FAIL'} {what} {figures}\n{line_of(record)}", flush=True)
+    print(f"{'ok  ' if why is None else 'FAIL'} {run.what} {figures}\n{line_of(record)}",
+          flush=True)
     return why is None
 
 
 def run_until(args, end):
     """(good, bad) runs until the record is full or the time over."""
     good = bad = 0
+    turns = itertools.cycle([(what, run) for what, run, times in TURN if args.only in what
+                             for _ in range(times)])
+    running = []
     while True:
-        for what, run, times in TURN:
-            for _ in range(times):
-                if time.monotonic() >= end or totals(load(args.record))["kills"] >= args.kills:
-                    return good, bad
-                if args.only in what:
-                    one = add(args, what, run)
-                    good, bad = good + one, bad + (not one)
+        while (len(running) < args.beside and time.monotonic() < end and
+               totals(load(args.record))["kills"] < args.kills):
+            running.append(Beside(args, *next(turns)))
+        if not running:
+            return good, bad
+        ready = multiprocessing.connection.wait([run.end for run in running])
+        for run in [run for run in running if run.end in ready]:
+            running.remove(run)
+            one = add(args, run)
+            good, bad = good + one, bad + (not one)
 
 
 def main():
@@ -193,6 +248,8 @@ def main():
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--kills", type=int, default=KILLS_WANTED)
     parser.add_argument("--only", default="", help="kinds of run whose name contains this")
+    parser.add_argument("--beside", type=int, default=BESIDE * os.cpu_count(),
+                        help="runs side by side (default %(default)s)")
     parser.add_argument("--print", action="store_true", dest="only_print")
     args = parser.parse_args()
     if args.only_print:
@@ -200,6 +257,8 @@ def main():
         return 0
     args.anser = os.path.abspath(args.anser)
     args.build = os.path.dirname(os.path.dirname(args.anser))
+    args.commit = commit_of()  # once: the tree may go on, what was built does not
+    signal.signal(signal.SIGTERM, end_now)  # and the runs that go on are ended
     with tempfile.TemporaryDirectory(prefix="anser-proto-") as folder:
         harness.load_proto(folder)
         good, bad = run_until(args, time.monotonic() + 60 * args.minutes)

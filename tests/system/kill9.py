@@ -7,6 +7,8 @@ shared with the recorder (shim.c), which a kill freezes: in an append (a log wri
 sync had not returned), in an apply (pages of the store on their way), in a replay (the
 log being read at a start). A run without one of each has proved nothing and fails."""
 import random
+import select
+import threading
 import time
 
 import shim as recorder
@@ -16,6 +18,8 @@ PAIRS = 8
 WINDOW = 16
 IN_FLIGHT = 64
 ACKS_A_ROUND = 1000
+RANDOM_S = 0.3  # so much later at most is a process killed that may do anything
+LOOK_AGAIN = threading.Event()  # never set
 # Small bounds, so that applies happen all the time.
 CONFIG = "store:\n  overlay_rows_max: 4000\n  log_segment_bytes: 8388608\n"
 
@@ -87,12 +91,12 @@ class Talker:
         self.asking = {}
 
     def ask_again(self, rng, count):
-        """Retries messages that were acked before the crash; the results must be equal."""
+        """Retries messages that were acked before the crash; the results must be equal.
+        settle() awaits them."""
         known = list(self.acked)[-500:]
         for message_id in rng.sample(known, min(count, len(known))):
             _, _, body = self.acked[message_id]
             self.push(message_id, body)
-        self.settle()
 
     def settle(self):
         end = time.monotonic() + 30
@@ -101,13 +105,25 @@ class Talker:
             self.pipe.pump(5)
 
 
+def ask_all_again(talkers, node, rng, count):
+    """Everybody is connected and has what was acked asked again, all at the same time."""
+    for talker in talkers:
+        talker.connect(node)
+        talker.ask_again(rng, count)
+    for talker in talkers:
+        talker.settle()
+
+
 def load_until(talkers, rng, enough):
+    poll, of_fd = select.poll(), {}
+    for talker in talkers:
+        of_fd[talker.pipe.client.socket.fileno()] = talker
+        poll.register(talker.pipe.client.socket, select.POLLIN)
     while not enough():
         for talker in talkers:
             talker.top_up(rng)
-            talker.pipe.pump(0)
-        if not any(talker.pipe.client.buffer for talker in talkers):
-            talkers[0].pipe.pump(0.001)
+        for fd, _ in poll.poll(1):  # enough() looks at what the process does, too
+            of_fd[fd].pipe.pump(0)
 
 
 def acks_of(talkers):
@@ -125,7 +141,7 @@ def kill_under_load(node, watch, talkers, rng, wanted):
         if sum(len(t.asking) for t in talkers) < IN_FLIGHT:
             return False
         if until[0] is None:
-            until[0] = time.monotonic() + (rng.uniform(0, 0.3) if wanted == "random" else 10)
+            until[0] = time.monotonic() + (rng.uniform(0, RANDOM_S) if wanted == "random" else 10)
         if time.monotonic() >= until[0]:
             return True
         return wanted != "random" and watch.get(wanted) == 1
@@ -138,21 +154,22 @@ def kill_under_load(node, watch, talkers, rng, wanted):
 def kill_in_replay(node, watch):
     """A start that dies while it reads its log; False when it was too quick."""
     watch.set("replaying", 0)
-    watch.set("read_delay_ms", 1)
+    watch.set("read_delay_ms", 2)
     began = time.monotonic()
     node.spawn()
-    end = began + 10
+    end = began + 30
     # Up already: it was over before we looked.
     while watch.get("replaying") == 0 and node.alive() and not node.is_up(began):
         assert time.monotonic() < end, "the log was never read"
+        LOOK_AGAIN.wait(0.001)  # nothing tells of it: a page is looked at
     node.kill()
     watch.set("read_delay_ms", 0)
     return watch.get("replaying") == 1
 
 
-def verify(node, talkers):
+def verify(case, node, talkers):
     """The whole of every conversation against what was acked."""
-    ids = set()
+    ids, lost = set(), 0
     for talker in talkers:
         messages = node.client(talker.user, device="verify").history(talker.peer)
         assert [m.seq for m in messages] == list(range(1, len(messages) + 1)), "a gap"
@@ -160,8 +177,12 @@ def verify(node, talkers):
         assert len(by_id) == len(messages), "a message is there twice"
         assert len({m.message_id for m in messages} - ids) == len(messages), "an id twice"
         ids |= {m.message_id for m in messages}
+        missing = sum(message_id not in by_id for message_id in talker.acked)
+        case.count(acks=len(talker.acked), lost=missing)
+        lost += missing
         for message_id, result in talker.acked.items():
-            assert by_id.get(message_id) == result, (talker.user, result, by_id.get(message_id))
+            found = by_id.get(message_id, result)
+            assert found == result, (talker.user, result, found)
         order = [int(m.body.split()[1]) for m in messages]
         wrong = [n for n in range(1, len(order)) if order[n] < order[n - 1]]
         assert not wrong, (f"{talker.user}: not in the order of sending: "
@@ -170,6 +191,7 @@ def verify(node, talkers):
             inbox = node.client(user, device="verify").sync()
             assert [e.inbox_seq for e in inbox] == list(range(1, len(messages) + 1)), user
             assert [e.message.message_id for e in inbox] == [m.message_id for m in messages]
+    assert lost == 0, f"{lost} acked messages are lost"
 
 
 def case_R1_R6_S1_I3_T12_P2_kill9_under_load(case):
@@ -186,30 +208,29 @@ def case_R1_R6_S1_I3_T12_P2_kill9_under_load(case):
     slowest = 0.0
     for number in range(rounds):
         watch.set("applying", 0)  # making a new store writes pages too
-        for talker in talkers:
-            talker.connect(node)
-            talker.ask_again(rng, 20)
+        ask_all_again(talkers, node, rng, 20)
         wanted = ("appending", "applying", "random")[number % 3]
         doing = kill_under_load(node, watch, talkers, rng, wanted)
+        case.count(kills=1)
         for name in doing or {"elsewhere"}:
             deaths[name] += 1
         for talker in talkers:
             talker.lost()
         if number % 3 == 2:
-            deaths["replaying"] += kill_in_replay(node, watch)
+            killed = kill_in_replay(node, watch)
+            deaths["replaying"] += killed
+            case.count(kills=int(killed))
         began = time.monotonic()
         node.start()
         slowest = max(slowest, time.monotonic() - began)
+    ask_all_again(talkers, node, rng, 50)
     for talker in talkers:
-        talker.connect(node)
-        talker.ask_again(rng, 50)
         talker.send_pending()
         talker.settle()
         assert not talker.pending, talker.pending
-    verify(node, talkers)
+    verify(case, node, talkers)
     node.stop()
     case.check(node)
-    case.count(kills=rounds + deaths["replaying"], acks=acks_of(talkers))
     print(f"     seed {seed}: {rounds} kills under load, {acks_of(talkers)} acks, "
           f"killed while {deaths}, slowest start {slowest:.2f} s")
     assert deaths["appending"] and deaths["applying"] and deaths["replaying"], deaths
