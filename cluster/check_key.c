@@ -130,12 +130,14 @@ check_key_get(struct check_key *key, const uint8_t *data, size_t len)
         return wrong;
     case 'd':
         return dedupe_key(key, rest, len);
+    case 'a':
     case 'u':
     case 'h':
         return user_key(key, rest, len, 0);
     case 'i':
         return user_key(key, rest, len, 8);
     case 'g':
+    case 'p':
         if (len < 8) {
             return "a length that no such key has";
         }
@@ -249,10 +251,12 @@ check_key_slot(const struct check_key *key)
     case 'v':
     case 'd':
         return check_slot_conv(key->low, key->high);
+    case 'a':
     case 'u':
     case 'h':
     case 'i':
     case 'g':
+    case 'p':
         return check_slot_user(key->user);
     case 'n':
         return check_slot_name(key->app, key->app_len, key->name, key->name_len);

@@ -36,13 +36,29 @@ enum an_handling {
     X(102, TOKEN_EXPIRED, AUTH, FIX, "the token has expired")                            \
     X(103, TOKEN_NOT_YET, AUTH, FIX, "the token is not valid yet")                       \
     X(104, TOKEN_AUDIENCE, AUTH, GIVE_UP, "the token was made for another audience")     \
-    X(105, TOKEN_KEY, AUTH, GIVE_UP, "the token names a key or algorithm not accepted")  \
+    X(105, TOKEN_KEY, AUTH, GIVE_UP, "the token names a key that is not accepted")       \
     X(106, REPLACED, AUTH, GIVE_UP, "the same device logged in on another connection")   \
     X(107, LOGIN_TWICE, AUTH, FIX, "this connection is already logged in")               \
     X(108, LOGIN_TIMEOUT, AUTH, RETRY, "the connection did not log in in time")          \
+    X(109, TOKEN_REVOKED, AUTH, FIX, "the token was revoked; log in anew")               \
+    X(110, TOKEN_DEVICE, AUTH, GIVE_UP, "the token was issued to another device")        \
+    X(111, TOKEN_APP, AUTH, GIVE_UP,                                                     \
+      "the token's key may not speak for this application or issuer")                    \
+    X(112, TOKEN_ALGORITHM, AUTH, GIVE_UP,                                               \
+      "the token's algorithm is not the one of its key")                                 \
+    X(113, TOKEN_UNSIGNED, AUTH, GIVE_UP, "the token is not signed")                     \
+    X(114, KICKED, AUTH, GIVE_UP,                                                        \
+      "a login on another device ended this one: the application's login policy")        \
+    X(115, PASSWORD_WRONG, AUTH, FIX, "the user name or the password is wrong")          \
+    X(116, REFRESH_INVALID, AUTH, GIVE_UP, "the refresh token is not valid")             \
+    X(117, REFRESH_REUSED, AUTH, GIVE_UP,                                                \
+      "the refresh token was used before; the device is logged out")                     \
     X(200, FORBIDDEN, PERMISSION, GIVE_UP, "this user may not do that")                  \
+    X(201, USER_FORBIDDEN, PERMISSION, GIVE_UP, "the user is forbidden")                 \
+    X(202, MUTED, PERMISSION, GIVE_UP, "the user is muted and may not send")             \
     X(300, USER_NOT_FOUND, NOT_FOUND, GIVE_UP, "there is no user of that name")          \
     X(301, NOT_FOUND, NOT_FOUND, GIVE_UP, "there is no such thing")                      \
+    X(302, USER_DELETED, NOT_FOUND, GIVE_UP, "the user is deleted")                      \
     X(400, ID_CONFLICT, CONFLICT, FIX,                                                   \
       "this client message id was used with another body")                               \
     X(401, ID_EXPIRED, CONFLICT, FIX,                                                    \
@@ -56,6 +72,8 @@ enum an_handling {
     X(406, LOCKED, CONFLICT, GIVE_UP, "another process holds the data directory")        \
     X(407, WORKER_TAKEN, CONFLICT, GIVE_UP,                                              \
       "another id generator owns this worker number")                                    \
+    X(408, TOO_MANY_DEVICES, CONFLICT, GIVE_UP,                                          \
+      "the user has as many devices as one may have")                                    \
     X(500, BUSY, BUSY, RETRY, "the server is overloaded; try again later")               \
     X(501, UNAVAILABLE, BUSY, RETRY, "the part that owns this is not reachable now")     \
     X(502, EXPIRED, BUSY, RETRY, "the request ran out of time before it was handled")    \

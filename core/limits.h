@@ -13,6 +13,21 @@
 #define AN_CLIENT_MSG_ID_LEN    16u   /* a UUIDv7, RFC 9562 */
 #define AN_DEVICES_PER_USER_MAX 16u   /* sessions of one user at a router */
 
+/* Accounts. */
+#define AN_PASSWORD_HASH_LEN_MAX                                                         \
+    128u /* Argon2id as libsodium writes it (crypto_pwhash_STRBYTES) */
+#define AN_REFRESH_HASH_LEN      32u   /* BLAKE2b of a refresh token */
+#define AN_NICK_LEN_MAX          128u  /* bytes of a name to show */
+#define AN_AVATAR_LEN_MAX        512u  /* of a URL */
+#define AN_PROFILE_EXTRA_LEN_MAX 2048u /* of what an application keeps beside them */
+#define AN_DEVICE_SESSIONS_MAX   64u   /* devices of a user that got refresh tokens */
+#define AN_TOKENS_AHEAD_MS                                                               \
+    60000u /* how far ahead of the server's time tokens may be revoked: more is a clock  \
+            * gone wrong, and would lock the user out */
+#define AN_GATE_NAME_MS                                                                  \
+    30000u /* a gate that missed that a user was deleted finds out when it is asked to   \
+            * reach him after so long */
+
 /* A connection. */
 #define AN_HEARTBEAT_MS     10000u /* clients ping this often; half of idle with slack */
 #define AN_IDLE_MS          30000u /* silent longer: closed */

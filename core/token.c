@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 /* One part of a token: base64url without padding around one JSON object. NULL when it is
  * anything else. Doubled keys are refused: two readers might pick different ones. */
@@ -49,13 +50,15 @@ key_find(const struct an_token_key **key, const struct an_token_keys *keys,
     }
     alg = json_string_value(json_object_get(header, "alg"));
     kid = json_string_value(json_object_get(header, "kid"));
-    if (alg == NULL || kid == NULL || strcmp(alg, "HS256") != 0) {
+    if (alg != NULL && strcasecmp(alg, "none") == 0) {
+        err = AN_ERR_TOKEN_UNSIGNED;
         goto out;
     }
-    for (size_t i = 0; i < keys->count; i++) {
+    for (size_t i = 0; kid != NULL && i < keys->count; i++) {
         if (strcmp(keys->key[i].id, kid) == 0) {
+            err =
+                alg != NULL && strcmp(alg, "HS256") == 0 ? AN_OK : AN_ERR_TOKEN_ALGORITHM;
             *key = &keys->key[i];
-            err = AN_OK;
             goto out;
         }
     }
@@ -111,16 +114,40 @@ name_copy(uint8_t out[AN_NAME_LEN_MAX], size_t *out_len, const json_t *name)
     return true;
 }
 
+/* What binds the token to a device or a platform. */
+static bool
+bound_read(struct an_token_claims *claims, const json_t *payload)
+{
+    const json_t *dev = json_object_get(payload, "dev");
+    const json_t *plat = json_object_get(payload, "plat");
+
+    return (dev == NULL || name_copy(claims->device, &claims->device_len, dev)) &&
+           (plat == NULL || name_copy(claims->platform, &claims->platform_len, plat));
+}
+
+/* A token that claims to come from the future would outlive its revocation: further ahead
+ * than a revocation may reach it is not valid yet. */
+static bool
+issued_read(struct an_token_claims *claims, const json_t *iat, json_int_t now_s)
+{
+    json_int_t at_s = iat == NULL ? 0 : json_integer_value(iat);
+
+    claims->issued_ms = at_s < 0 ? 0 : (uint64_t)at_s * 1000;
+    return at_s <= now_s + (json_int_t)(AN_TOKENS_AHEAD_MS / 1000 + AN_TOKEN_LEEWAY_S);
+}
+
 static enum an_err
 claims_read(struct an_token_claims *claims, const json_t *payload, uint64_t wall_ms)
 {
     const json_t *exp = json_object_get(payload, "exp");
     const json_t *nbf = json_object_get(payload, "nbf");
     const json_t *app = json_object_get(payload, "app");
+    const json_t *iat = json_object_get(payload, "iat");
     json_int_t now_s = (json_int_t)(wall_ms / 1000);
     json_int_t exp_s;
 
-    if (!json_is_integer(exp) || (nbf != NULL && !json_is_integer(nbf))) {
+    if (!json_is_integer(exp) || (nbf != NULL && !json_is_integer(nbf)) ||
+        (iat != NULL && !json_is_integer(iat))) {
         return AN_ERR_TOKEN_INVALID;
     }
     /* Beyond year 5138 it is never; capping keeps the sums below from overflowing. */
@@ -129,7 +156,9 @@ claims_read(struct an_token_claims *claims, const json_t *payload, uint64_t wall
     if (exp_s <= now_s - (json_int_t)AN_TOKEN_LEEWAY_S) {
         return AN_ERR_TOKEN_EXPIRED;
     }
-    if (nbf != NULL && json_integer_value(nbf) > now_s + (json_int_t)AN_TOKEN_LEEWAY_S) {
+    if ((nbf != NULL &&
+         json_integer_value(nbf) > now_s + (json_int_t)AN_TOKEN_LEEWAY_S) ||
+        !issued_read(claims, iat, now_s)) {
         return AN_ERR_TOKEN_NOT_YET;
     }
     if (!audience_ours(json_object_get(payload, "aud"))) {
@@ -138,7 +167,8 @@ claims_read(struct an_token_claims *claims, const json_t *payload, uint64_t wall
     claims->app_len = strlen(AN_APP_DEFAULT);
     memcpy(claims->app, AN_APP_DEFAULT, claims->app_len);
     if (!name_copy(claims->user, &claims->user_len, json_object_get(payload, "sub")) ||
-        (app != NULL && !name_copy(claims->app, &claims->app_len, app))) {
+        (app != NULL && !name_copy(claims->app, &claims->app_len, app)) ||
+        !bound_read(claims, payload)) {
         return AN_ERR_TOKEN_INVALID;
     }
     claims->expires_ms = exp_s < 0 ? 0 : (uint64_t)exp_s * 1000;
@@ -185,34 +215,59 @@ an_token_verify(struct an_token_claims *claims, const struct an_token_keys *keys
 }
 
 static bool
-claims_add(jwt_t *jwt, const struct an_token_key *key, const char *app, const char *user,
-           uint64_t wall_ms, uint64_t ttl_ms)
+grant_add(jwt_t *jwt, const char *name, const char *value)
 {
-    long now_s = (long)(wall_ms / 1000);
-    long exp_s = (long)((wall_ms + ttl_ms + 999) / 1000);
+    return value == NULL || jwt_add_grant(jwt, name, value) == 0;
+}
+
+static bool
+claims_add(jwt_t *jwt, const struct an_token_key *key, const struct an_token_spec *spec,
+           uint64_t wall_ms)
+{
+    uint64_t issued_ms = spec->issued_ms > wall_ms ? spec->issued_ms : wall_ms;
+    long exp_s = (long)((wall_ms + spec->ttl_ms + 999) / 1000);
 
     return jwt_add_header(jwt, "kid", key->id) == 0 &&
-           jwt_add_grant(jwt, "sub", user) == 0 && jwt_add_grant(jwt, "app", app) == 0 &&
-           jwt_add_grant(jwt, "aud", AN_TOKEN_AUDIENCE) == 0 &&
-           jwt_add_grant_int(jwt, "iat", now_s) == 0 &&
-           jwt_add_grant_int(jwt, "nbf", now_s) == 0 &&
+           grant_add(jwt, "sub", spec->user) && grant_add(jwt, "app", spec->app) &&
+           grant_add(jwt, "dev", spec->device) &&
+           grant_add(jwt, "plat", spec->platform) &&
+           grant_add(jwt, "aud", AN_TOKEN_AUDIENCE) &&
+           jwt_add_grant_int(jwt, "iat", (long)(issued_ms / 1000)) == 0 &&
+           jwt_add_grant_int(jwt, "nbf", (long)(wall_ms / 1000)) == 0 &&
            jwt_add_grant_int(jwt, "exp", exp_s) == 0 &&
            jwt_set_alg(jwt, JWT_ALG_HS256, key->secret, AN_TOKEN_KEY_LEN) == 0;
+}
+
+static bool
+name_ok(const char *name)
+{
+    return name == NULL || an_name_valid((const uint8_t *)name, strlen(name));
 }
 
 enum an_err
 an_token_mint(char **out, const struct an_token_key *key, const char *app,
               const char *user, uint64_t wall_ms, uint64_t ttl_ms)
 {
+    struct an_token_spec spec = {.app = app, .user = user, .ttl_ms = ttl_ms};
+
+    return an_token_mint_spec(out, key, &spec, wall_ms);
+}
+
+enum an_err
+an_token_mint_spec(char **out, const struct an_token_key *key,
+                   const struct an_token_spec *spec, uint64_t wall_ms)
+{
     enum an_err err = AN_ERR_NO_MEMORY;
     jwt_t *jwt = NULL;
     char *text = NULL;
 
-    if (!an_name_valid((const uint8_t *)app, strlen(app)) ||
-        !an_name_valid((const uint8_t *)user, strlen(user))) {
+    if (!name_ok(spec->app) || !name_ok(spec->user)) {
         return AN_ERR_USER_NAME;
     }
-    if (jwt_new(&jwt) != 0 || !claims_add(jwt, key, app, user, wall_ms, ttl_ms)) {
+    if (!name_ok(spec->device) || !name_ok(spec->platform)) {
+        return AN_ERR_DEVICE_NAME;
+    }
+    if (jwt_new(&jwt) != 0 || !claims_add(jwt, key, spec, wall_ms)) {
         goto out;
     }
     text = jwt_encode_str(jwt);

@@ -2,8 +2,9 @@
  *
  * Header: alg HS256, kid naming the key; the key id fixes the algorithm, which is
  * compared before the signature is looked at. Claims: sub (user name), app, aud "anser",
- * iat, nbf, exp (Unix seconds). Clock leeway: AN_TOKEN_LEEWAY_S for nbf and exp. Pure:
- * time is handed in. Thread safe. */
+ * iat, nbf, exp (Unix seconds); dev and plat where the token is for one device or one
+ * platform. Clock leeway: AN_TOKEN_LEEWAY_S for nbf and exp. Pure: time is handed in.
+ * Thread safe. */
 #ifndef AN_CORE_TOKEN_H
 #define AN_CORE_TOKEN_H
 
@@ -33,11 +34,26 @@ struct an_token_claims {
     size_t user_len;
     uint8_t app[AN_NAME_LEN_MAX];
     size_t app_len;
-    uint64_t expires_ms; /* Unix time */
+    uint64_t expires_ms;               /* Unix time */
+    uint64_t issued_ms;                /* iat: Unix time; 0: the token does not say */
+    uint8_t device[AN_NAME_LEN_MAX];   /* dev: the only device that it lets in */
+    size_t device_len;                 /* 0: any */
+    uint8_t platform[AN_NAME_LEN_MAX]; /* plat: the only platform, as text */
+    size_t platform_len;               /* 0: any */
 };
 
-/* AN_ERR_TOKEN_INVALID, _KEY, _EXPIRED, _NOT_YET, _AUDIENCE. *claims written on success.
- */
+/* What a token says. */
+struct an_token_spec {
+    const char *app, *user;
+    const char *device, *platform; /* NULL: any */
+    uint64_t issued_ms;            /* at least; iat is this or now, whichever is later: of
+                                      a user whose tokens were just revoked, tokens_from */
+    uint64_t ttl_ms;               /* from now */
+};
+
+/* AN_ERR_TOKEN_INVALID, _UNSIGNED, _ALGORITHM, _KEY, _EXPIRED, _NOT_YET, _AUDIENCE,
+ * _APP. *claims written on success. Whether it was revoked, or is another device's, the
+ * caller judges. */
 AN_MUST_USE enum an_err an_token_verify(struct an_token_claims *claims,
                                         const struct an_token_keys *keys,
                                         const uint8_t *token, size_t token_len,
@@ -46,5 +62,9 @@ AN_MUST_USE enum an_err an_token_verify(struct an_token_claims *claims,
 AN_MUST_USE enum an_err an_token_mint(char **out, const struct an_token_key *key,
                                       const char *app, const char *user, uint64_t wall_ms,
                                       uint64_t ttl_ms);
+/* The same with all that a token may say. AN_ERR_USER_NAME, AN_ERR_DEVICE_NAME. */
+AN_MUST_USE enum an_err an_token_mint_spec(char **out, const struct an_token_key *key,
+                                           const struct an_token_spec *spec,
+                                           uint64_t wall_ms);
 
 #endif

@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define AN_BUS_VERSION 2
+#define AN_BUS_VERSION 3
 
 #define AN_BY(role) (1u << AN_ROLE_##role)
 
@@ -46,7 +46,9 @@
     X(26, FORWARD, forward, AN_BY(STORE), STORE, FORWARDED)                              \
     X(27, FORWARDED, forwarded, AN_BY(STORE), NONE, NONE)                                \
     X(28, MARKS, marks, AN_BY(STORE), STORE, MARKS_DONE)                                 \
-    X(29, MARKS_DONE, marks_done, AN_BY(STORE), NONE, NONE)
+    X(29, MARKS_DONE, marks_done, AN_BY(STORE), NONE, NONE)                              \
+    X(30, ONLINE, online, AN_BY(API), ROUTER, ONLINE_DONE)                               \
+    X(31, ONLINE_DONE, online_done, AN_BY(ROUTER), NONE, NONE)
 
 #define AN_KIND_ENUM(number, kind, body, senders, receiver, answer)                      \
     AN_KIND_##kind = (number),

@@ -117,6 +117,21 @@ an_row_device(uint8_t *out, uint16_t slot, uint64_t user, const uint8_t *name,
 }
 
 size_t
+an_row_account(uint8_t *out, uint16_t slot, uint64_t user)
+{
+    return (size_t)(put_number(head(out, slot, 'a'), user) - out);
+}
+
+size_t
+an_row_device_session(uint8_t *out, uint16_t slot, uint64_t user, const uint8_t *name,
+                      size_t name_len)
+{
+    uint8_t *at = put_number(head(out, slot, 'p'), user);
+
+    return (size_t)(put_bytes(at, name, name_len) - out);
+}
+
+size_t
 an_row_directory(uint8_t *out, uint16_t slot, const uint8_t *app, size_t app_len,
                  const uint8_t *name, size_t name_len)
 {

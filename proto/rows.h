@@ -10,6 +10,8 @@
  *   'h' inbox head           slot h user8                                  InboxHead
  *   'i' inbox entry          slot i user8 seq8                             InboxEntry
  *   'g' device               slot g user8 name                             Device
+ *   'a' account              slot a user8                                  Account
+ *   'p' device session       slot p user8 name                             DeviceSession
  *   'n' directory            slot n app 0 name                             Directory
  *   's' slot                 slot s                                        Slot
  *   'z' register             slot z name                                   Register
@@ -63,6 +65,9 @@ size_t an_row_inbox(uint8_t *out, uint16_t slot, uint64_t user, uint64_t seq);
 /* name_len, app_len at most AN_NAME_LEN_MAX. */
 size_t an_row_device(uint8_t *out, uint16_t slot, uint64_t user, const uint8_t *name,
                      size_t name_len);
+size_t an_row_account(uint8_t *out, uint16_t slot, uint64_t user);
+size_t an_row_device_session(uint8_t *out, uint16_t slot, uint64_t user,
+                             const uint8_t *name, size_t name_len);
 size_t an_row_directory(uint8_t *out, uint16_t slot, const uint8_t *app, size_t app_len,
                         const uint8_t *name, size_t name_len);
 size_t an_row_slot(uint8_t *out, uint16_t slot);

@@ -237,6 +237,9 @@ admit(struct seq *s, struct seq_cmd *cmd)
     if (in->what_case == ANSER__BUS__COMMAND__WHAT__NOT_SET || in->slot >= AN_SLOTS) {
         return AN_ERR_ARGUMENT;
     }
+    if (in->what_case >= sizeof(commands) / sizeof(commands[0])) {
+        return AN_ERR_NOT_SUPPORTED;
+    }
     cmd->slot = (uint16_t)in->slot;
     err = commands[in->what_case].check(in);
     if (err != AN_OK) {

@@ -81,6 +81,8 @@ store_entry_fits(const Anser__Bus__Entry *entry, uint32_t slot)
                an_slot_name(entry->directory->app.data, entry->directory->app.len,
                             entry->directory->name.data,
                             entry->directory->name.len) == slot;
+    case ANSER__BUS__ENTRY__WHAT_ACCOUNT:
+    case ANSER__BUS__ENTRY__WHAT_DEVICE_SESSION:
     case ANSER__BUS__ENTRY__WHAT__NOT_SET:
     case _ANSER__BUS__ENTRY__WHAT__CASE_IS_INT_SIZE:
         break;
@@ -159,6 +161,8 @@ store_entry_need(struct store *store, struct store_write *write, struct store_en
         return need_conv(store, write, own, entry->delivered->conversation, slot);
     case ANSER__BUS__ENTRY__WHAT_USER:
     case ANSER__BUS__ENTRY__WHAT_DIRECTORY:
+    case ANSER__BUS__ENTRY__WHAT_ACCOUNT:
+    case ANSER__BUS__ENTRY__WHAT_DEVICE_SESSION:
     case ANSER__BUS__ENTRY__WHAT__NOT_SET:
     case _ANSER__BUS__ENTRY__WHAT__CASE_IS_INT_SIZE:
         break;
@@ -218,6 +222,8 @@ store_entry_check(const struct store *store, const Anser__Bus__Entry *entry,
                                                                : AN_OK;
     case ANSER__BUS__ENTRY__WHAT_USER:
     case ANSER__BUS__ENTRY__WHAT_DIRECTORY:
+    case ANSER__BUS__ENTRY__WHAT_ACCOUNT:
+    case ANSER__BUS__ENTRY__WHAT_DEVICE_SESSION:
     case ANSER__BUS__ENTRY__WHAT__NOT_SET:
     case _ANSER__BUS__ENTRY__WHAT__CASE_IS_INT_SIZE:
         break;
@@ -398,6 +404,8 @@ store_entry_build(struct store *store, uint16_t slot, const Anser__Bus__Entry *e
     case ANSER__BUS__ENTRY__WHAT_DIRECTORY:
         build_directory(store, slot, entry->directory);
         break;
+    case ANSER__BUS__ENTRY__WHAT_ACCOUNT:
+    case ANSER__BUS__ENTRY__WHAT_DEVICE_SESSION:
     case ANSER__BUS__ENTRY__WHAT__NOT_SET:
     case _ANSER__BUS__ENTRY__WHAT__CASE_IS_INT_SIZE:
         break;
@@ -470,6 +478,8 @@ store_entry_tell(struct store *store, const Anser__Bus__Entry *entry,
         store->counts.users++;
         break;
     case ANSER__BUS__ENTRY__WHAT_DIRECTORY:
+    case ANSER__BUS__ENTRY__WHAT_ACCOUNT:
+    case ANSER__BUS__ENTRY__WHAT_DEVICE_SESSION:
     case ANSER__BUS__ENTRY__WHAT__NOT_SET:
     case _ANSER__BUS__ENTRY__WHAT__CASE_IS_INT_SIZE:
         break;

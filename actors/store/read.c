@@ -343,6 +343,7 @@ ops_of(const Anser__Bus__Query *query)
         return &DEVICE;
     case ANSER__BUS__QUERY__WHAT_MESSAGE:
         return &STORE_QUERY_MESSAGE;
+    case ANSER__BUS__QUERY__WHAT_ACCOUNT:
     case ANSER__BUS__QUERY__WHAT__NOT_SET:
     case _ANSER__BUS__QUERY__WHAT__CASE_IS_INT_SIZE:
         break;

@@ -138,11 +138,11 @@ test_token_alg_none_refused(void **state)
     base64url(part, sizeof(part), payload, strlen(payload));
     append(token, sizeof(token), part);
     append(token, sizeof(token), ".");
-    assert_int_equal(verify(token), AN_ERR_TOKEN_KEY);
-    assert_int_equal(verify_made("{\"alg\":\"none\"}", payload), AN_ERR_TOKEN_KEY);
-    assert_int_equal(verify_made("{\"kid\":\"k1\"}", payload), AN_ERR_TOKEN_KEY);
+    assert_int_equal(verify(token), AN_ERR_TOKEN_UNSIGNED);
+    assert_int_equal(verify_made("{\"alg\":\"None\"}", payload), AN_ERR_TOKEN_UNSIGNED);
+    assert_int_equal(verify_made("{\"kid\":\"k1\"}", payload), AN_ERR_TOKEN_ALGORITHM);
     assert_int_equal(verify_made("{\"alg\":7,\"kid\":\"k1\"}", payload),
-                     AN_ERR_TOKEN_KEY);
+                     AN_ERR_TOKEN_ALGORITHM);
 }
 
 /* Signed rightly with our secret, but by an algorithm that the key is not for. */
@@ -164,14 +164,14 @@ test_token_other_algorithm_refused(void **state)
         jwt_set_alg(jwt, algs[i], keys.key[0].secret, AN_TOKEN_KEY_LEN);
         token = jwt_encode_str(jwt);
         assert_non_null(token);
-        assert_int_equal(verify(token), AN_ERR_TOKEN_KEY);
+        assert_int_equal(verify(token), AN_ERR_TOKEN_ALGORITHM);
         free(token);
         jwt_free(jwt);
     }
     assert_int_equal(verify_made("{\"alg\":\"RS256\",\"kid\":\"k1\"}", "{}"),
-                     AN_ERR_TOKEN_KEY);
+                     AN_ERR_TOKEN_ALGORITHM);
     assert_int_equal(verify_made("{\"alg\":\"hs256\",\"kid\":\"k1\"}", "{}"),
-                     AN_ERR_TOKEN_KEY);
+                     AN_ERR_TOKEN_ALGORITHM);
 }
 
 static void

@@ -32,7 +32,7 @@ static void
 test_envelope_put_then_get_gives_the_same(void **state)
 {
     static const uint8_t expected[AN_ENVELOPE_LEN] = {
-        'A',  'B',  2,    1,    0,    6,    2,
+        'A',  'B',  3,    1,    0,    6,    2,
         0xBD, 1,    2,    3,    4,    5,    6,
         7,    8,    0,    0,    0x13, 0x88, AN_ROLE_STORE,
         0,    1,    2,    0,    0,    0,    BODY,

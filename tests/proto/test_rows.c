@@ -56,6 +56,9 @@ test_rows_keys_are_frozen(void **state)
                "0001670000000000000102636c69");
     assert_hex(key, an_row_directory(key, 2, text("default"), 7, text("bob"), 3),
                "00026e64656661756c7400626f62");
+    assert_hex(key, an_row_account(key, 1, 258), "0001610000000000000102");
+    assert_hex(key, an_row_device_session(key, 1, 258, text("cli"), 3),
+               "0001700000000000000102636c69");
     assert_hex(key, an_row_slot(key, 1023), "03ff73");
     assert_hex(key, an_row_register(key, 0, text("r"), 1), "00007a72");
 }

@@ -304,8 +304,8 @@ def case_A4_tokens_are_judged_without_the_store(case):
     now = int(time.time())
     wrong = {jwt(node, "alice", exp=now - 60): "TOKEN_EXPIRED",
              jwt(node, "alice", secret=os.urandom(32)): "TOKEN_INVALID",
-             jwt(node, "alice", {"alg": "none"}): "TOKEN_KEY",
-             jwt(node, "alice", {"alg": "HS512"}): "TOKEN_KEY",
+             jwt(node, "alice", {"alg": "none"}): "TOKEN_UNSIGNED",
+             jwt(node, "alice", {"alg": "HS512"}): "TOKEN_ALGORITHM",
              jwt(node, "alice", aud="other"): "TOKEN_AUDIENCE"}
     # The empty signature as "none" has it, under a header that says HS256.
     head, claims, _ = jwt(node, "alice").split(".")

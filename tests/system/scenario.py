@@ -248,7 +248,7 @@ def case_A3_A4_wrong_tokens(case):
              jwt(node, "alice", nbf=now + 3600): "TOKEN_NOT_YET",
              jwt(node, "alice", aud="other"): "TOKEN_AUDIENCE",
              jwt(node, "alice", {"kid": "stranger"}): "TOKEN_KEY",
-             jwt(node, "alice", {"alg": "none"}): "TOKEN_KEY",
+             jwt(node, "alice", {"alg": "none"}): "TOKEN_UNSIGNED",
              jwt(node, "ghost"): "USER_NOT_FOUND"}
     for token, name in wrong.items():
         client = Client(node)
