@@ -104,6 +104,7 @@ enum an_handling {
     X(611, USER_NAME, INVALID, FIX, "the user name is not allowed")                      \
     X(612, DEVICE_NAME, INVALID, FIX, "the device name is not allowed")                  \
     X(613, CONFIG, INVALID, FIX, "the configuration is not valid")                       \
+    X(614, JSON, INVALID, FIX, "the text is not one JSON object")                        \
     X(700, INTERNAL, INTERNAL, GIVE_UP, "the server met a fault of its own")             \
     X(701, FENCED, INTERNAL, RETRY, "another sequencer has claimed the slot")            \
     X(702, GAP, INTERNAL, RETRY, "the number is not the next one of its timeline")       \

@@ -62,9 +62,10 @@ enum an_kind {
     AN_KIND_JOB_DONE,     /* job: call its done() */
     AN_KIND_STOP, /* finish cleanly: apply, say goodbye; the runner waits a bounded time
                    */
-    AN_KIND_CONN_OPEN,  /* gate: a client connected */
-    AN_KIND_CONN_FRAME, /* gate: one whole frame */
-    AN_KIND_CONN_BAD, /* gate: the byte stream is broken (err); the door reads no more */
+    AN_KIND_CONN_OPEN,   /* gate: a client connected */
+    AN_KIND_CONN_FRAME,  /* gate: one whole frame */
+    AN_KIND_CONN_BAD,    /* gate: the byte stream is broken (err); the door reads no more.
+                          * Err JSON: one line of it, and the door goes on */
     AN_KIND_CONN_OUTPUT, /* gate: how many bytes of output the client has not taken */
     AN_KIND_CONN_CLOSED, /* gate: gone; no effect for it is carried out any more */
 };

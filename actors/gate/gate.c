@@ -334,10 +334,15 @@ on_conn_bad(struct gate *g, struct an_msg *msg)
 {
     struct gate_conn *c = gate_conn_find(g, msg->conn);
 
-    if (c != NULL) {
-        g->counted.closed_bad++;
-        gate_conn_goodbye(g, c, msg->err);
+    if (c == NULL) {
+        return;
     }
+    if (msg->err == AN_ERR_JSON) { /* that line alone: the door goes on with the next */
+        gate_conn_error(g, c, 0, 0, msg->err, 0, NULL);
+        return;
+    }
+    g->counted.closed_bad++;
+    gate_conn_goodbye(g, c, msg->err);
 }
 
 static void

@@ -32,7 +32,7 @@ struct gate_door_cfg {
 /* What a door counts; read on its thread, or after run() returned. */
 struct gate_door_stats {
     uint64_t accepted, closed, frames_in, frames_out, bytes_in, bytes_out, writes;
-    uint64_t bad_streams, accept_pauses, read_pauses;
+    uint64_t bad_streams, bad_lines, accept_pauses, read_pauses;
     uint64_t tls_full, tls_resumed; /* handshakes that succeeded */
     uint64_t handshakes_failed;     /* refused, broken, given up by the client */
     uint64_t handshakes_late;       /* too slow, or too many at once */

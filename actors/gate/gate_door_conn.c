@@ -168,6 +168,7 @@ on_closed(uv_handle_t *handle)
     gate_door_untouch(door, conn);
     gate_door_partial_free(door, conn);
     gate_ws_free(door, conn);
+    gate_lines_free(door, conn);
     SSL_free(conn->tls);
     door->conns[conn->id & ((1u << DOOR_INDEX_BITS) - 1)] = NULL;
     door->free_list[door->free_count++] =

@@ -5,8 +5,8 @@
 
 /* ------------------------------------------------------------------ frames */
 
-static void
-stream_bad(struct gate_door *door, struct door_conn *conn, enum an_err err)
+void
+gate_door_bad(struct gate_door *door, struct door_conn *conn, enum an_err err)
 {
     conn->bad = true;
     door->stats.bad_streams++;
@@ -88,7 +88,7 @@ partial_go_on(struct gate_door *door, struct door_conn *conn, const uint8_t *dat
         deliver_frame(door, conn, &frame, conn->partial + AN_FRAME_HEADER_LEN);
         gate_door_partial_free(door, conn);
     } else if (an_err_of_frame(state) != AN_OK) {
-        stream_bad(door, conn, an_err_of_frame(state));
+        gate_door_bad(door, conn, an_err_of_frame(state));
     }
     return take;
 }
@@ -111,7 +111,7 @@ gate_door_frames_in(struct gate_door *door, struct door_conn *conn, const uint8_
         }
         state = an_frame_get(&frame, data, len, door->cfg.frame_len_max);
         if (an_err_of_frame(state) != AN_OK) {
-            stream_bad(door, conn, an_err_of_frame(state));
+            gate_door_bad(door, conn, an_err_of_frame(state));
             return;
         }
         took = AN_FRAME_HEADER_LEN + (state == AN_FRAME_OK ? frame.body_len : 0u);
@@ -143,8 +143,18 @@ void
 gate_door_layer_in(struct gate_door *door, struct door_conn *conn, const uint8_t *data,
                    size_t len)
 {
+    if (!conn->chosen && len > 0) {
+        conn->chosen = true;
+        /* A frame begins with another byte. */
+        if (conn->ws == NULL && data[0] == '{' && !gate_lines_begin(conn)) {
+            gate_door_kill(conn);
+            return;
+        }
+    }
     if (conn->ws != NULL) {
         gate_ws_in(door, conn, data, len);
+    } else if (conn->lines != NULL) {
+        gate_lines_in(door, conn, data, len);
     } else {
         gate_door_frames_in(door, conn, data, len);
     }

@@ -269,6 +269,9 @@ gather(struct door_scratch *all, struct door_conn *conn, const struct door_seg *
     if (conn->ws != NULL) {
         return gate_ws_put(all, conn, seg->data, seg->len);
     }
+    if (conn->lines != NULL) {
+        return gate_lines_put(all, seg->data, seg->len);
+    }
     to = gate_door_scratch(all, seg->len);
     if (to == NULL) {
         return false;
@@ -308,8 +311,9 @@ static bool
 conn_flush(struct gate_door *door, struct door_conn *conn)
 {
     if (conn->seg_first != DOOR_NONE &&
-        !(conn->tls == NULL && conn->ws == NULL ? flush_plain(door, conn)
-                                                : flush_layered(door, conn))) {
+        !(conn->tls == NULL && conn->ws == NULL && conn->lines == NULL
+              ? flush_plain(door, conn)
+              : flush_layered(door, conn))) {
         return false;
     }
     if (door_unsent(conn) == 0) {

@@ -1,8 +1,9 @@
 /* The inside of the gate's door, shared by its files. Bytes come in and go out through
  * layers, each of which a connection may lack:
  *
- *   gate_door_in.c, _out.c   gate_door_tls.c   gate_door_ws.c   gate_door_in.c
- *   the socket's bytes       TLS               WebSocket        frames, to the actor
+ *   gate_door_in.c, _out.c  gate_door_tls.c  gate_door_ws.c  _json.c  gate_door_in.c
+ *   the socket's bytes      TLS              WebSocket       JSON     frames, to the
+ * actor
  *
  * gate_door.c has the loop and the listeners, gate_door_conn.c the life of connections.
  * Context: the door's thread, but for gate_tls_load. */
@@ -47,12 +48,14 @@ struct door_conn {
     uint32_t seg_first, seg_last; /* this drain's frames, in door.segs */
     SSL *tls;                     /* NULL: none */
     struct door_ws *ws;           /* NULL: none */
+    struct door_held *lines;      /* NULL: not lines of JSON */
     /* In door.shaking until the handshakes are through, in door.finishing at the end. */
     struct door_conn *wait_next, **wait_link;
     uint64_t wait_ms;  /* until then */
     bool tls_done : 1; /* its handshake is through */
     bool broken : 1;   /* TLS cannot say anything any more */
     bool open : 1;     /* the actor knows of it */
+    bool chosen : 1;   /* its first byte has said which form it speaks */
     bool finish : 1;   /* CONN_CLOSE came: last words, then the end */
     bool ending : 1;   /* the end is under way: input is thrown away */
     bool bad : 1;      /* its input is no sequence of frames; not read any more */
@@ -92,9 +95,14 @@ struct door_tls {
     uint8_t plain[DOOR_RECORD_BYTES];
 };
 
+/* What is collected until it is whole: counted over all connections. */
+struct door_held {
+    uint8_t *data;
+    uint32_t len, cap;
+};
+
 struct door_ws {
-    uint8_t *held; /* the request's head, or a message of JSON, until it is whole */
-    uint32_t held_len, held_cap;
+    struct door_held held; /* the request's head, or a message of JSON */
     bool upgraded, said_close;
     uint16_t code; /* of the close; 0: 1000 */
     const char *reason;
@@ -131,7 +139,7 @@ struct gate_door {
     struct door_tls tls;
     struct gate_ws_shared ws;
     struct an_arena arena; /* of a message of JSON */
-    size_t held_bytes;     /* of all struct door_ws */
+    size_t held_bytes;     /* of all struct door_held */
     char *origins;
     struct door_scratch gathered; /* frames that go out through a layer */
     struct door_seg *segs;        /* of this drain */
@@ -206,7 +214,7 @@ bool gate_door_waits_init(struct gate_door *door, struct door_waits *waits, uint
 
 /* ------------------------------------------------------------------ gate_door_in.c */
 
-/* What TLS has opened: to the next layer. */
+/* What TLS has opened: to the next layer; of the first byte, which that is. */
 void gate_door_layer_in(struct gate_door *door, struct door_conn *conn,
                         const uint8_t *data, size_t len);
 /* Starts, or starts again, to read from the socket. false: it cannot be. */
@@ -215,6 +223,8 @@ bool gate_door_read(struct door_conn *conn);
 void gate_door_frames_in(struct gate_door *door, struct door_conn *conn,
                          const uint8_t *data, size_t len);
 void gate_door_partial_free(struct gate_door *door, struct door_conn *conn);
+/* Its input cannot be trusted any more: not read, and the actor is told. */
+void gate_door_bad(struct gate_door *door, struct door_conn *conn, enum an_err err);
 
 /* ------------------------------------------------------------------ gate_door_out.c */
 
@@ -272,5 +282,23 @@ bool gate_ws_put(struct door_scratch *all, struct door_conn *conn, const uint8_t
                  size_t len);
 /* The close frame, if none was said. */
 void gate_ws_bye(struct gate_door *door, struct door_conn *conn);
+
+/* ------------------------------------------------------------------ gate_door_json.c */
+
+/* false: without memory, or too much is held of all connections together. */
+bool gate_held_add(struct gate_door *door, struct door_held *held, const uint8_t *data,
+                   size_t len);
+/* Empties it. */
+void gate_held_free(struct gate_door *door, struct door_held *held);
+/* A whole text: its frame goes to gate_door_frames_in. false: it is no JSON object. */
+bool gate_json_take(struct gate_door *door, struct door_conn *conn, const uint8_t *text,
+                    size_t len);
+/* From here on it speaks lines of JSON; false: without memory. */
+bool gate_lines_begin(struct door_conn *conn);
+void gate_lines_free(struct gate_door *door, struct door_conn *conn);
+void gate_lines_in(struct gate_door *door, struct door_conn *conn, const uint8_t *data,
+                   size_t len);
+/* A frame as its line, behind what is there. false: without memory. */
+bool gate_lines_put(struct door_scratch *all, const uint8_t *frame, size_t len);
 
 #endif

@@ -14,23 +14,13 @@ gate_ws_new(void)
     return calloc(1, sizeof(struct door_ws));
 }
 
-static void
-held_free(struct gate_door *door, struct door_ws *ws)
-{
-    door->stats.partial_bytes -= ws->held_cap;
-    door->held_bytes -= ws->held_cap;
-    free(ws->held);
-    ws->held = NULL;
-    ws->held_len = ws->held_cap = 0;
-}
-
 void
 gate_ws_free(struct gate_door *door, struct door_conn *conn)
 {
     if (conn->ws == NULL) {
         return;
     }
-    held_free(door, conn->ws);
+    gate_held_free(door, &conn->ws->held);
     gate_ws_fini(&conn->ws->in);
     free(conn->ws);
     conn->ws = NULL;
@@ -122,35 +112,6 @@ gate_ws_put(struct door_scratch *all, struct door_conn *conn, const uint8_t *fra
 
 /* ------------------------------------------------------------------ opening */
 
-static bool
-hold(struct gate_door *door, struct door_ws *ws, const uint8_t *data, size_t len)
-{
-    if (ws->held_len + len > ws->held_cap) {
-        size_t cap = ws->held_cap == 0 ? 512 : ws->held_cap;
-        uint8_t *bigger;
-
-        while (cap < ws->held_len + len) {
-            cap *= 2;
-        }
-        if (door->held_bytes + cap - ws->held_cap > DOOR_HELD_BYTES) {
-            return false;
-        }
-        bigger = realloc(ws->held, cap);
-        if (bigger == NULL) {
-            return false;
-        }
-        door->held_bytes += cap - ws->held_cap;
-        door->stats.partial_bytes += cap - ws->held_cap;
-        ws->held = bigger;
-        ws->held_cap = (uint32_t)cap;
-    }
-    if (len > 0) {
-        memcpy(ws->held + ws->held_len, data, len);
-    }
-    ws->held_len += (uint32_t)len;
-    return true;
-}
-
 /* Says no in HTTP. */
 static void
 turn_away(struct gate_door *door, struct door_conn *conn, const char *answer, size_t len)
@@ -167,18 +128,18 @@ static size_t
 open_with(struct gate_door *door, struct door_conn *conn, const uint8_t *data, size_t len)
 {
     struct door_ws *ws = conn->ws;
-    const uint32_t had = ws->held_len;
+    const uint32_t had = ws->held.len;
     size_t take = GATE_HTTP_HEAD_MAX - had < len ? GATE_HTTP_HEAD_MAX - had : len;
     char answer[GATE_HTTP_ANSWER_MAX];
     size_t head, answer_len;
     bool welcome;
 
-    if (!hold(door, ws, data, take)) {
+    if (!gate_held_add(door, &ws->held, data, take)) {
         gate_door_kill(conn);
         return len;
     }
-    head = gate_http_head_len(ws->held, ws->held_len);
-    if (head == 0 && ws->held_len == GATE_HTTP_HEAD_MAX) {
+    head = gate_http_head_len(ws->held.data, ws->held.len);
+    if (head == 0 && ws->held.len == GATE_HTTP_HEAD_MAX) {
         gate_http_too_long(answer, &answer_len);
         turn_away(door, conn, answer, answer_len);
         return len;
@@ -187,9 +148,9 @@ open_with(struct gate_door *door, struct door_conn *conn, const uint8_t *data, s
         return len;
     }
     welcome =
-        gate_http_answer(ws->held, head, door->origins == NULL ? "*" : door->origins,
+        gate_http_answer(ws->held.data, head, door->origins == NULL ? "*" : door->origins,
                          answer, &answer_len, &ws->in.text);
-    held_free(door, ws);
+    gate_held_free(door, &ws->held);
     if (!welcome) {
         turn_away(door, conn, answer, answer_len);
         return len;
@@ -221,28 +182,22 @@ take_text(struct gate_door *door, struct door_conn *conn, const struct gate_ws_g
           bool whole)
 {
     struct door_ws *ws = conn->ws;
-    const uint8_t *frame;
-    size_t len = 0;
 
-    if (ws->held_len + got->len > GATE_JSON_LEN_MAX) {
+    if (ws->held.len + got->len > GATE_JSON_LEN_MAX) {
         fail(door, conn, 1009, "a message of JSON has at most 512 KiB");
         return;
     }
-    if (!hold(door, ws, got->data, got->len)) {
+    if (!gate_held_add(door, &ws->held, got->data, got->len)) {
         fail(door, conn, 1013, "too many messages are not whole: try again later");
         return;
     }
     if (!whole) {
         return;
     }
-    frame = gate_json_in(&door->arena, (const char *)ws->held, ws->held_len, &len);
-    held_free(door, ws);
-    if (frame == NULL) {
+    if (!gate_json_take(door, conn, ws->held.data, ws->held.len)) {
         fail(door, conn, 1007, "a message is one JSON object");
-    } else {
-        gate_door_frames_in(door, conn, frame, len);
     }
-    an_arena_reset(&door->arena);
+    gate_held_free(door, &ws->held);
 }
 
 static void

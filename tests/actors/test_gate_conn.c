@@ -170,6 +170,9 @@ test_gate_bad_frames_refused_one_by_one(void **state)
     harness_conn_frame_raw(h, 10, &sync, foreign, sizeof(foreign));
     kit_serve(h);
     assert_non_null(harness_take_frame(h, 10));
+    harness_conn_bad(h, 10, AN_ERR_JSON); /* one line of an open stream */
+    kit_error(h, 10, 0, 0, AN_ERR_JSON);
+    harness_conn_bad(h, 99, AN_ERR_JSON); /* of one that is gone */
     assert_null(harness_take(h, AN_EFFECT_CONN_CLOSE));
     harness_conn_frame_raw(h, 10, &answer, NULL, 0); /* only we answer */
     kit_goodbye(h, 10, AN_ERR_FRAME_FLAGS);

@@ -1,6 +1,7 @@
 /* The gate's door through its layers: the same frames over TLS, WebSocket and both, in
  * any cut; handshakes that do not come to an end; certificates exchanged meanwhile. A
  * stub is in the actor's place, OpenSSL the client. */
+#include "actors/gate/gate_json.h"
 #include "actors/gate/gate_ws.h"
 #include "core/listen.h"
 #include "tests/actors/gate_door_kit.h"
@@ -247,6 +248,78 @@ test_door_every_layer_carries_frames_of_any_size(void **state)
         leave(&peer);
         door_await(s, &s->closed, 1);
         assert_int_equal(door_read(s, &s->opened), 1);
+        stub_stop(s);
+    }
+}
+
+/* The stub sends the bytes of a Login back as a push: {"push":"LoginOk",...}. */
+static void
+echo_line(struct peer *peer, char *line, size_t cap)
+{
+    size_t len = 0;
+
+    do {
+        assert_true(len < cap - 1);
+        get(peer, line + len, 1);
+    } while (line[len++] != '\n');
+    line[len] = '\0';
+}
+
+static void
+test_door_a_brace_begins_lines_of_json(void **state)
+{
+    static const char first[] =
+        "{\"command\":\"Login\",\"body\":{\"token\":\"abc\"}}\r\n\n";
+    static const char wrong[] = " {}}\n";
+    char line[512];
+
+    (void)state;
+    for (unsigned k = 0; k < 2; k++) {
+        struct stub *s = start(schemes[k], 0, 0);
+        struct peer peer = join(s, NULL);
+
+        for (size_t i = 0; i < sizeof(first) - 1; i++) {
+            put(&peer, first + i, 1);
+        }
+        put(&peer, first, sizeof(first) - 1);
+        for (unsigned i = 0; i < 2; i++) {
+            echo_line(&peer, line, sizeof(line));
+            assert_non_null(
+                strstr(line, "{\"push\":\"LoginOk\",\"body\":{\"user\":\"abc\","));
+        }
+        assert_int_equal(door_read(s, &s->frames), 2);
+        put(&peer, wrong, sizeof(wrong) - 1);
+        door_await(s, &s->bad, 1);
+        assert_int_equal(door_read(s, &s->bad_err), AN_ERR_JSON);
+        leave(&peer);
+        door_await(s, &s->closed, 1);
+        stub_stop(s);
+    }
+}
+
+static void
+test_door_a_line_without_an_end_is_cut_off(void **state)
+{
+    static char line[GATE_JSON_LEN_MAX + 1];
+
+    (void)state;
+    memset(line, ' ', sizeof(line));
+    line[0] = '{';
+    for (unsigned k = 0; k < 2; k++) {
+        struct stub *s = start(schemes[k], 0, 0);
+        struct peer peer = join(s, NULL);
+
+        put(&peer, line, sizeof(line) - 1);
+        put(&peer, "\n", 1); /* as long as it may be */
+        door_await(s, &s->bad, 1);
+        assert_int_equal(door_read(s, &s->bad_err), AN_ERR_JSON);
+        leave(&peer);
+        peer = join(s, NULL);
+        put(&peer, line, sizeof(line));
+        door_await(s, &s->bad, 2);
+        assert_int_equal(door_read(s, &s->bad_err), AN_ERR_FRAME_TOO_LARGE);
+        leave(&peer);
+        door_await(s, &s->closed, 2);
         stub_stop(s);
     }
 }
@@ -547,6 +620,8 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_door_every_layer_carries_frames_of_any_size),
+        cmocka_unit_test(test_door_a_brace_begins_lines_of_json),
+        cmocka_unit_test(test_door_a_line_without_an_end_is_cut_off),
         cmocka_unit_test(test_door_every_layer_keeps_output_that_waits),
         cmocka_unit_test(test_door_every_layer_ends_politely),
         cmocka_unit_test(test_door_slow_handshakes_end_and_nobody_hears),

@@ -6,7 +6,8 @@ import sys
 
 import harness
 from doors import TlsClient, tls_node, trusting
-from doors_web import Talk, web, web_node
+from doors_json import LineTalk, WebTalk
+from doors_web import web, web_node
 from harness import Client, Skip, await_that
 
 sys.path.append(os.path.join(harness.TOP, "tests", "client", "wireshark"))
@@ -157,7 +158,7 @@ def case_Z5_websockets_are_named_too(case):
     bob.send("alice", b"back")
     bob.sync()
     alice.history("bob")
-    talk_json = Talk(node)
+    talk_json = WebTalk(node)
     talk_json.login(node, "alice")
     talk_json.ask("Sync", {})
     for client in (alice, bob):

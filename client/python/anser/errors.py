@@ -64,6 +64,7 @@ class Code(enum.IntEnum):
     USER_NAME = 611
     DEVICE_NAME = 612
     CONFIG = 613
+    JSON = 614
     INTERNAL = 700
     FENCED = 701
     GAP = 702
