@@ -1,4 +1,5 @@
 #include "cluster/config.h"
+#include "core/nets.h"
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -182,6 +183,8 @@ enum an_err
 config_take(struct config *config, struct an_yaml_at map, bool settings)
 {
     const char *known[ROWS + 1];
+    struct an_yaml_at gate;
+    struct an_nets nets;
     enum an_err err;
 
     list_keys("top", settings, known);
@@ -193,8 +196,13 @@ config_take(struct config *config, struct an_yaml_at map, bool settings)
     if (err == AN_OK) {
         err = take_sections(config, map);
     }
+    gate = an_yaml_find(map, "gate");
+    if (err == AN_OK && !an_nets_parse(&nets, config->gate_unlimited)) {
+        err =
+            an_yaml_refuse(an_yaml_find(gate, "unlimited"),
+                           "not addresses with commas between, at most %d", AN_NETS_MAX);
+    }
     if (err == AN_OK && config->gate_idle_ms < 2 * config->gate_heartbeat_ms) {
-        struct an_yaml_at gate = an_yaml_find(map, "gate");
         struct an_yaml_at at = an_yaml_find(gate, "idle_ms");
 
         at.line = an_yaml_there(at) ? at.line : an_yaml_find(gate, "heartbeat_ms").line;

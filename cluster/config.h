@@ -39,6 +39,29 @@
            1073741824, "Unread output of a connection; beyond: SLOW_CONSUMER.")          \
     NUMBER(gate, sends_max, AN_CONN_SENDS_MAX, 1, 65536,                                 \
            "Unanswered sends of a connection; beyond: BUSY.")                            \
+    NUMBER(gate, user_sends_per_s, AN_USER_SENDS_PER_S, 0, 1000000,                      \
+           "Of one user, on all his connections; beyond: RATE. 0: no limit.")            \
+    NUMBER(gate, user_syncs_per_s, AN_USER_SYNCS_PER_S, 0, 1000000,                      \
+           "The same for `Sync`.")                                                       \
+    NUMBER(gate, user_histories_per_s, AN_USER_HISTORIES_PER_S, 0, 1000000,              \
+           "The same for `History`.")                                                    \
+    NUMBER(gate, user_confirms_per_s, AN_USER_CONFIRMS_PER_S, 0, 1000000,                \
+           "The same for `Confirm`.")                                                    \
+    NUMBER(gate, user_heartbeats_per_s, AN_USER_HEARTBEATS_PER_S, 0, 1000000,            \
+           "The same for `Heartbeat`.")                                                  \
+    NUMBER(gate, user_logins_per_s, AN_USER_LOGINS_PER_S, 0, 1000000,                    \
+           "The same for `Login`, whose token is good.")                                 \
+    NUMBER(gate, address_logins_per_s, AN_ADDRESS_LOGINS_PER_S, 0, 1000000,              \
+           "`Login`s from one address, good or not; beyond: RATE. 0: no limit.")         \
+    NUMBER(gate, address_requests_per_s, AN_ADDRESS_REQUESTS_PER_S, 0, 10000000,         \
+           "All other requests from one address.")                                       \
+    NUMBER(gate, rate_burst_s, AN_RATE_BURST_S, 1, 3600,                                 \
+           "Of all these, so many seconds' worth may come at once.")                     \
+    NUMBER(gate, address_conns_max, AN_ADDRESS_CONNS_MAX, 0, 1000000,                    \
+           "Connections of one address (/64 of IPv6); beyond: ADDRESS_FULL. 0: no "      \
+           "limit.")                                                                     \
+    TEXT(gate, unlimited, "127.0.0.0/8, ::1",                                            \
+         "Addresses that the limits of addresses are not for: proxies, networks.")       \
     CHOICE(gate, plain, "loopback", "loopback|anywhere",                                 \
            "Where addresses without TLS may be.")                                        \
     TEXT(gate, tls_cert, "", "PEM file: the certificate, then its chain.")               \

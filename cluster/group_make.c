@@ -90,18 +90,28 @@ static enum an_err
 make_gate(const struct group *group, const struct member *member, struct an_actor **out)
 {
     const struct config *config = &group->cfg.plan->settings;
-    const struct gate_cfg cfg = {
-        .index = member->placed->addr.index,
-        .topology = &group->cfg.plan->topology,
-        .seed = seed(),
-        .keys = group->cfg.keys,
-        .conns_max = (uint32_t)config->gate_conns_max,
-        .heartbeat_ms = (uint32_t)config->gate_heartbeat_ms,
-        .idle_ms = (uint32_t)config->gate_idle_ms,
-        .login_timeout_ms = (uint32_t)config->gate_login_timeout_ms,
-        .output_bytes_max = (uint32_t)config->gate_output_bytes_max,
-        .sends_max = (uint32_t)config->gate_sends_max};
+    struct an_nets unlimited;
+    struct gate_cfg cfg = {.index = member->placed->addr.index,
+                           .topology = &group->cfg.plan->topology,
+                           .seed = seed(),
+                           .keys = group->cfg.keys,
+                           .conns_max = (uint32_t)config->gate_conns_max,
+                           .heartbeat_ms = (uint32_t)config->gate_heartbeat_ms,
+                           .idle_ms = (uint32_t)config->gate_idle_ms,
+                           .login_timeout_ms = (uint32_t)config->gate_login_timeout_ms,
+                           .output_bytes_max = (uint32_t)config->gate_output_bytes_max,
+                           .sends_max = (uint32_t)config->gate_sends_max,
+                           .address_conns_max = (uint32_t)config->gate_address_conns_max,
+                           .rate_burst_s = (uint32_t)config->gate_rate_burst_s,
+                           .unlimited = &unlimited};
 
+#define RATE(name, of, command, what)                                                    \
+    cfg.name##_per_s = (uint32_t)config->gate_##name##_per_s;
+    GATE_RATES(RATE)
+#undef RATE
+    if (!an_nets_parse(&unlimited, config->gate_unlimited)) {
+        return AN_ERR_CONFIG; /* config_take has judged it */
+    }
     return gate_create(out, &cfg);
 }
 

@@ -12,6 +12,7 @@
 #include "core/arena.h"
 #include "core/err.h"
 #include "core/job.h"
+#include "core/nets.h"
 #include "proto/frame.h"
 #include "proto/kinds.h"
 #include <stdbool.h>
@@ -44,9 +45,10 @@ struct an_msg {
 
     /* CONN_*: of the gate's door. conn is never reused within a gate's life. */
     uint64_t conn;
-    struct an_frame frame;     /* CONN_FRAME: its header */
-    const uint8_t *frame_body; /* CONN_FRAME: frame.body_len bytes */
-    uint64_t output_bytes;     /* CONN_OUTPUT: not yet taken by the client */
+    struct an_frame frame;           /* CONN_FRAME: its header */
+    const uint8_t *frame_body;       /* CONN_FRAME: frame.body_len bytes */
+    uint64_t output_bytes;           /* CONN_OUTPUT: not yet taken by the client */
+    uint8_t address[AN_ADDRESS_LEN]; /* CONN_OPEN: the client's (core/nets.h) */
 
     /* The runner's. */
     struct an_arena arena;

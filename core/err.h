@@ -89,8 +89,7 @@ enum an_handling {
       "the gate holds as many connections as it may")                                    \
     X(510, DRAINING, BUSY, RETRY, "the gate asks its clients to connect elsewhere")      \
     X(511, RATE, BUSY, RETRY, "more requests of this kind than are taken in the time")   \
-    X(512, ADDRESS_FULL, BUSY, RETRY,                                                    \
-      "this address has as many connections as it may")                                  \
+    X(512, ADDRESS_FULL, BUSY, RETRY, "this address has as many connections as it may")  \
     X(600, FRAME_MAGIC, INVALID, GIVE_UP,                                                \
       "the frame does not begin with the protocol's magic")                              \
     X(601, FRAME_VERSION, INVALID, GIVE_UP,                                              \

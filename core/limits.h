@@ -66,10 +66,10 @@
 #define AN_CONNS_MAX 16384u /* of one gate, under the 20,000 descriptors it may have */
 #define AN_GATE_PENDING_BYTES_MAX                                                        \
     (32u * 1024u * 1024u) /* requests under way at a gate; beyond: BUSY */
-#define AN_CONN_PENDING_SHARE                                                            \
-    4u /* of them a connection has at most a fourth of what is free: one alone 6.4 MiB   \
-        * (an SDK's window of the largest bodies is 4); whoever floods, some is left for \
-        * others; beyond: BUSY */
+#define AN_USER_PENDING_SHARE                                                            \
+    4u /* of them a user, by all his connections, has at most a fourth of what is free:  \
+        * one alone 6.4 MiB (an SDK's window of the largest bodies is 4); whoever        \
+        * floods, some is left for others; beyond: BUSY */
 #define AN_GATE_NAMES_MAX 65536u /* user names whose keys a gate remembers */
 #define AN_GATE_DRAIN_MS                                                                 \
     10000u /* a draining gate sends its clients elsewhere within this time, evenly:      \
@@ -81,6 +81,33 @@
 #define AN_GATE_FOLLOW_MS                                                                \
     5000u /* a command older than this is not sent on to another sequencer: with         \
            * AN_ASK_MS it ends before its client's patience (15 s) does */
+
+/* How often. */
+#define AN_RATE_BURST_S 10u /* what is allowed in so many seconds may come at once */
+#define AN_USER_SENDS_PER_S                                                              \
+    1000u /* of one user at a gate, all his connections together; beyond: RATE. Programs \
+           * that write fast fit, a flood is a hundredth of what a gate takes */
+#define AN_USER_SYNCS_PER_S      200u  /* 20,000 entries: a phone that was away a month */
+#define AN_USER_HISTORIES_PER_S  200u  /* the same for pages of conversations */
+#define AN_USER_CONFIRMS_PER_S   1000u /* one for each message is wasteful, and fits */
+#define AN_USER_HEARTBEATS_PER_S 100u  /* 16 devices need less than two */
+#define AN_USER_LOGINS_PER_S     10u   /* 16 devices on a bad network */
+#define AN_ADDRESS_LOGINS_PER_S                                                          \
+    100u /* good or not: a company behind one address is back within seconds */
+#define AN_ADDRESS_REQUESTS_PER_S                                                        \
+    20000u /* of all kinds but logins: what several users at their bounds send */
+#define AN_ADDRESS_CONNS_MAX                                                             \
+    1024u /* of one address, /64 of IPv6, at a gate; beyond: ADDRESS_FULL. Sixteen such  \
+           * fill a gate */
+#define AN_GATE_RATED_MAX                                                                \
+    65536u /* users and addresses without a connection that a gate remembers until their \
+            * buckets are full; beyond, the oldest is forgotten */
+#define AN_ACCEPT_PER_S                                                                  \
+    2000u /* connections that a gate takes: less than the TLS handshakes a core does, so \
+           * that a storm leaves it time for those who are inside; the rest wait */
+#define AN_ACCEPT_WAIT_S                                                                 \
+    4u /* the backlog holds what is taken in so many seconds: who waits longer has gone  \
+        * when its turn comes */
 
 /* Reading. */
 #define AN_PAGE_ITEMS_MAX 100u           /* entries of one Sync or History answer */

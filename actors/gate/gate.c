@@ -95,9 +95,9 @@ static bool
 has_room(const struct gate *g, const struct gate_conn *c, size_t bytes)
 {
     size_t left = AN_GATE_PENDING_BYTES_MAX - g->op_bytes;
+    size_t held = c == NULL ? 0 : c->of_user == NULL ? c->op_bytes : c->of_user->op_bytes;
 
-    return bytes <= left &&
-           (c == NULL || c->op_bytes + bytes <= left / AN_CONN_PENDING_SHARE);
+    return bytes <= left && (c == NULL || held + bytes <= left / AN_USER_PENDING_SHARE);
 }
 
 static void
@@ -106,6 +106,9 @@ count_bytes(struct gate *g, struct gate_conn *c, size_t bytes)
     g->op_bytes += bytes;
     if (c != NULL) {
         c->op_bytes += (uint32_t)bytes;
+        if (c->of_user != NULL) {
+            c->of_user->op_bytes += (uint32_t)bytes;
+        }
     }
 }
 
@@ -192,6 +195,9 @@ gate_op_free(struct gate *g, struct gate_op *op)
     if (c != NULL) {
         c->ops--;
         c->op_bytes -= op->bytes;
+        if (c->of_user != NULL) {
+            c->of_user->op_bytes -= op->bytes;
+        }
         c->ask_count = (uint8_t)(c->ask_count - is_ask(op->what));
         gate_conn_unref(g, c);
     }
@@ -288,6 +294,7 @@ on_timer(struct gate *g, struct an_msg *msg)
     switch (GATE_TAG_WHAT(msg->tag)) {
     case TAG_TICK:
         gate_conn_walk_old(g);
+        gate_rate_tick(g);
         gate_router_tick(g);
         an_out_timer(g->out, g->now.mono_ms + g->tick_ms, GATE_TAG(TAG_TICK, 0));
         break;
@@ -316,7 +323,7 @@ on_stop(struct gate *g, struct an_msg *msg)
 static void
 on_conn_open(struct gate *g, struct an_msg *msg)
 {
-    gate_conn_open(g, msg->conn);
+    gate_conn_open(g, msg->conn, msg->address);
 }
 
 static void
@@ -462,6 +469,12 @@ metrics(const struct an_actor *actor, an_metric_f *metric, void *ctx)
 #define METRIC(name, help) metric(ctx, #name "_total", help, true, g->counted.name);
     GATE_COUNTERS(METRIC)
 #undef METRIC
+    metric(ctx, "rated", "users and addresses that are counted", false, g->rates.count);
+#define METRIC(name, of, command, what)                                                  \
+    metric(ctx, "over_" #name "_total", what " refused with RATE", true,                 \
+           g->counted.over_##name);
+    GATE_RATES(METRIC)
+#undef METRIC
 }
 
 static void
@@ -503,6 +516,7 @@ destroy(struct an_actor *actor)
     gate_router_fini(g);
     gate_names_fini(g);
     gate_conn_table_fini(g);
+    gate_rate_fini(g);
     assert(g->op_count == 0);
     an_arena_fini(&g->frame);
     an_arena_fini(&g->scratch);
@@ -558,6 +572,7 @@ gate_create(struct an_actor **out, const struct gate_cfg *cfg)
     g->index = cfg->index;
     g->incarnation = cfg->seed == 0 ? 1 : cfg->seed;
     limits_fill(g, cfg);
+    gate_rate_init(g, cfg);
     an_rng_seed(&g->rng, cfg->seed);
     g->opening.newer = g->opening.older = &g->opening;
     g->active.newer = g->active.older = &g->active;

@@ -7,8 +7,21 @@
 #define AN_ACTORS_GATE_H
 
 #include "core/actor.h"
+#include "core/nets.h"
 #include "core/token.h"
 #include "core/topology.h"
+
+/* What is counted for each user and for each address: X(name, OF, COMMAND, what). The
+ * command's number, or 0: all that have no row of their own. */
+#define GATE_RATES(X)                                                                    \
+    X(user_sends, USER, AN_COMMAND_SEND, "Sends")                                        \
+    X(user_syncs, USER, AN_COMMAND_SYNC, "Syncs")                                        \
+    X(user_histories, USER, AN_COMMAND_HISTORY, "Histories")                             \
+    X(user_confirms, USER, AN_COMMAND_CONFIRM, "Confirms")                               \
+    X(user_heartbeats, USER, AN_COMMAND_HEARTBEAT, "Heartbeats")                         \
+    X(user_logins, USER, AN_COMMAND_LOGIN, "Logins")                                     \
+    X(address_logins, ADDRESS, AN_COMMAND_LOGIN, "Logins")                               \
+    X(address_requests, ADDRESS, 0, "requests")
 
 struct gate_cfg {
     uint16_t index;
@@ -24,6 +37,14 @@ struct gate_cfg {
     uint32_t output_bytes_max;
     uint32_t sends_max;
     uint32_t submits_flying_max; /* to one (sequencer, store) */
+/* 0 means no limit. */
+#define GATE_CFG_RATE(name, of, command, what) uint32_t name##_per_s;
+    GATE_RATES(GATE_CFG_RATE)
+#undef GATE_CFG_RATE
+    uint32_t address_conns_max;
+    uint32_t rate_burst_s;           /* how many seconds' worth may come at once */
+    const struct an_nets *unlimited; /* borrowed until create returns: addresses that
+                                        those limits are not for; NULL: none */
 };
 
 /* AN_ERR_NO_MEMORY. The caller destroys *out through its ops. */

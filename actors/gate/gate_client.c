@@ -319,20 +319,49 @@ send_take(struct gate *g, struct gate_conn *c, uint32_t request,
     return AN_OK;
 }
 
+/* A Send that is none costs as much as one. What it is to be answered with. */
+static enum an_err
+rate_bad(struct gate *g, struct gate_conn *c, enum an_err bad, uint32_t *retry_after_ms)
+{
+    enum an_err err = gate_rate_take(g, c, AN_COMMAND_SEND, retry_after_ms);
+
+    return err == AN_OK ? bad : err;
+}
+
+static void
+send_refuse(struct gate *g, struct gate_conn *c, uint32_t request,
+            const Anser__Client__Send *send, enum an_err err, uint32_t retry_after_ms)
+{
+    const ProtobufCBinaryData *id = &send->client_msg_id;
+
+    g->counted.sends_failed++;
+    gate_conn_error(g, c, AN_COMMAND_SEND, request, err, retry_after_ms,
+                    id->len == AN_CLIENT_MSG_ID_LEN ? id->data : NULL);
+}
+
 static void
 on_send(struct gate *g, struct gate_conn *c, uint32_t request,
         const ProtobufCMessage *body)
 {
     const Anser__Client__Send *send = (const Anser__Client__Send *)body;
-    enum an_err err = send_form(send);
+    uint32_t retry_after_ms = 0;
     uint64_t number = 0;
+    enum an_err err = send_form(send);
 
     g->counted.sends++;
-    if (err == AN_OK && c->leaving) {
+    if (err != AN_OK) {
+        err = rate_bad(g, c, err, &retry_after_ms);
+        send_refuse(g, c, request, send, err, retry_after_ms);
+        return;
+    }
+    if (c->leaving) {
         err = g->leave_err; /* for every later one too, so their order is kept */
     }
     if (err == AN_OK && !order_admits(g, c, send, &number)) {
         err = AN_ERR_ORDER;
+    }
+    if (err == AN_OK) {
+        err = gate_rate_take(g, c, AN_COMMAND_SEND, &retry_after_ms);
     }
     if (err == AN_OK) {
         err = c->send_count < g->sends_max ? send_take(g, c, request, send, number)
@@ -341,12 +370,8 @@ on_send(struct gate *g, struct gate_conn *c, uint32_t request,
     if (err == AN_OK) {
         return;
     }
-    g->counted.sends_failed++;
-    gate_conn_error(g, c, AN_COMMAND_SEND, request, err, 0,
-                    send->client_msg_id.len == AN_CLIENT_MSG_ID_LEN
-                        ? send->client_msg_id.data
-                        : NULL);
-    if (err == AN_ERR_BUSY || err == AN_ERR_ORDER) {
+    send_refuse(g, c, request, send, err, retry_after_ms);
+    if (err == AN_ERR_BUSY || err == AN_ERR_ORDER || err == AN_ERR_RATE) {
         order_refused(g, c, send->to.data, send->to.len, send->client_msg_id.data,
                       number);
     }
@@ -626,13 +651,28 @@ hold(struct gate *g, struct gate_conn *c, const struct an_frame *frame,
     c->held_count++;
 }
 
+/* May it ask that now? A Send is judged with its order, in on_send, and a second Login is
+ * none. */
+static enum an_err
+frame_rate(struct gate *g, struct gate_conn *c, unsigned command,
+           uint32_t *retry_after_ms)
+{
+    if (command == AN_COMMAND_SEND ||
+        (command == AN_COMMAND_LOGIN && c->state != CONN_NEW)) {
+        return AN_OK;
+    }
+    return gate_rate_take(g, c, command, retry_after_ms);
+}
+
 /* The connection is not closing, and not in the middle of its login. */
 static void
 frame_handle(struct gate *g, struct gate_conn *c, const struct an_frame *frame,
              const uint8_t *bytes)
 {
     const struct command *command = command_find(frame->command);
+    uint32_t retry_after_ms = 0;
     ProtobufCMessage *body;
+    enum an_err err;
 
     if (c->state == CONN_NEW && frame->command != AN_COMMAND_LOGIN) {
         gate_conn_error(g, c, frame->command, frame->request, AN_ERR_LOGIN_REQUIRED, 0,
@@ -640,16 +680,21 @@ frame_handle(struct gate *g, struct gate_conn *c, const struct an_frame *frame,
         gate_conn_goodbye(g, c, AN_ERR_LOGIN_REQUIRED);
         return;
     }
-    if (command == NULL || frame->codec != AN_CODEC_PROTOBUF) {
-        gate_conn_error(g, c, frame->command, frame->request,
-                        command == NULL ? AN_ERR_COMMAND : AN_ERR_CODEC, 0, NULL);
+    err = frame_rate(g, c, frame->command, &retry_after_ms);
+    if (err == AN_OK && (command == NULL || frame->codec != AN_CODEC_PROTOBUF)) {
+        err = command == NULL ? AN_ERR_COMMAND : AN_ERR_CODEC;
+    }
+    if (err != AN_OK) {
+        gate_conn_error(g, c, frame->command, frame->request, err, retry_after_ms, NULL);
         return;
     }
     body = protobuf_c_message_unpack(command->body, an_arena_pb(&g->frame),
                                      frame->body_len, bytes);
     if (body == NULL) {
-        gate_conn_error(g, c, frame->command, frame->request, AN_ERR_BODY_MALFORMED, 0,
-                        NULL);
+        err = frame->command == AN_COMMAND_SEND
+                  ? rate_bad(g, c, AN_ERR_BODY_MALFORMED, &retry_after_ms)
+                  : AN_ERR_BODY_MALFORMED;
+        gate_conn_error(g, c, frame->command, frame->request, err, retry_after_ms, NULL);
     } else {
         command->handle(g, c, frame->request, body);
     }

@@ -241,6 +241,7 @@ retry_after(enum an_err err, uint32_t given_ms)
     case AN_ERR_TIMEOUT:
         return 200;
     case AN_ERR_TOO_MANY_CONNECTIONS:
+    case AN_ERR_ADDRESS_FULL:
     case AN_ERR_SHUTTING_DOWN:
     case AN_ERR_DISK_FULL:
         return 1000;
@@ -304,7 +305,7 @@ door_shut(const struct gate *g)
 }
 
 void
-gate_conn_open(struct gate *g, uint64_t id)
+gate_conn_open(struct gate *g, uint64_t id, const uint8_t address[AN_ADDRESS_LEN])
 {
     enum an_err err = door_shut(g);
     struct gate_conn *c = NULL;
@@ -320,12 +321,17 @@ gate_conn_open(struct gate *g, uint64_t id)
     if (table_grow(g)) {
         c = calloc(1, sizeof(*c));
     }
-    if (c == NULL) {
+    err = AN_ERR_BUSY;
+    if (c != NULL) {
+        c->id = id;
+        err = gate_rate_open(g, c, address);
+    }
+    if (err != AN_OK) {
+        free(c);
         g->counted.conns_refused++;
-        goodbye_and_close(g, id, AN_ERR_BUSY);
+        goodbye_and_close(g, id, err);
         return;
     }
-    c->id = id;
     c->active_ms = g->now.mono_ms;
     link_newest(&g->opening, c);
     g->table[place(g, id)] = c;
@@ -384,8 +390,8 @@ gate_conn_close(struct gate *g, struct gate_conn *c)
 void
 gate_conn_unref(struct gate *g, struct gate_conn *c)
 {
-    (void)g;
     if (c->state == CONN_GONE && c->ops == 0) {
+        gate_rate_user_gone(g, c);
         free(c->text);
         free(c);
     }
@@ -403,6 +409,7 @@ gate_conn_closed(struct gate *g, uint64_t id)
         session_end(g, c, "CONNECTION");
     }
     table_remove(g, c);
+    gate_rate_closed(g, c);
     c->state = CONN_GONE;
     g->closing_count--;
     g->counted.conns_closed++;
@@ -434,6 +441,7 @@ gate_conn_table_fini(struct gate *g)
             continue;
         }
         gate_client_drop(g, c);
+        gate_rate_closed(g, c);
         c->state = CONN_GONE;
         gate_conn_unref(g, c);
     }

@@ -239,8 +239,13 @@ gate_door_finish(struct gate_door *door, struct door_conn *conn)
 void
 gate_door_open(struct gate_door *door, struct door_conn *conn)
 {
+    struct sockaddr_storage from = {.ss_family = AF_UNSPEC};
+    int len = sizeof(from);
+
     waits_remove(door, conn);
     conn->open = true;
+    (void)uv_tcp_getpeername(&conn->tcp, (struct sockaddr *)&from, &len);
+    an_address_of(door->msg.address, (struct sockaddr *)&from);
     gate_door_deliver(door, conn, AN_KIND_CONN_OPEN);
 }
 

@@ -83,6 +83,7 @@ gate_login_failed(struct gate *g, struct gate_conn *c, uint32_t request, enum an
                   uint32_t retry_after_ms)
 {
     gate_router_down(g, c);
+    gate_rate_user_gone(g, c);
     free(c->text);
     c->text = NULL;
     c->user = 0;
@@ -147,7 +148,15 @@ abandoned(struct gate *g, struct gate_op *op)
 void
 gate_login_resolved(struct gate *g, struct gate_op *op)
 {
+    uint32_t retry_after_ms = 0;
+    enum an_err err;
+
     if (abandoned(g, op)) {
+        return;
+    }
+    err = gate_rate_user(g, op->conn, op->peer, &retry_after_ms);
+    if (err != AN_OK) {
+        gate_op_fail(g, op, err, retry_after_ms);
         return;
     }
     op->conn->user = op->peer;

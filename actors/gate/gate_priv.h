@@ -6,6 +6,7 @@
  *   gate_inspect.c words of operators
  *   gate_conn.c    connections: table, lists by age, frames out, closing
  *   gate_client.c  frames in: who may ask what, and what a request must look like
+ *   gate_rate.c    how often users and addresses may ask
  *   gate_login.c   the way from a token to a session; heartbeats
  *   gate_names.c   user names to keys, through a bounded cache
  *   gate_submit.c  commands to sequencers in batches, and their results
@@ -20,6 +21,7 @@
 #define AN_ACTORS_GATE_PRIV_H
 
 #include "actors/gate/gate.h"
+#include "core/bucket.h"
 #include "core/limits.h"
 #include "core/log.h"
 #include "core/rng.h"
@@ -64,6 +66,7 @@ _Static_assert(GATE_FETCHES_MAX *AN_FRAME_LEN_MAX < GATE_READ_BYTES_MAX,
     X(conns_opened, "connections accepted")                                              \
     X(conns_closed, "connections ended")                                                 \
     X(conns_refused, "connections over the limit, or while stopping")                    \
+    X(over_address_conns, "connections beyond what an address may have")                 \
     X(closed_bad, "byte streams that were not frames")                                   \
     X(closed_idle, "connections closed for silence")                                     \
     X(closed_slow, "connections closed for unread output")                               \
@@ -94,6 +97,11 @@ _Static_assert(GATE_FETCHES_MAX *AN_FRAME_LEN_MAX < GATE_READ_BYTES_MAX,
     X(deliver_stale, "deliveries for connections that are gone")                         \
     X(announces, "announcements to routers")
 
+#define GATE_RATE_ENUM(name, of, command, what) GATE_RATE_##name,
+enum gate_rate { GATE_RATES(GATE_RATE_ENUM) GATE_RATE_COUNT };
+#undef GATE_RATE_ENUM
+enum { GATE_RATE_USERS = GATE_RATE_address_logins }; /* so many are of users */
+
 /* X(platform) as a client names it; empty means api. */
 #define GATE_PLATFORMS(X) X(api) X(ios) X(android) X(windows) X(mac) X(linux) X(web)
 
@@ -108,6 +116,29 @@ enum gate_state {
 struct gate_op;
 struct gate_lane;
 struct gate_order;
+
+/* A user, or an address: what all connections of it have in common. */
+struct gate_rated {
+    struct gate_rated *next;          /* same place of the table */
+    struct gate_rated *older, *newer; /* in gate_rates, while no connection is of it */
+    uint64_t key[2];
+    uint64_t left_ms; /* since when */
+    uint32_t conns;
+    uint32_t op_bytes; /* of a user: the sum of his connections' */
+    uint8_t of;
+    struct an_bucket buckets[]; /* by enum gate_rate, of those of its own kind */
+};
+
+struct gate_rates {
+    struct gate_rated **table;
+    size_t cap, count, left_count;
+    struct gate_rated *oldest, *newest; /* of those that left */
+    uint64_t salt;                      /* clients choose their addresses */
+    uint32_t burst_s, address_conns_max;
+    struct an_rate rate[GATE_RATE_COUNT];
+    struct an_nets unlimited;
+    uint64_t said_ms, unsaid; /* refusals, in the log */
+};
 
 /* One connection. Counted in tens of thousands: what is only needed while something is
  * under way lies behind pointers. */
@@ -124,6 +155,8 @@ struct gate_conn {
     size_t refused_count;             /* messages in them */
     struct gate_op *pages;            /* Sync and History not asked yet, oldest first */
     struct gate_op *held;             /* frames behind a Login, oldest first */
+    struct gate_rated *of_user;       /* NULL: its name is not resolved */
+    struct gate_rated *of_address;    /* NULL: without limits */
     uint8_t *text;                    /* user name, device, app; NULL before login */
     uint32_t output;                  /* bytes not taken by the client, as last told */
     uint32_t sent;                    /* bytes sent since */
@@ -316,6 +349,7 @@ struct gate {
     size_t closing_count;             /* of them, those that were told the last word */
     struct gate_conn opening, active; /* rings; the oldest behind newer */
     struct gate_names names;
+    struct gate_rates rates;
     struct gate_pipe *pipes;
     struct gate_store *stores;
     struct gate_link *links;
@@ -334,6 +368,9 @@ struct gate {
 #define GATE_FIELD(name, help) uint64_t name;
     struct {
         GATE_COUNTERS(GATE_FIELD)
+#define GATE_RATE_FIELD(name, of, command, what) uint64_t over_##name;
+        GATE_RATES(GATE_RATE_FIELD)
+#undef GATE_RATE_FIELD
     } counted;
 #undef GATE_FIELD
 };
@@ -349,7 +386,7 @@ enum { TAG_TICK = 1, TAG_HEADS, TAG_LINK, TAG_SUBMIT, TAG_READ, TAG_JOIN, TAG_LE
 /* NULL: unknown, or gone. */
 struct gate_conn *gate_conn_find(const struct gate *g, uint64_t id);
 /* A client connected: takes it, or turns it away when there are too many. */
-void gate_conn_open(struct gate *g, uint64_t id);
+void gate_conn_open(struct gate *g, uint64_t id, const uint8_t address[AN_ADDRESS_LEN]);
 /* The door says that it is gone. */
 void gate_conn_closed(struct gate *g, uint64_t id);
 /* The door says how many bytes its client has not taken. */
@@ -448,6 +485,25 @@ void gate_confirm_part(struct gate *g, struct gate_op *op);
 void gate_client_pages(struct gate *g, struct gate_conn *c);
 /* op's peer name has become op->peer, or could not. */
 void gate_client_resolved(struct gate *g, struct gate_op *op, enum an_err err);
+
+/* ------------------------------------------------------------------ gate_rate.c */
+
+void gate_rate_init(struct gate *g, const struct gate_cfg *cfg);
+/* A connection from there. AN_ERR_ADDRESS_FULL, AN_ERR_BUSY: it was not counted. */
+enum an_err gate_rate_open(struct gate *g, struct gate_conn *c,
+                           const uint8_t address[AN_ADDRESS_LEN]);
+void gate_rate_closed(struct gate *g, struct gate_conn *c);
+/* A Login for this user: his connection from now on, until gate_rate_user_gone, also if
+ * the answer is AN_ERR_RATE. AN_ERR_BUSY: without memory. */
+enum an_err gate_rate_user(struct gate *g, struct gate_conn *c, uint64_t user,
+                           uint32_t *retry_after_ms);
+void gate_rate_user_gone(struct gate *g, struct gate_conn *c);
+/* May the user, and the address, do that now? Then it is counted; else AN_ERR_RATE. */
+enum an_err gate_rate_take(struct gate *g, struct gate_conn *c, unsigned command,
+                           uint32_t *retry_after_ms);
+void gate_rate_tick(struct gate *g);
+/* After all connections. */
+void gate_rate_fini(struct gate *g);
 
 /* ------------------------------------------------------------------ gate_login.c */
 

@@ -294,6 +294,19 @@ harness_conn(struct harness *h, enum an_kind kind, uint64_t conn)
 }
 
 void
+harness_conn_from(struct harness *h, uint64_t conn, const char *address)
+{
+    struct an_msg *msg = message(h, AN_KIND_CONN_OPEN);
+    struct an_nets one;
+    bool good = an_nets_parse(&one, address);
+
+    assert(good && one.count == 1);
+    msg->conn = conn;
+    memcpy(msg->address, one.net[0].address, AN_ADDRESS_LEN);
+    step(h, msg);
+}
+
+void
 harness_conn_bad(struct harness *h, uint64_t conn, enum an_err err)
 {
     struct an_msg *msg = message(h, AN_KIND_CONN_BAD);

@@ -69,6 +69,8 @@ const char *harness_inspect(struct harness *h, const char *words);
 void harness_run_jobs(struct harness *h);
 /* CONN_OPEN, CONN_CLOSED: the rest of their fields are zero. */
 void harness_conn(struct harness *h, enum an_kind kind, uint64_t conn);
+/* CONN_OPEN of a client with this address, "192.0.2.1". */
+void harness_conn_from(struct harness *h, uint64_t conn, const char *address);
 void harness_conn_bad(struct harness *h, uint64_t conn, enum an_err err);
 void harness_conn_output(struct harness *h, uint64_t conn, uint64_t output_bytes);
 /* A whole frame with this body. harness_conn_frame_raw: any header, any bytes. */

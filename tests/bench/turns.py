@@ -45,6 +45,8 @@ def node(args, name="bench", shape="one", server=ANSER, config=None):
     case = harness.Case(server, TOP, name, shape=shape)
     shutil.rmtree(case.dir)
     case.dir = tempfile.mkdtemp(prefix="anser-bench-", dir=args.disk)
+    if shape == "namespaces":  # where the generator's users share an address
+        config = config or 'gate: {unlimited: "0.0.0.0/0"}'
     try:
         started = case.node(config=config)
         case.anser = ANSER  # commands, the generator among them, are always this build's

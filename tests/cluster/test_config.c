@@ -102,6 +102,8 @@ test_config_wrong_value_names_line_key_and_bounds(void **state)
     expect_refused("log: 5\n", "anser.yaml:1: log: Expecting MAPPING");
     expect_refused("gate:\n  idle_ms: 10000\n",
                    "anser.yaml:2: gate.idle_ms: less than twice heartbeat_ms");
+    expect_refused("gate:\n  unlimited: localhost\n",
+                   "anser.yaml:2: gate.unlimited: not addresses");
     expect_refused("idgen:\n  worker: 1024\n", "anser.yaml:2: idgen.worker: 1024");
 }
 

@@ -134,7 +134,7 @@ def talk(people):
 
 
 def flooded(case, window, size):
-    node = started(case)
+    node = started(case, "gate:\n  user_sends_per_s: 0\n")
     people = [node.client("carol", device=f"quiet{n}", send_only=True) for n in range(QUIET)]
     alone = talk(people)
     process, so_far = flood(case, node, window, size)
