@@ -131,10 +131,9 @@ export interface Position {
 }
 
 /**
- * Keeps the position over restarts: one for each user and device. `save` is called before the
- * server is told, at most every `confirmDelayMs`; one that fails ends the connection, for what is
- * not kept must not be confirmed. With a database of your own, write `generation` and
- * `inboxSeq + 1` of a message together with it, let `load` read them, and `save` do nothing.
+ * Keeps the position over restarts: one for each user and device. `load` is called once, before the
+ * first login; `save` before the server is told, at most every `confirmDelayMs`. When one of them
+ * fails `onWarning` is told, and the server's memory of the device is enough to go on.
  */
 export interface CursorStore {
     load(): Position | undefined | Promise<Position | undefined>;
