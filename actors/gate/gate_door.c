@@ -232,6 +232,10 @@ run(struct an_door *base)
         }
         loop_once(door, wait_ms);
         wait_ms = door->host.turn(door->host.ctx);
+        /* Ends that the door itself began: a turn without a step has flushed nothing. */
+        if (door->touched_count > 0) {
+            gate_door_flush(&door->door);
+        }
     }
     end_all(door);
 }

@@ -38,6 +38,7 @@ struct stub {
     bool quit;
     uint64_t ids_grow;
     uint64_t want_ms;
+    unsigned steps; /* in this turn */
 };
 
 /* Listens on a port of the system's choice and runs. close_ms 0: the default. */

@@ -382,6 +382,30 @@ test_door_every_layer_ends_politely(void **state)
     }
 }
 
+/* No word of the actor's brings it about, and no tick of its comes by. */
+static void
+test_door_a_close_is_answered_at_once(void **state)
+{
+    static const uint8_t close_frame[] = {0x88, 0x82, 0, 0, 0, 0, 0x0f, 0xa1};
+    uint8_t first, code[2];
+
+    (void)state;
+    for (unsigned k = 2; k < SCHEMES; k++) {
+        struct stub *s = start(schemes[k], 0, 0);
+        struct peer peer = join(s, NULL);
+
+        door_await(s, &s->opened, 1);
+        door_await_turn(s);
+        put(&peer, close_frame, sizeof(close_frame));
+        assert_int_equal(get_ws_header(&peer, &first), 2);
+        get(&peer, code, 2);
+        assert_int_equal(code[0] << 8 | code[1], 4001);
+        leave(&peer);
+        door_await(s, &s->closed, 1);
+        stub_stop(s);
+    }
+}
+
 /* ------------------------------------------------------------------ handshakes */
 
 /* The actor hears of no one who has not come through. */
@@ -624,6 +648,7 @@ main(void)
         cmocka_unit_test(test_door_a_line_without_an_end_is_cut_off),
         cmocka_unit_test(test_door_every_layer_keeps_output_that_waits),
         cmocka_unit_test(test_door_every_layer_ends_politely),
+        cmocka_unit_test(test_door_a_close_is_answered_at_once),
         cmocka_unit_test(test_door_slow_handshakes_end_and_nobody_hears),
         cmocka_unit_test(test_door_oldest_handshake_makes_room),
         cmocka_unit_test(test_door_garbage_is_refused_and_counted),

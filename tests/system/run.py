@@ -24,7 +24,7 @@ MODULES = ("powercut", "bitflips", "scenario", "frames", "edges", "features", "f
            "features_sdk", "durability", "kill9", "backup", "inspect_nngcat", "chat_tty",
            "scenario@five", "kill9@five", "scenario@namespaces", "kill9@namespaces", "chaos",
            "shapes", "wire", "features_cluster", "processes", "operations", "peer",
-           "client_python", "conformance", "doors", "doors_web", "doors_json",
+           "client_python", "conformance", "doors", "doors_web", "doors_json", "doors_js",
            "by_hand", "wireshark")
 # No case may hang the run: killed and failed after so many seconds.
 CASE_S, CASE_LONG_S = 600, 3600
