@@ -152,7 +152,7 @@ sim_read(struct store_file *store_file, uint64_t offset, void *buf, size_t len,
     uint64_t rest = offset < now->len ? now->len - offset : 0;
     *got = len < rest ? len : (size_t)rest;
     if (*got > 0) {
-        memcpy(buf, now->data + offset, *got);
+        sim_bytes_read(now, offset, buf, *got);
     }
     return leave(file->sim, AN_OK);
 }
@@ -456,8 +456,8 @@ files_sim_destroy(struct files_sim *sim)
         sim->nodes = node->next;
         sim_changes_clear(node);
         free(node->changes);
-        free(node->now.data);
-        free(node->synced.data);
+        sim_bytes_fini(&node->now);
+        sim_bytes_fini(&node->synced);
         free(node);
     }
     name_changes_clear(sim);
@@ -524,8 +524,8 @@ files_sim_crash(struct files_sim *sim, uint64_t seed)
     after->changes = old.changes;
     after->change_count = old.change_count;
     after->change_room = old.change_room;
+    files_sim_destroy(after); /* its pages are still shared */
     leave(sim, AN_OK);
-    files_sim_destroy(after);
 }
 
 void
@@ -565,6 +565,18 @@ files_sim_set_room(struct files_sim *sim, uint64_t bytes)
     leave(sim, AN_OK);
 }
 
+static void
+flip(struct bytes *bytes, uint64_t offset, unsigned bit)
+{
+    uint8_t byte;
+
+    if (offset < bytes->len) {
+        sim_bytes_read(bytes, offset, &byte, 1);
+        byte ^= (uint8_t)(1u << bit);
+        sim_bytes_write(bytes, offset, &byte, 1);
+    }
+}
+
 bool
 files_sim_flip(struct files_sim *sim, const char *path, uint64_t offset, unsigned bit)
 {
@@ -572,10 +584,8 @@ files_sim_flip(struct files_sim *sim, const char *path, uint64_t offset, unsigne
     struct node **found = sim_names_find(&sim->now, path);
     bool there = found != NULL && offset < (*found)->now.len;
     if (there) {
-        (*found)->now.data[offset] ^= (uint8_t)(1u << bit);
-        if (offset < (*found)->synced.len) {
-            (*found)->synced.data[offset] ^= (uint8_t)(1u << bit);
-        }
+        flip(&(*found)->now, offset, bit);
+        flip(&(*found)->synced, offset, bit);
     }
     leave(sim, AN_OK);
     return there;

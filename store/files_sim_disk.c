@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define SECTOR_LEN 512u
+#define PAGE_LEN   4096u
 
 void *
 sim_need(void *memory)
@@ -23,24 +24,141 @@ sim_draw(uint64_t *random)
     return z ^ z >> 31;
 }
 
+/* ------------------------------------------------------------------ bytes */
+
+struct page {
+    unsigned refs; /* files that hold it; all of one disk, which is locked */
+    uint8_t data[PAGE_LEN];
+};
+
+static size_t
+pages_of(uint64_t len)
+{
+    return (size_t)((len + PAGE_LEN - 1) / PAGE_LEN);
+}
+
+static void
+page_drop(struct page **at)
+{
+    if (*at != NULL && --(*at)->refs == 0) {
+        free(*at);
+    }
+    *at = NULL;
+}
+
+/* The page, this file's alone. */
+static struct page *
+page_own(struct page **at)
+{
+    struct page *own = *at;
+
+    if (own != NULL && own->refs == 1) {
+        return own;
+    }
+    own = sim_need(*at == NULL ? calloc(1, sizeof *own) : malloc(sizeof *own));
+    if (*at != NULL) {
+        memcpy(own->data, (*at)->data, PAGE_LEN);
+        page_drop(at);
+    }
+    own->refs = 1;
+    *at = own;
+    return own;
+}
+
+/* What is cut off is zeros when the file grows again. */
 static void
 bytes_resize(struct bytes *bytes, uint64_t len)
 {
-    bytes->data = sim_need(realloc(bytes->data, len + 1));
-    if (len > bytes->len) {
-        memset(bytes->data + bytes->len, 0, len - bytes->len);
+    size_t count = pages_of(len);
+
+    for (size_t i = count; i < pages_of(bytes->len); i++) {
+        page_drop(&bytes->pages[i]);
+    }
+    if (len < bytes->len && len % PAGE_LEN != 0 && bytes->pages[count - 1] != NULL) {
+        memset(page_own(&bytes->pages[count - 1])->data + len % PAGE_LEN, 0,
+               PAGE_LEN - len % PAGE_LEN);
+    }
+    if (count > bytes->page_room) {
+        bytes->pages = sim_need(realloc(bytes->pages, count * sizeof(struct page *)));
+        memset(bytes->pages + bytes->page_room, 0,
+               (count - bytes->page_room) * sizeof(struct page *));
+        bytes->page_room = count;
     }
     bytes->len = len;
 }
 
-static void
-bytes_write(struct bytes *bytes, uint64_t offset, const uint8_t *data, uint64_t len)
+static bool
+all_zero(const uint8_t *data, size_t len)
 {
-    if (offset + len > bytes->len) {
-        bytes_resize(bytes, offset + len);
-    }
-    memcpy(bytes->data + offset, data, len);
+    return data[0] == 0 && memcmp(data, data + 1, len - 1) == 0;
 }
+
+void
+sim_bytes_write(struct bytes *bytes, uint64_t offset, const uint8_t *data, uint64_t len)
+{
+    uint64_t end = offset + len;
+
+    if (end > bytes->len) {
+        bytes_resize(bytes, end);
+    }
+    while (offset < end) {
+        struct page **page = &bytes->pages[offset / PAGE_LEN];
+        size_t at = (size_t)(offset % PAGE_LEN);
+        size_t part =
+            end - offset < PAGE_LEN - at ? (size_t)(end - offset) : PAGE_LEN - at;
+
+        if (*page != NULL || !all_zero(data, part)) {
+            memcpy(page_own(page)->data + at, data, part);
+        }
+        offset += part;
+        data += part;
+    }
+}
+
+void
+sim_bytes_read(const struct bytes *bytes, uint64_t offset, void *out, size_t len)
+{
+    uint8_t *to = out;
+
+    assert(offset + len <= bytes->len);
+    while (len > 0) {
+        const struct page *page = bytes->pages[offset / PAGE_LEN];
+        size_t at = (size_t)(offset % PAGE_LEN);
+        size_t part = len < PAGE_LEN - at ? len : PAGE_LEN - at;
+
+        if (page == NULL) {
+            memset(to, 0, part);
+        } else {
+            memcpy(to, page->data + at, part);
+        }
+        offset += part;
+        to += part;
+        len -= part;
+    }
+}
+
+void
+sim_bytes_fini(struct bytes *bytes)
+{
+    bytes_resize(bytes, 0);
+    free(bytes->pages);
+    *bytes = (struct bytes){0};
+}
+
+void
+sim_bytes_copy(struct bytes *to, const struct bytes *from)
+{
+    bytes_resize(to, 0);
+    bytes_resize(to, from->len);
+    for (size_t i = 0; i < pages_of(from->len); i++) {
+        to->pages[i] = from->pages[i];
+        if (to->pages[i] != NULL) {
+            to->pages[i]->refs++;
+        }
+    }
+}
+
+/* ------------------------------------------------------------------ names */
 
 struct node **
 sim_names_find(struct names *names, const char *path)
@@ -118,6 +236,8 @@ sim_name_changed(struct files_sim *sim, const char *from, const char *to,
     sim_names_apply(&sim->now, &change);
 }
 
+/* ------------------------------------------------------------------ files */
+
 struct node *
 sim_node_create(struct files_sim *sim)
 {
@@ -151,19 +271,9 @@ sim_node_change(struct node *node, uint64_t offset, const void *data, uint64_t l
     } else {
         change.data = sim_need(malloc(len + 1));
         memcpy(change.data, data, len);
-        bytes_write(&node->now, offset, data, len);
+        sim_bytes_write(&node->now, offset, data, len);
     }
     node->changes[node->change_count++] = change;
-}
-
-void
-sim_bytes_copy(struct bytes *to, const struct bytes *from)
-{
-    to->len = 0;
-    bytes_resize(to, from->len);
-    if (from->len > 0) {
-        memcpy(to->data, from->data, from->len);
-    }
 }
 
 void
@@ -172,7 +282,7 @@ sim_changes_make(struct bytes *bytes, const struct change *change)
     if (change->data == NULL) {
         bytes_resize(bytes, change->len);
     } else {
-        bytes_write(bytes, change->offset, change->data, change->len);
+        sim_bytes_write(bytes, change->offset, change->data, change->len);
     }
 }
 
@@ -189,7 +299,7 @@ write_sectors(struct bytes *bytes, const struct change *change, uint64_t *random
         uint64_t next = (at / SECTOR_LEN + 1) * SECTOR_LEN;
         next = next < end ? next : end;
         if (sim_draw(random) % 2 == 0) {
-            memcpy(bytes->data + at, change->data + (at - change->offset), next - at);
+            sim_bytes_write(bytes, at, change->data + (at - change->offset), next - at);
         }
         at = next;
     }

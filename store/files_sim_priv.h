@@ -7,8 +7,12 @@
 #include "store/files_sim.h"
 #include <pthread.h>
 
+/* A file's bytes in pages, which copies share until one of them is written. Most of a
+ * log segment is zeros: a page that nobody wrote is not there. */
+struct page;
 struct bytes {
-    uint8_t *data;
+    struct page **pages; /* NULL: zeros */
+    size_t page_room;
     uint64_t len;
 };
 
@@ -73,6 +77,11 @@ uint64_t sim_draw(uint64_t *random);
 
 /* Makes *to a copy; its old content goes. */
 void sim_bytes_copy(struct bytes *to, const struct bytes *from);
+void sim_bytes_fini(struct bytes *bytes);
+/* len bytes, all of them within the file. */
+void sim_bytes_read(const struct bytes *bytes, uint64_t offset, void *out, size_t len);
+void sim_bytes_write(struct bytes *bytes, uint64_t offset, const uint8_t *data,
+                     uint64_t len);
 
 /* NULL if there is no such name. */
 struct node **sim_names_find(struct names *names, const char *path);

@@ -17,6 +17,7 @@
 
 /* Fits the second-level cache: the search for higher records reads whole segments. */
 #define WINDOW_LEN (256u * 1024u)
+#define ZERO_STEP  512u
 
 /* A part of a file in memory, moved and grown as asked. */
 struct window {
@@ -322,6 +323,13 @@ replay(struct opening *o)
     return AN_OK;
 }
 
+/* Most of a segment is zeros: they are passed over in large steps. */
+static bool
+step_is_zero(const uint8_t *bytes)
+{
+    return bytes[0] == 0 && memcmp(bytes, bytes + 1, ZERO_STEP - 1) == 0;
+}
+
 /* The first place in the bytes where a record of position >= expected may begin; len if
  * there is none. Places are aligned; a place needs a whole header. */
 static size_t
@@ -330,6 +338,12 @@ next_candidate(const uint8_t *bytes, size_t len, uint64_t expected)
     struct record_head head;
 
     for (size_t at = 0; at + RECORD_HEADER_LEN <= len; at += RECORD_ALIGN) {
+        while (at + ZERO_STEP <= len && step_is_zero(bytes + at)) {
+            at += ZERO_STEP;
+        }
+        if (at + RECORD_HEADER_LEN > len) {
+            break;
+        }
         /* Asked millions of times at every start: the magic first, and here. */
         if (get_le32(bytes + at) == RECORD_MAGIC && record_get_head(bytes + at, &head) &&
             head.position >= expected) {

@@ -2,6 +2,7 @@
 #include "tests/sim/sim.h"
 #include <getopt.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -460,6 +461,9 @@ main(int argc, char **argv)
     bool ok = true;
 
     setvbuf(stdout, NULL, _IOLBF, 0);
+    /* A sequencer's tables are large and hardly used, and are made at each of its lives:
+     * pages from the system need not be cleared. */
+    mallopt(M_MMAP_THRESHOLD, 256 * 1024);
     if (!arguments(&run, argc, argv)) {
         usage();
         return 2;

@@ -128,7 +128,9 @@ void
 sim_trace(struct sim *sim, const char *fmt, ...)
 {
     char *line = sim->ring[sim->ring_count++ % SIM_RING_LINES];
-    int used = snprintf(line, SIM_LINE_LEN, "%10.3f ", (double)sim->now_us / 1000.0);
+    int used = snprintf(line, SIM_LINE_LEN, "%6llu.%03u ",
+                        (unsigned long long)(sim->now_us / SIM_MS),
+                        (unsigned)(sim->now_us % SIM_MS));
     va_list args;
 
     va_start(args, fmt);
