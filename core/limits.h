@@ -21,6 +21,9 @@
 #define AN_AVATAR_LEN_MAX        512u  /* of a URL */
 #define AN_PROFILE_EXTRA_LEN_MAX 2048u /* of what an application keeps beside them */
 #define AN_DEVICE_SESSIONS_MAX   64u   /* devices of a user that got refresh tokens */
+#define AN_DEVICE_KEEP_MS                                                                \
+    (24u * 3600u * 1000u) /* a revoked device is remembered at least so long: no token   \
+                           * that it refuses should live longer */
 #define AN_TOKENS_AHEAD_MS                                                               \
     60000u /* how far ahead of the server's time tokens may be revoked: more is a clock  \
             * gone wrong, and would lock the user out */

@@ -1,5 +1,6 @@
-/* Accounts: put if absent, of a user and of a directory row. One command per key is under
- * way at a time; others of the same key run after it. Rare, so a plain list will do. */
+/* Accounts: put if absent, of a user and of a directory row; changes of a user that is
+ * there (change.c). One command per user or name is under way at a time; others of the
+ * same run after it. Rare, so a plain list will do. */
 #include "actors/sequencer/sequencer_priv.h"
 #include "core/slot.h"
 #include <assert.h>
@@ -17,6 +18,7 @@ seq_create_user_check(const Anser__Bus__Command *in)
     const Anser__Bus__CreateUser *create = in->create_user;
 
     return create->user != 0 && name_ok(&create->app) && name_ok(&create->name) &&
+                   create->password_hash.len <= AN_PASSWORD_HASH_LEN_MAX &&
                    an_slot_user(create->user) == in->slot
                ? AN_OK
                : AN_ERR_ARGUMENT;
@@ -40,16 +42,38 @@ bytes_equal(const ProtobufCBinaryData *a, const ProtobufCBinaryData *b)
     return a->len == b->len && memcmp(a->data, b->data, a->len) == 0;
 }
 
+bool
+seq_is_account(const Anser__Bus__Command *in)
+{
+    return in->what_case == ANSER__BUS__COMMAND__WHAT_PUT_DIRECTORY ||
+           seq_account_user(in) != 0;
+}
+
+uint64_t
+seq_account_user(const Anser__Bus__Command *in)
+{
+    switch ((int)in->what_case) {
+    case ANSER__BUS__COMMAND__WHAT_CREATE_USER:
+        return in->create_user->user;
+    case ANSER__BUS__COMMAND__WHAT_UPDATE_ACCOUNT:
+        return in->update_account->user;
+    case ANSER__BUS__COMMAND__WHAT_UPDATE_DEVICE:
+        return in->update_device->user;
+    default:
+        return 0;
+    }
+}
+
 static bool
 same_key(const Anser__Bus__Command *a, const Anser__Bus__Command *b)
 {
-    if (a->what_case != b->what_case) {
-        return false;
+    uint64_t user = seq_account_user(a);
+
+    if (user != 0) {
+        return user == seq_account_user(b);
     }
-    if (a->what_case == ANSER__BUS__COMMAND__WHAT_CREATE_USER) {
-        return a->create_user->user == b->create_user->user;
-    }
-    return bytes_equal(&a->put_directory->app, &b->put_directory->app) &&
+    return b->what_case == ANSER__BUS__COMMAND__WHAT_PUT_DIRECTORY &&
+           bytes_equal(&a->put_directory->app, &b->put_directory->app) &&
            bytes_equal(&a->put_directory->name, &b->put_directory->name);
 }
 
@@ -86,13 +110,26 @@ seq_account_leave(struct seq *s, struct seq_cmd *cmd, struct seq_list *behind)
     seq_list_move(behind, &cmd->followers);
 }
 
-void
-seq_account_answered(struct seq *s, struct seq_cmd *cmd, const Anser__Bus__Answer *answer,
-                     enum an_err err, struct an_now now, struct an_outbox *out)
+/* Is the user that was found the one that this command makes? After an unknown outcome it
+ * may be; with a password, which is salted, its hash tells for certain. */
+static bool
+made_before(const struct seq_cmd *cmd, const Anser__Bus__Answer *answer)
+{
+    const Anser__Bus__CreateUser *create = cmd->in->create_user;
+
+    if (create->password_hash.len > 0) {
+        return answer->details != NULL &&
+               bytes_equal(&answer->details->password_hash, &create->password_hash);
+    }
+    return (cmd->flags & SEQ_CMD_UNKNOWN) != 0;
+}
+
+/* Put if absent. */
+static void
+put_answered(struct seq *s, struct seq_cmd *cmd, const Anser__Bus__Answer *answer,
+             enum an_err err, struct an_now now, struct an_outbox *out)
 {
     bool put = cmd->in->what_case == ANSER__BUS__COMMAND__WHAT_PUT_DIRECTORY;
-    /* After an unknown outcome the row found may be the one this command has put. */
-    bool unknown = (cmd->flags & SEQ_CMD_UNKNOWN) != 0;
 
     if (err == AN_ERR_NOT_FOUND || err == AN_ERR_USER_NOT_FOUND) {
         cmd->user = put ? cmd->in->put_directory->user : cmd->in->create_user->user;
@@ -101,9 +138,31 @@ seq_account_answered(struct seq *s, struct seq_cmd *cmd, const Anser__Bus__Answe
     }
     if (err == AN_OK) {
         cmd->user = put ? answer->user : cmd->in->create_user->user;
-        if (put ? answer->user != cmd->in->put_directory->user : !unknown) {
+        if (put ? answer->user != cmd->in->put_directory->user
+                : !made_before(cmd, answer)) {
             err = AN_ERR_USER_EXISTS;
         }
     }
     seq_finish(s, cmd, err, now, out);
+}
+
+void
+seq_account_answered(struct seq *s, struct seq_cmd *cmd, const Anser__Bus__Answer *answer,
+                     enum an_err err, struct an_now now, struct an_outbox *out)
+{
+    bool write = false;
+
+    if (cmd->in->what_case == ANSER__BUS__COMMAND__WHAT_CREATE_USER ||
+        cmd->in->what_case == ANSER__BUS__COMMAND__WHAT_PUT_DIRECTORY) {
+        put_answered(s, cmd, answer, err, now, out);
+        return;
+    }
+    if (err == AN_OK) {
+        err = seq_change_decide(cmd, answer, now, &write);
+    }
+    if (write) {
+        seq_list_push(&seq_link_of(s, cmd->slot)->ready, cmd);
+    } else {
+        seq_finish(s, cmd, err, now, out);
+    }
 }

@@ -42,7 +42,8 @@ group_stored(struct seq *s, struct seq_link *link, const struct seq_group *g,
                 s, item->cmd, i < answer->n_inbox_seqs ? answer->inbox_seqs[i] : 0,
                 i < answer->n_recipient_inbox_seqs ? answer->recipient_inbox_seqs[i] : 0);
         }
-        seq_finish(s, item->cmd, AN_OK, now, out);
+        seq_finish(s, item->cmd,
+                   item->cmd->change != NULL ? item->cmd->change->then : AN_OK, now, out);
     }
 }
 

@@ -210,9 +210,13 @@ fill_delivered(Anser__Bus__Entry *entry, Anser__Bus__DeliveredEntry *d,
 }
 
 static void
-fill_account(Anser__Bus__Entry *entry, union seq_body *body, const struct seq_cmd *cmd,
+fill_account(Anser__Bus__Entry *entry, union seq_body *body, struct seq_cmd *cmd,
              struct an_now now)
 {
+    if (cmd->change != NULL) {
+        seq_change_fill(entry, body, cmd);
+        return;
+    }
     if (cmd->in->what_case == ANSER__BUS__COMMAND__WHAT_CREATE_USER) {
         anser__bus__user_entry__init(&body->user);
         entry->what_case = ANSER__BUS__ENTRY__WHAT_USER;
@@ -221,6 +225,7 @@ fill_account(Anser__Bus__Entry *entry, union seq_body *body, const struct seq_cm
         body->user.app = cmd->in->create_user->app;
         body->user.name = cmd->in->create_user->name;
         body->user.created_ms = now.wall_ms;
+        body->user.password_hash = cmd->in->create_user->password_hash;
     } else {
         anser__bus__directory_entry__init(&body->directory);
         entry->what_case = ANSER__BUS__ENTRY__WHAT_DIRECTORY;

@@ -25,13 +25,6 @@ detach_all(struct seq *s, struct seq_list *from, struct seq_list *to)
     seq_list_move(to, from);
 }
 
-static bool
-is_account(const struct seq_cmd *cmd)
-{
-    return cmd->in->what_case == ANSER__BUS__COMMAND__WHAT_CREATE_USER ||
-           cmd->in->what_case == ANSER__BUS__COMMAND__WHAT_PUT_DIRECTORY;
-}
-
 static void
 evacuate_ready(struct seq *s, struct seq_link *link, const bool slots[AN_SLOTS],
                struct seq_list *to)
@@ -61,7 +54,7 @@ evacuate_accounts(struct seq *s, const bool slots[AN_SLOTS], struct seq_list *to
 
     seq_list_init(&behind);
     for (cmd = to->head; cmd != NULL; cmd = cmd->next) {
-        if (is_account(cmd)) {
+        if (seq_is_account(cmd->in)) {
             seq_account_leave(s, cmd, &behind);
         }
     }

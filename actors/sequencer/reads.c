@@ -24,7 +24,7 @@ struct question {
         Anser__Bus__DedupeQuery dedupe;
         Anser__Bus__DeviceQuery device;
         Anser__Bus__ResolveQuery resolve;
-        Anser__Bus__LoginQuery login;
+        Anser__Bus__AccountQuery account;
     } of;
     struct an_conv key;
 };
@@ -56,10 +56,12 @@ ask_account(struct question *q, const struct seq_read *read)
         q->of.resolve.app = in->put_directory->app;
         q->of.resolve.name = in->put_directory->name;
     } else {
-        q->query.what_case = ANSER__BUS__QUERY__WHAT_LOGIN;
-        q->query.login = &q->of.login;
-        anser__bus__login_query__init(&q->of.login);
-        q->of.login.user = in->create_user->user;
+        q->query.what_case = ANSER__BUS__QUERY__WHAT_ACCOUNT;
+        q->query.account = &q->of.account;
+        anser__bus__account_query__init(&q->of.account);
+        q->of.account.user = seq_account_user(in);
+        q->of.account.details = true;
+        q->of.account.devices = in->what_case == ANSER__BUS__COMMAND__WHAT_UPDATE_DEVICE;
     }
 }
 

@@ -85,9 +85,28 @@ struct seq_cmd {
     uint64_t asked_at;             /* confirm, delivered: reads begun when it came */
     uint8_t body_hash[SEQ_HASH_LEN];
 
+    struct seq_change *change; /* update account, update device: decided */
+
     enum an_err err;
     uint32_t owner;
     uint64_t seq, message_id, time_ms, inbox_seq, user;
+};
+
+enum {
+    SEQ_CHANGE_TEXT_MAX = AN_PASSWORD_HASH_LEN_MAX + AN_NICK_LEN_MAX + AN_AVATAR_LEN_MAX +
+                          AN_PROFILE_EXTRA_LEN_MAX, /* a device's texts are shorter */
+};
+
+/* Rows as an account command leaves them. */
+struct seq_change {
+    Anser__Bus__AccountState state; /* of the user; changed by update account only */
+    Anser__Bus__AccountDetails details;
+    Anser__Bus__DeviceState device;
+    ProtobufCBinaryData forget; /* a device whose row makes room */
+    bool tell;                  /* gates have to know */
+    enum an_err then;           /* the command's outcome once it is written */
+    size_t text_len;
+    uint8_t text[SEQ_CHANGE_TEXT_MAX];
 };
 
 enum seq_slot_state {
@@ -224,6 +243,8 @@ union seq_body {
     Anser__Bus__DeliveredEntry delivered;
     Anser__Bus__UserEntry user;
     Anser__Bus__DirectoryEntry directory;
+    Anser__Bus__AccountEntry account;
+    Anser__Bus__DeviceSessionEntry session;
 };
 
 /* Where messages are put together before they are packed into the outbox. */
@@ -418,6 +439,21 @@ void seq_account_answered(struct seq *s, struct seq_cmd *cmd,
                           struct an_now now, struct an_outbox *out);
 /* It is finished or run anew: no longer under way. Those behind it go to *behind. */
 void seq_account_leave(struct seq *s, struct seq_cmd *cmd, struct seq_list *behind);
+
+/* Is it an account command, and whose? 0: of a name. */
+bool seq_is_account(const Anser__Bus__Command *in);
+uint64_t seq_account_user(const Anser__Bus__Command *in);
+
+/* ------------------------------------------------------------------ change.c */
+
+enum an_err seq_update_account_check(const Anser__Bus__Command *in);
+enum an_err seq_update_device_check(const Anser__Bus__Command *in);
+/* The user's rows have been read. *write: they change, as cmd->change says; else the
+ * command ends with what is returned. */
+AN_MUST_USE enum an_err seq_change_decide(struct seq_cmd *cmd,
+                                          const Anser__Bus__Answer *answer,
+                                          struct an_now now, bool *write);
+void seq_change_fill(Anser__Bus__Entry *entry, union seq_body *body, struct seq_cmd *cmd);
 
 /* ------------------------------------------------------------------ batch.c */
 

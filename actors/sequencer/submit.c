@@ -11,7 +11,9 @@
     X(CONFIRM, seq_confirm_check, seq_confirm_run)                                       \
     X(DELIVERED, seq_delivered_check, seq_delivered_run)                                 \
     X(CREATE_USER, seq_create_user_check, seq_account_run)                               \
-    X(PUT_DIRECTORY, seq_put_directory_check, seq_account_run)
+    X(PUT_DIRECTORY, seq_put_directory_check, seq_account_run)                           \
+    X(UPDATE_ACCOUNT, seq_update_account_check, seq_account_run)                         \
+    X(UPDATE_DEVICE, seq_update_device_check, seq_account_run)
 
 static const struct {
     enum an_err (*check)(const Anser__Bus__Command *in);
@@ -103,11 +105,8 @@ count_finished(struct seq *s, const struct seq_cmd *cmd)
     case ANSER__BUS__COMMAND__WHAT_DELIVERED:
         s->m.confirms++;
         break;
-    case ANSER__BUS__COMMAND__WHAT_CREATE_USER:
-    case ANSER__BUS__COMMAND__WHAT_PUT_DIRECTORY:
-        s->m.accounts++;
-        break;
     default:
+        s->m.accounts += seq_is_account(cmd->in);
         break;
     }
 }
@@ -141,8 +140,7 @@ void
 seq_finish(struct seq *s, struct seq_cmd *cmd, enum an_err err, struct an_now now,
            struct an_outbox *out)
 {
-    bool account = cmd->in->what_case == ANSER__BUS__COMMAND__WHAT_CREATE_USER ||
-                   cmd->in->what_case == ANSER__BUS__COMMAND__WHAT_PUT_DIRECTORY;
+    bool account = seq_is_account(cmd->in);
     struct seq_list behind = {.head = NULL};
     struct seq_cmd first, *next;
 
@@ -237,9 +235,6 @@ admit(struct seq *s, struct seq_cmd *cmd)
     if (in->what_case == ANSER__BUS__COMMAND__WHAT__NOT_SET || in->slot >= AN_SLOTS) {
         return AN_ERR_ARGUMENT;
     }
-    if (in->what_case >= sizeof(commands) / sizeof(commands[0])) {
-        return AN_ERR_NOT_SUPPORTED;
-    }
     cmd->slot = (uint16_t)in->slot;
     err = commands[in->what_case].check(in);
     if (err != AN_OK) {
@@ -247,6 +242,9 @@ admit(struct seq *s, struct seq_cmd *cmd)
     }
     if (in->what_case == ANSER__BUS__COMMAND__WHAT_SEND) {
         cost += in->send->body.len;
+    } else if (in->what_case == ANSER__BUS__COMMAND__WHAT_UPDATE_ACCOUNT ||
+               in->what_case == ANSER__BUS__COMMAND__WHAT_UPDATE_DEVICE) {
+        cost += sizeof(struct seq_change);
     }
     if (s->m.pending_bytes + cost > s->pending_bytes_max) {
         s->m.busy++;

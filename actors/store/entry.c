@@ -1,4 +1,5 @@
 #include "actors/store/entry.h"
+#include "actors/store/account.h"
 #include "core/slot.h"
 #include "proto/bytes.h"
 #include "proto/stored.pb-c.h"
@@ -9,7 +10,7 @@
 /* Rows of a message that are its own: message, dedupe, two inbox entries (an outgoing
  * one in place of each that is elsewhere). Its heads are
  * written once per batch. */
-enum { MESSAGE_ROWS = 4, SMALL_VALUE = 128 };
+enum { MESSAGE_ROWS = 4, SMALL_VALUE = 128, OTHER_ROWS = 2 };
 
 /* ------------------------------------------------------------------ form */
 
@@ -74,7 +75,8 @@ store_entry_fits(const Anser__Bus__Entry *entry, uint32_t slot)
         return delivered_fits(entry->delivered, slot);
     case ANSER__BUS__ENTRY__WHAT_USER:
         return entry->user->user != 0 && an_slot_user(entry->user->user) == slot &&
-               name_fits(entry->user->app) && name_fits(entry->user->name);
+               name_fits(entry->user->app) && name_fits(entry->user->name) &&
+               entry->user->password_hash.len <= AN_PASSWORD_HASH_LEN_MAX;
     case ANSER__BUS__ENTRY__WHAT_DIRECTORY:
         return entry->directory->user != 0 && name_fits(entry->directory->app) &&
                name_fits(entry->directory->name) &&
@@ -82,7 +84,9 @@ store_entry_fits(const Anser__Bus__Entry *entry, uint32_t slot)
                             entry->directory->name.data,
                             entry->directory->name.len) == slot;
     case ANSER__BUS__ENTRY__WHAT_ACCOUNT:
+        return store_account_fits(entry->account, slot);
     case ANSER__BUS__ENTRY__WHAT_DEVICE_SESSION:
+        return store_session_fits(entry->device_session, slot);
     case ANSER__BUS__ENTRY__WHAT__NOT_SET:
     case _ANSER__BUS__ENTRY__WHAT__CASE_IS_INT_SIZE:
         break;
@@ -368,6 +372,7 @@ build_user(struct store *store, uint16_t slot, const Anser__Bus__UserEntry *entr
     store_batch_put(&store->batch, slot,
                     an_row_user(store_batch_key(&store->batch), slot, entry->user),
                     &value.base);
+    store_account_build_first(store, slot, entry);
 }
 
 static void
@@ -405,7 +410,11 @@ store_entry_build(struct store *store, uint16_t slot, const Anser__Bus__Entry *e
         build_directory(store, slot, entry->directory);
         break;
     case ANSER__BUS__ENTRY__WHAT_ACCOUNT:
+        store_account_build(store, slot, entry->account);
+        break;
     case ANSER__BUS__ENTRY__WHAT_DEVICE_SESSION:
+        store_session_build(store, slot, entry->device_session);
+        break;
     case ANSER__BUS__ENTRY__WHAT__NOT_SET:
     case _ANSER__BUS__ENTRY__WHAT__CASE_IS_INT_SIZE:
         break;
@@ -421,8 +430,9 @@ store_entry_room(const Anser__Bus__Entry *entry, struct store_room *room)
         room->bytes += MESSAGE_ROWS * (AN_ROW_KEY_MAX + SMALL_VALUE) +
                        entry->message->body.len + 3 * AN_NAME_LEN_MAX;
     } else {
-        room->rows++;
-        room->bytes += AN_ROW_KEY_MAX + SMALL_VALUE + 2 * AN_NAME_LEN_MAX;
+        room->rows += OTHER_ROWS;
+        room->bytes += OTHER_ROWS * (AN_ROW_KEY_MAX + SMALL_VALUE + 2 * AN_NAME_LEN_MAX) +
+                       store_account_bytes(entry);
     }
 }
 
@@ -477,9 +487,13 @@ store_entry_tell(struct store *store, const Anser__Bus__Entry *entry,
     case ANSER__BUS__ENTRY__WHAT_USER:
         store->counts.users++;
         break;
-    case ANSER__BUS__ENTRY__WHAT_DIRECTORY:
     case ANSER__BUS__ENTRY__WHAT_ACCOUNT:
+        store_account_tell(store, entry->account, entry->trace);
+        break;
     case ANSER__BUS__ENTRY__WHAT_DEVICE_SESSION:
+        store_session_tell(store, entry->device_session, entry->trace);
+        break;
+    case ANSER__BUS__ENTRY__WHAT_DIRECTORY:
     case ANSER__BUS__ENTRY__WHAT__NOT_SET:
     case _ANSER__BUS__ENTRY__WHAT__CASE_IS_INT_SIZE:
         break;

@@ -115,17 +115,23 @@ store_copy(struct an_arena *arena, ProtobufCBinaryData *data)
     return true;
 }
 
-/* An item with its body, and the receipt for tell_user if there is one, in memory of its
- * own. */
+/* An item with its body and its account state, and the receipt for tell_user, whichever
+ * there are, in memory of its own. */
 static Anser__Bus__PushItem *
 make_item(struct an_arena *arena, const Anser__Bus__PushItem *item,
           const ProtobufCMessage *body, const Anser__Client__Receipt *tell)
 {
     Anser__Bus__PushItem *out = an_arena_dup(arena, item, sizeof(*item));
 
-    if (out == NULL || !pack(arena, body, &out->body) ||
+    if (out == NULL || (body != NULL && !pack(arena, body, &out->body)) ||
         !store_copy(arena, &out->except_device)) {
         return NULL;
+    }
+    if (item->account != NULL) {
+        out->account = an_arena_dup(arena, item->account, sizeof(*item->account));
+        if (out->account == NULL || !store_copy(arena, &out->account->device)) {
+            return NULL;
+        }
     }
     if (tell != NULL && !pack(arena, &tell->base, &out->tell_body)) {
         return NULL;
@@ -255,6 +261,18 @@ store_push_delivered(struct store *store, const Anser__Bus__DeliveredEntry *entr
     item.command = AN_COMMAND_RECEIPT;
     item.trace = trace;
     add(store, &item, &receipt.base, AN_NAME_LEN_MAX, NULL);
+}
+
+void
+store_push_account(struct store *store, uint64_t user,
+                   const Anser__Bus__AccountState *state, uint64_t trace)
+{
+    Anser__Bus__PushItem item = ANSER__BUS__PUSH_ITEM__INIT;
+
+    item.user = user;
+    item.trace = trace;
+    item.account = (Anser__Bus__AccountState *)(uintptr_t)state;
+    add(store, &item, NULL, sizeof(*state), NULL);
 }
 
 static void

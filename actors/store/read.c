@@ -1,4 +1,5 @@
 #include "actors/store/read.h"
+#include "actors/store/account.h"
 #include "core/slot.h"
 #include <assert.h>
 #include <stdlib.h>
@@ -180,11 +181,11 @@ login_plan(struct store_read *read, struct store_ask *ask)
     uint8_t key[AN_ROW_KEY_MAX];
     enum an_err err = plan_device(read, ask, query->user, query->device);
 
-    if (err != AN_OK) {
-        return err;
+    if (err == AN_OK) {
+        err = store_read_key(read, ask, key,
+                             an_row_user(key, (uint16_t)ask->query->slot, query->user));
     }
-    return store_read_key(read, ask, key,
-                          an_row_user(key, (uint16_t)ask->query->slot, query->user));
+    return err != AN_OK ? err : store_plan_account(read, ask, query->user, query->device);
 }
 
 static enum an_err
@@ -202,7 +203,8 @@ login_take(struct store_read *read, struct store_ask *ask,
         return AN_ERR_NOT_FOUND;
     }
     ask->answer.name = user->name;
-    return take_device(read, ask, answers);
+    err = store_take_account(read, ask, &answers[3], ask->query->login->device.len > 0);
+    return err != AN_OK ? err : take_device(read, ask, answers);
 }
 
 static enum an_err
@@ -344,6 +346,7 @@ ops_of(const Anser__Bus__Query *query)
     case ANSER__BUS__QUERY__WHAT_MESSAGE:
         return &STORE_QUERY_MESSAGE;
     case ANSER__BUS__QUERY__WHAT_ACCOUNT:
+        return &STORE_QUERY_ACCOUNT;
     case ANSER__BUS__QUERY__WHAT__NOT_SET:
     case _ANSER__BUS__QUERY__WHAT__CASE_IS_INT_SIZE:
         break;

@@ -1,5 +1,5 @@
 /* The queries whose answer is messages: Sync, History, the newest event, and one. */
-#include "actors/store/read.h"
+#include "actors/store/account.h"
 #include "core/log.h"
 #include "core/slot.h"
 #include "proto/client.pb-c.h"
@@ -349,7 +349,10 @@ const struct store_query_ops STORE_QUERY_SYNC = {sync_plan, sync_take,
 static enum an_err
 head_plan(struct store_read *read, struct store_ask *ask)
 {
-    return plan_entries(read, ask, ask->query->head->user, 0, 1, true);
+    const Anser__Bus__HeadQuery *query = ask->query->head;
+    enum an_err err = plan_entries(read, ask, query->user, 0, 1, true);
+
+    return err != AN_OK ? err : store_plan_account(read, ask, query->user, query->device);
 }
 
 static enum an_err
@@ -358,6 +361,10 @@ head_take(struct store_read *read, struct store_ask *ask,
 {
     enum an_err err = take_inbox_head(read, ask, &answers[0]);
 
+    if (err == AN_OK) {
+        err =
+            store_take_account(read, ask, &answers[2], ask->query->head->device.len > 0);
+    }
     if (err != AN_OK) {
         return err;
     }

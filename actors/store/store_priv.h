@@ -35,6 +35,8 @@
     X(cursors, true, "Device cursors stored")                                            \
     X(deliveries, true, "Delivered positions stored")                                    \
     X(users, true, "User rows stored")                                                   \
+    X(accounts, true, "Account rows stored")                                             \
+    X(device_sessions, true, "Rows of devices' sessions stored")                         \
     X(slots_fenced, true, "Slots of appends refused with FENCED")                        \
     X(slots_gap, true, "Slots of appends refused with GAP")                              \
     X(strays, true, "Claims and appends that came twice or late")                        \
@@ -343,6 +345,9 @@ void store_push_forwarded(struct store *store, const Anser__Bus__ForwardEntry *e
                           const struct store_head *inbox, uint64_t inbox_seq);
 void store_push_delivered(struct store *store, const Anser__Bus__DeliveredEntry *entry,
                           uint64_t trace);
+/* The user's account has changed: for every gate. */
+void store_push_account(struct store *store, uint64_t user,
+                        const Anser__Bus__AccountState *state, uint64_t trace);
 void store_push_run(struct store *store);
 void store_push_done(struct store *store, const struct an_msg *msg);
 void store_push_fini(struct store *store);

@@ -147,6 +147,13 @@ store_entry(struct rig *rig, const Anser__Bus__Entry *entry)
     case ANSER__BUS__ENTRY__WHAT_USER:
         store_name(rig->users, &rig->user_count, entry->user->user, &entry->user->app,
                    &entry->user->name);
+        rig_store_first(rig, entry->user);
+        return 0;
+    case ANSER__BUS__ENTRY__WHAT_ACCOUNT:
+        rig_store_account(rig, entry->account);
+        return 0;
+    case ANSER__BUS__ENTRY__WHAT_DEVICE_SESSION:
+        rig_store_session(rig, entry->device_session);
         return 0;
     case ANSER__BUS__ENTRY__WHAT_DIRECTORY:
         store_name(rig->names, &rig->name_count, entry->directory->user,
@@ -339,13 +346,8 @@ answer_query(struct rig *rig, const Anser__Bus__Query *q, Anser__Bus__Answer *a)
             }
         }
         return;
-    case ANSER__BUS__QUERY__WHAT_LOGIN:
-        a->err = AN_ERR_NOT_FOUND;
-        for (size_t i = 0; i < rig->user_count; i++) {
-            if (rig->users[i].user == q->login->user) {
-                a->err = AN_OK;
-            }
-        }
+    case ANSER__BUS__QUERY__WHAT_ACCOUNT:
+        rig_answer_account(rig, q->account, a);
         return;
     default:
         abort();
@@ -563,6 +565,7 @@ rig_fini(struct rig *rig)
 {
     harness_destroy(rig->h);
     free(rig->messages);
+    rig_accounts_fini(rig);
 }
 
 /* ------------------------------------------------------------------ commands */
@@ -584,8 +587,8 @@ text(const char *s)
     return (ProtobufCBinaryData){strlen(s), (uint8_t *)(uintptr_t)s};
 }
 
-static uint64_t
-submit(struct rig *rig, Anser__Bus__Command **list, size_t count)
+uint64_t
+rig_submit(struct rig *rig, Anser__Bus__Command **list, size_t count)
 {
     Anser__Bus__Submit in = ANSER__BUS__SUBMIT__INIT;
     uint64_t request;
@@ -642,7 +645,7 @@ rig_sends(struct rig *rig, const struct rig_send *sends, size_t count)
         build(rig, &built[i], &sends[i]);
         list[i] = &built[i].command;
     }
-    request = submit(rig, list, count);
+    request = rig_submit(rig, list, count);
     free(built);
     free(list);
     return request;
@@ -669,7 +672,7 @@ rig_confirm(struct rig *rig, uint64_t user, const char *device, uint64_t seq,
     confirm.device = text(device);
     confirm.inbox_seq = seq;
     confirm.inbox_generation = generation;
-    return submit(rig, list, 1);
+    return rig_submit(rig, list, 1);
 }
 
 uint64_t
@@ -686,7 +689,7 @@ rig_delivered(struct rig *rig, uint64_t a, uint64_t b, uint64_t member, uint64_t
     delivered.conversation = (ProtobufCBinaryData){AN_CONV_LEN, conv.bytes};
     delivered.member = member;
     delivered.seq = seq;
-    return submit(rig, list, 1);
+    return rig_submit(rig, list, 1);
 }
 
 uint64_t
@@ -702,7 +705,7 @@ rig_put_directory(struct rig *rig, const char *name, uint64_t user)
     command.slot = an_slot_name(put.app.data, put.app.len, put.name.data, put.name.len);
     command.what_case = ANSER__BUS__COMMAND__WHAT_PUT_DIRECTORY;
     command.put_directory = &put;
-    return submit(rig, list, 1);
+    return rig_submit(rig, list, 1);
 }
 
 uint64_t
@@ -718,7 +721,7 @@ rig_create_user(struct rig *rig, const char *name, uint64_t user)
     command.slot = an_slot_user(user);
     command.what_case = ANSER__BUS__COMMAND__WHAT_CREATE_USER;
     command.create_user = &create;
-    return submit(rig, list, 1);
+    return rig_submit(rig, list, 1);
 }
 
 bool

@@ -44,6 +44,10 @@ struct rig {
     size_t device_count;
     struct rig_name names[64], users[64];
     size_t name_count, user_count;
+    /* Rows as their newest entry says, owned. */
+    Anser__Bus__AccountEntry *accounts[64];
+    Anser__Bus__DeviceSessionEntry *sessions[128];
+    size_t account_count, session_count;
     struct rig_delivered delivered[64];
     size_t delivered_count;
     uint64_t inbox_head, inbox_generation; /* of every user: what devices may confirm */
@@ -96,6 +100,17 @@ uint64_t rig_delivered(struct rig *rig, uint64_t a, uint64_t b, uint64_t member,
                        uint64_t seq);
 uint64_t rig_put_directory(struct rig *rig, const char *name, uint64_t user);
 uint64_t rig_create_user(struct rig *rig, const char *name, uint64_t user);
+/* An UpdateAccount or UpdateDevice, whose user and slot are filled in. */
+uint64_t rig_update_account(struct rig *rig, uint64_t user,
+                            Anser__Bus__UpdateAccount update);
+uint64_t rig_update_device(struct rig *rig, uint64_t user, const char *device,
+                           Anser__Bus__UpdateDevice update);
+/* A user with a password hash. */
+uint64_t rig_register(struct rig *rig, const char *name, uint64_t user, const char *hash);
+/* NULL: no such row. */
+const Anser__Bus__AccountEntry *rig_account(const struct rig *rig, uint64_t user);
+const Anser__Bus__DeviceState *rig_session(const struct rig *rig, uint64_t user,
+                                           const char *device);
 /* The id bytes that rig_send makes of these. */
 void rig_id(const struct rig *rig, uint64_t id, int64_t age_ms, uint8_t out[16]);
 
@@ -104,5 +119,16 @@ const Anser__Bus__Result *rig_result(struct rig *rig, uint64_t request, size_t i
 bool rig_answered(struct rig *rig, uint64_t request);
 /* Of the conversation of 1 and 2 unless named. */
 size_t rig_stored(const struct rig *rig, uint64_t a, uint64_t b);
+
+/* ------------------------------------------------------------------ inside */
+
+uint64_t rig_submit(struct rig *rig, Anser__Bus__Command **commands, size_t count);
+/* seq_rig_accounts.c */
+void rig_store_account(struct rig *rig, const Anser__Bus__AccountEntry *entry);
+void rig_store_session(struct rig *rig, const Anser__Bus__DeviceSessionEntry *entry);
+void rig_store_first(struct rig *rig, const Anser__Bus__UserEntry *user);
+void rig_answer_account(struct rig *rig, const Anser__Bus__AccountQuery *q,
+                        Anser__Bus__Answer *a);
+void rig_accounts_fini(struct rig *rig);
 
 #endif

@@ -1,0 +1,429 @@
+/* Changes of a user's account and of his devices' sessions. The rows are read, changed as
+ * the command says, and written whole; nothing else changes them meanwhile, for commands
+ * of one user run one after the other, and a slot that went elsewhere is fenced. Every
+ * change may be said twice: what is so already is not written again. */
+#include "actors/sequencer/sequencer_priv.h"
+#include "core/slot.h"
+#include "proto/utf8.h"
+#include <string.h>
+
+enum {
+    SECOND_MS = 1000,
+    ACCOUNT_SETS = ANSER__BUS__ACCOUNT_SET__ACCOUNT_SET_PASSWORD |
+                   ANSER__BUS__ACCOUNT_SET__ACCOUNT_SET_FORBIDDEN |
+                   ANSER__BUS__ACCOUNT_SET__ACCOUNT_SET_MUTED |
+                   ANSER__BUS__ACCOUNT_SET__ACCOUNT_SET_DELETED |
+                   ANSER__BUS__ACCOUNT_SET__ACCOUNT_SET_TOKENS_FROM |
+                   ANSER__BUS__ACCOUNT_SET__ACCOUNT_SET_NICK |
+                   ANSER__BUS__ACCOUNT_SET__ACCOUNT_SET_AVATAR |
+                   ANSER__BUS__ACCOUNT_SET__ACCOUNT_SET_EXTRA,
+    DEVICE_SETS = ANSER__BUS__DEVICE_SET__DEVICE_SET_PLATFORM |
+                  ANSER__BUS__DEVICE_SET__DEVICE_SET_REFRESH |
+                  ANSER__BUS__DEVICE_SET__DEVICE_SET_TOKENS_FROM,
+};
+
+/* ------------------------------------------------------------------ form */
+
+static bool
+text_ok(const ProtobufCBinaryData *text, size_t most)
+{
+    return text->len <= most && an_utf8_valid(text->data, text->len);
+}
+
+static bool
+name_fits(const ProtobufCBinaryData *name)
+{
+    return name->len > 0 && name->len <= AN_NAME_LEN_MAX;
+}
+
+static bool
+hash_ok(const ProtobufCBinaryData *hash)
+{
+    return hash->len == 0 || hash->len == AN_REFRESH_HASH_LEN;
+}
+
+enum an_err
+seq_update_account_check(const Anser__Bus__Command *in)
+{
+    const Anser__Bus__UpdateAccount *u = in->update_account;
+
+    if (u->user == 0 || an_slot_user(u->user) != in->slot || u->set == 0 ||
+        (u->set & ~(uint32_t)ACCOUNT_SETS) != 0 || u->tokens_from_ms % SECOND_MS != 0 ||
+        u->password_hash.len > AN_PASSWORD_HASH_LEN_MAX ||
+        u->extra.len > AN_PROFILE_EXTRA_LEN_MAX) {
+        return AN_ERR_ARGUMENT;
+    }
+    return text_ok(&u->nick, AN_NICK_LEN_MAX) && text_ok(&u->avatar, AN_AVATAR_LEN_MAX)
+               ? AN_OK
+               : AN_ERR_ARGUMENT;
+}
+
+enum an_err
+seq_update_device_check(const Anser__Bus__Command *in)
+{
+    const Anser__Bus__UpdateDevice *u = in->update_device;
+
+    return u->user != 0 && an_slot_user(u->user) == in->slot && u->set != 0 &&
+                   (u->set & ~(uint32_t)DEVICE_SETS) == 0 && name_fits(&u->device) &&
+                   u->platform.len <= AN_NAME_LEN_MAX && hash_ok(&u->refresh_hash) &&
+                   hash_ok(&u->expect_refresh_hash) && u->tokens_from_ms % SECOND_MS == 0
+               ? AN_OK
+               : AN_ERR_ARGUMENT;
+}
+
+/* ------------------------------------------------------------------ keeping texts */
+
+/* Beside the command until it is written: the answer that brought it goes. Sizes were
+ * checked when the texts came in, or the store did when it read them. */
+static bool
+keep(struct seq_change *change, ProtobufCBinaryData *text)
+{
+    uint8_t *to = change->text + change->text_len;
+
+    if (text->len > sizeof(change->text) - change->text_len) {
+        return false;
+    }
+    if (text->len > 0) {
+        memcpy(to, text->data, text->len);
+    }
+    change->text_len += text->len;
+    text->data = to;
+    return true;
+}
+
+static bool
+keep_account(struct seq_change *change)
+{
+    return keep(change, &change->details.password_hash) &&
+           keep(change, &change->details.nick) && keep(change, &change->details.avatar) &&
+           keep(change, &change->details.extra);
+}
+
+static bool
+keep_device(struct seq_change *change)
+{
+    return keep(change, &change->device.device) &&
+           keep(change, &change->device.platform) &&
+           keep(change, &change->device.refresh_hash) &&
+           keep(change, &change->device.previous_hash) && keep(change, &change->forget);
+}
+
+static bool
+same(const ProtobufCBinaryData *a, const ProtobufCBinaryData *b)
+{
+    return a->len == b->len && (a->len == 0 || memcmp(a->data, b->data, a->len) == 0);
+}
+
+/* Returns whether there was anything to change. */
+static bool
+put_text(ProtobufCBinaryData *to, const ProtobufCBinaryData *value)
+{
+    bool changed = !same(to, value);
+
+    *to = *value;
+    return changed;
+}
+
+static bool
+put_number(uint64_t *to, uint64_t value)
+{
+    bool changed = *to != value;
+
+    *to = value;
+    return changed;
+}
+
+static bool
+put_flag(protobuf_c_boolean *to, bool value)
+{
+    bool changed = (*to != 0) != value;
+
+    *to = value;
+    return changed;
+}
+
+static bool
+put_forward(uint64_t *to, uint64_t value)
+{
+    return value > *to && put_number(to, value);
+}
+
+/* The first whole second that has not begun: what was issued before is refused. */
+static uint64_t
+next_second(struct an_now now)
+{
+    return (now.wall_ms / SECOND_MS + 1) * SECOND_MS;
+}
+
+/* ------------------------------------------------------------------ the account */
+
+/* Puts what the command says; whether anything changed, and whether gates care. */
+static bool
+account_put(const Anser__Bus__UpdateAccount *u, struct seq_change *change)
+{
+    Anser__Bus__AccountState *state = &change->state;
+    Anser__Bus__AccountDetails *details = &change->details;
+    bool changed = false;
+
+    if (u->set & ANSER__BUS__ACCOUNT_SET__ACCOUNT_SET_FORBIDDEN) {
+        change->tell |= put_flag(&state->forbidden, u->forbidden);
+    }
+    if (u->set & ANSER__BUS__ACCOUNT_SET__ACCOUNT_SET_MUTED) {
+        change->tell |= put_number(&state->muted_until_ms, u->muted_until_ms);
+    }
+    if (u->set & ANSER__BUS__ACCOUNT_SET__ACCOUNT_SET_DELETED) {
+        change->tell |= put_flag(&state->deleted, u->deleted);
+    }
+    if (u->set & ANSER__BUS__ACCOUNT_SET__ACCOUNT_SET_TOKENS_FROM) {
+        change->tell |= put_forward(&state->tokens_from_ms, u->tokens_from_ms);
+    }
+    if (u->set & ANSER__BUS__ACCOUNT_SET__ACCOUNT_SET_PASSWORD) {
+        changed |= put_text(&details->password_hash, &u->password_hash);
+    }
+    if (u->set & ANSER__BUS__ACCOUNT_SET__ACCOUNT_SET_NICK) {
+        changed |= put_text(&details->nick, &u->nick);
+    }
+    if (u->set & ANSER__BUS__ACCOUNT_SET__ACCOUNT_SET_AVATAR) {
+        changed |= put_text(&details->avatar, &u->avatar);
+    }
+    if (u->set & ANSER__BUS__ACCOUNT_SET__ACCOUNT_SET_EXTRA) {
+        changed |= put_text(&details->extra, &u->extra);
+    }
+    return changed || change->tell;
+}
+
+static enum an_err
+account_decide(struct seq_cmd *cmd, struct an_now now, bool *write)
+{
+    const Anser__Bus__UpdateAccount *u = cmd->in->update_account;
+    struct seq_change *change = cmd->change;
+
+    if (u->tokens_from_ms > now.wall_ms + AN_TOKENS_AHEAD_MS) {
+        return AN_ERR_ARGUMENT;
+    }
+    *write = account_put(u, change);
+    if (*write) {
+        change->state.version++;
+        change->details.changed_ms = now.wall_ms;
+    }
+    cmd->seq = change->state.version;
+    cmd->time_ms = change->state.tokens_from_ms;
+    *write = *write && keep_account(change);
+    return AN_OK;
+}
+
+/* ------------------------------------------------------------------ a device */
+
+static const Anser__Bus__DeviceState *
+device_find(const Anser__Bus__Answer *answer, const ProtobufCBinaryData *name)
+{
+    for (size_t i = 0; i < answer->n_devices; i++) {
+        if (same(&answer->devices[i]->device, name)) {
+            return answer->devices[i];
+        }
+    }
+    return NULL;
+}
+
+/* The one longest unused makes room for a new one, but for those whose tokens were just
+ * revoked: without the row they would be good again. */
+static bool
+room_make(const Anser__Bus__Answer *answer, struct seq_change *change, struct an_now now)
+{
+    const Anser__Bus__DeviceState *oldest = NULL;
+
+    if (answer->n_devices < AN_DEVICE_SESSIONS_MAX) {
+        return true;
+    }
+    for (size_t i = 0; i < answer->n_devices; i++) {
+        const Anser__Bus__DeviceState *device = answer->devices[i];
+
+        if (device->tokens_from_ms + AN_DEVICE_KEEP_MS <= now.wall_ms &&
+            (oldest == NULL || device->used_ms < oldest->used_ms)) {
+            oldest = device;
+        }
+    }
+    if (oldest != NULL) {
+        change->forget = oldest->device;
+    }
+    return oldest != NULL;
+}
+
+/* A new refresh token: may the user have one, and is the one shown the newest? */
+static enum an_err
+refresh_check(const Anser__Bus__UpdateDevice *u, const struct seq_change *change)
+{
+    const Anser__Bus__DeviceState *device = &change->device;
+
+    if (change->state.deleted) {
+        return AN_ERR_USER_DELETED;
+    }
+    if (change->state.forbidden) {
+        return AN_ERR_USER_FORBIDDEN;
+    }
+    if (u->expect_refresh_hash.len == 0 ||
+        (same(&u->expect_refresh_hash, &device->refresh_hash) &&
+         device->used_ms >= change->state.tokens_from_ms)) {
+        return AN_OK;
+    }
+    return same(&u->expect_refresh_hash, &device->previous_hash) ? AN_ERR_REFRESH_REUSED
+                                                                 : AN_ERR_REFRESH_INVALID;
+}
+
+static void
+refresh_put(const Anser__Bus__UpdateDevice *u, struct seq_change *change,
+            struct an_now now)
+{
+    Anser__Bus__DeviceState *device = &change->device;
+    /* Its tokens are made at this time, or they would be refused at once. */
+    uint64_t at_ms = change->state.tokens_from_ms > now.wall_ms
+                         ? change->state.tokens_from_ms
+                         : now.wall_ms;
+
+    if (u->expect_refresh_hash.len == 0 || u->refresh_hash.len == 0) {
+        device->issued_ms = u->refresh_hash.len == 0 ? device->issued_ms : at_ms;
+        device->previous_hash.len = 0;
+    } else {
+        device->previous_hash = device->refresh_hash;
+    }
+    device->refresh_hash = u->refresh_hash;
+    device->used_ms = u->refresh_hash.len == 0 ? device->used_ms : at_ms;
+}
+
+/* Two have the refresh token: whoever is the thief, nobody goes on with it. Says whether
+ * that is to be written: not again for one who comes again. */
+static bool
+reused(struct seq_change *change, struct an_now now)
+{
+    if (change->device.refresh_hash.len == 0) {
+        return false;
+    }
+    change->device.refresh_hash.len = 0;
+    change->tell = put_forward(&change->device.tokens_from_ms, next_second(now));
+    change->then = AN_ERR_REFRESH_REUSED;
+    return true;
+}
+
+static bool
+device_put(const Anser__Bus__UpdateDevice *u, struct seq_change *change,
+           struct an_now now)
+{
+    bool changed = false;
+
+    if (u->set & ANSER__BUS__DEVICE_SET__DEVICE_SET_PLATFORM) {
+        changed |= put_text(&change->device.platform, &u->platform);
+    }
+    if (u->set & ANSER__BUS__DEVICE_SET__DEVICE_SET_TOKENS_FROM) {
+        change->tell = put_forward(&change->device.tokens_from_ms, u->tokens_from_ms);
+    }
+    if ((u->set & ANSER__BUS__DEVICE_SET__DEVICE_SET_REFRESH) &&
+        !same(&u->refresh_hash, &change->device.refresh_hash)) {
+        refresh_put(u, change, now);
+        changed = true;
+    }
+    return changed || change->tell;
+}
+
+static enum an_err
+device_decide(struct seq_cmd *cmd, const Anser__Bus__Answer *answer, struct an_now now,
+              bool *write)
+{
+    const Anser__Bus__UpdateDevice *u = cmd->in->update_device;
+    const Anser__Bus__DeviceState *found = device_find(answer, &u->device);
+    struct seq_change *change = cmd->change;
+    bool refresh = (u->set & ANSER__BUS__DEVICE_SET__DEVICE_SET_REFRESH) != 0 &&
+                   u->refresh_hash.len > 0;
+    bool repeated =
+        refresh && found != NULL && same(&found->refresh_hash, &u->refresh_hash);
+    enum an_err err;
+
+    if (u->tokens_from_ms > now.wall_ms + AN_TOKENS_AHEAD_MS) {
+        return AN_ERR_ARGUMENT;
+    }
+    if (found != NULL) {
+        change->device = *found;
+    }
+    change->device.device = u->device;
+    if ((refresh || u->expect_refresh_hash.len > 0) && !repeated) {
+        err = refresh_check(u, change);
+        if (err == AN_ERR_REFRESH_REUSED && reused(change, now)) {
+            *write = keep_device(change);
+            return AN_OK;
+        }
+        if (err != AN_OK) {
+            return err;
+        }
+    }
+    *write = device_put(u, change, now);
+    if (*write && found == NULL && !room_make(answer, change, now)) {
+        *write = false;
+        return AN_ERR_TOO_MANY_DEVICES;
+    }
+    cmd->seq = change->state.version;
+    cmd->time_ms = change->device.tokens_from_ms > change->state.tokens_from_ms
+                       ? change->device.tokens_from_ms
+                       : change->state.tokens_from_ms;
+    *write = *write && keep_device(change);
+    return AN_OK;
+}
+
+/* ------------------------------------------------------------------ deciding */
+
+enum an_err
+seq_change_decide(struct seq_cmd *cmd, const Anser__Bus__Answer *answer,
+                  struct an_now now, bool *write)
+{
+    struct seq_change *change = cmd->change;
+
+    if (answer->account == NULL || answer->details == NULL) {
+        return AN_ERR_INTERNAL;
+    }
+    if (change == NULL) { /* the second time, after an unknown outcome, it is there */
+        change = an_arena_alloc(&cmd->submit->msg->arena, sizeof(*change));
+        if (change == NULL) {
+            return AN_ERR_BUSY;
+        }
+        cmd->change = change;
+    }
+    change->text_len = 0;
+    change->tell = false;
+    change->then = AN_OK;
+    change->forget = (ProtobufCBinaryData){0, NULL};
+    change->state = *answer->account;
+    change->details = *answer->details;
+    anser__bus__device_state__init(&change->device);
+    return cmd->in->what_case == ANSER__BUS__COMMAND__WHAT_UPDATE_ACCOUNT
+               ? account_decide(cmd, now, write)
+               : device_decide(cmd, answer, now, write);
+}
+
+/* ------------------------------------------------------------------ writing */
+
+void
+seq_change_fill(Anser__Bus__Entry *entry, union seq_body *body, struct seq_cmd *cmd)
+{
+    struct seq_change *change = cmd->change;
+
+    if (cmd->in->what_case == ANSER__BUS__COMMAND__WHAT_UPDATE_ACCOUNT) {
+        anser__bus__account_entry__init(&body->account);
+        entry->what_case = ANSER__BUS__ENTRY__WHAT_ACCOUNT;
+        entry->account = &body->account;
+        body->account.user = cmd->in->update_account->user;
+        body->account.state = &change->state;
+        body->account.details = &change->details;
+        body->account.tell = change->tell;
+        return;
+    }
+    anser__bus__device_session_entry__init(&body->session);
+    entry->what_case = ANSER__BUS__ENTRY__WHAT_DEVICE_SESSION;
+    entry->device_session = &body->session;
+    body->session.user = cmd->in->update_device->user;
+    body->session.state = &change->device;
+    body->session.forget = change->forget;
+    body->session.tell = change->tell;
+    if (change->tell) {
+        change->state.device = change->device.device;
+        change->state.tokens_from_ms = change->device.tokens_from_ms;
+        body->session.account = &change->state;
+    }
+}

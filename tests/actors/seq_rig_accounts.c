@@ -1,0 +1,204 @@
+/* The rig's rows of accounts and devices' sessions, and the commands that change them. */
+#include "core/slot.h"
+#include "tests/actors/seq_rig.h"
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+static ProtobufCBinaryData
+text(const char *chars)
+{
+    return (ProtobufCBinaryData){strlen(chars), (uint8_t *)(uintptr_t)chars};
+}
+
+static ProtobufCMessage *
+clone(const ProtobufCMessage *message)
+{
+    size_t len = protobuf_c_message_get_packed_size(message);
+    uint8_t *packed = malloc(len + 1);
+    ProtobufCMessage *out;
+
+    assert(packed != NULL);
+    protobuf_c_message_pack(message, packed);
+    out = protobuf_c_message_unpack(message->descriptor, NULL, len, packed);
+    assert(out != NULL);
+    free(packed);
+    return out;
+}
+
+void
+rig_store_account(struct rig *rig, const Anser__Bus__AccountEntry *entry)
+{
+    size_t i = 0;
+
+    while (i < rig->account_count && rig->accounts[i]->user != entry->user) {
+        i++;
+    }
+    assert(i < 64);
+    if (i == rig->account_count) {
+        rig->account_count++;
+    } else {
+        assert(entry->state->version == rig->accounts[i]->state->version + 1);
+        anser__bus__account_entry__free_unpacked(rig->accounts[i], NULL);
+    }
+    rig->accounts[i] = (Anser__Bus__AccountEntry *)clone(&entry->base);
+}
+
+static size_t
+session_at(const struct rig *rig, uint64_t user, const ProtobufCBinaryData *device)
+{
+    size_t i = 0;
+
+    while (
+        i < rig->session_count &&
+        (rig->sessions[i]->user != user ||
+         rig->sessions[i]->state->device.len != device->len ||
+         memcmp(rig->sessions[i]->state->device.data, device->data, device->len) != 0)) {
+        i++;
+    }
+    return i;
+}
+
+void
+rig_store_session(struct rig *rig, const Anser__Bus__DeviceSessionEntry *entry)
+{
+    size_t i = session_at(rig, entry->user, &entry->state->device);
+
+    assert(i < 128);
+    if (i == rig->session_count) {
+        rig->session_count++;
+    } else {
+        anser__bus__device_session_entry__free_unpacked(rig->sessions[i], NULL);
+    }
+    rig->sessions[i] = (Anser__Bus__DeviceSessionEntry *)clone(&entry->base);
+    i = entry->forget.len == 0 ? rig->session_count
+                               : session_at(rig, entry->user, &entry->forget);
+    if (i < rig->session_count) {
+        anser__bus__device_session_entry__free_unpacked(rig->sessions[i], NULL);
+        rig->sessions[i] = rig->sessions[--rig->session_count];
+    }
+}
+
+/* The row that a user made with a password begins with. */
+void
+rig_store_first(struct rig *rig, const Anser__Bus__UserEntry *user)
+{
+    Anser__Bus__AccountEntry entry = ANSER__BUS__ACCOUNT_ENTRY__INIT;
+    Anser__Bus__AccountState state = ANSER__BUS__ACCOUNT_STATE__INIT;
+    Anser__Bus__AccountDetails details = ANSER__BUS__ACCOUNT_DETAILS__INIT;
+
+    if (user->password_hash.len > 0) {
+        entry.user = user->user;
+        entry.state = &state;
+        entry.details = &details;
+        state.version = 1;
+        details.password_hash = user->password_hash;
+        rig_store_account(rig, &entry);
+    }
+}
+
+void
+rig_answer_account(struct rig *rig, const Anser__Bus__AccountQuery *q,
+                   Anser__Bus__Answer *a)
+{
+    static Anser__Bus__AccountState state;
+    static Anser__Bus__AccountDetails details;
+    static Anser__Bus__DeviceState *devices[AN_DEVICE_SESSIONS_MAX];
+    const Anser__Bus__AccountEntry *row = rig_account(rig, q->user);
+
+    a->err = AN_ERR_USER_NOT_FOUND;
+    for (size_t i = 0; i < rig->user_count; i++) {
+        if (rig->users[i].user == q->user) {
+            a->err = AN_OK;
+        }
+    }
+    anser__bus__account_state__init(&state);
+    anser__bus__account_details__init(&details);
+    a->account = row == NULL ? &state : row->state;
+    a->details = row == NULL ? &details : row->details;
+    a->devices = devices;
+    for (size_t i = 0; q->devices && i < rig->session_count; i++) {
+        if (rig->sessions[i]->user == q->user) {
+            assert(a->n_devices < AN_DEVICE_SESSIONS_MAX);
+            devices[a->n_devices++] = rig->sessions[i]->state;
+        }
+    }
+}
+
+/* ------------------------------------------------------------------ accounts */
+
+uint64_t
+rig_update_account(struct rig *rig, uint64_t user, Anser__Bus__UpdateAccount update)
+{
+    Anser__Bus__Command command = ANSER__BUS__COMMAND__INIT;
+    Anser__Bus__Command *list[] = {&command};
+
+    update.user = user;
+    command.slot = an_slot_user(user);
+    command.what_case = ANSER__BUS__COMMAND__WHAT_UPDATE_ACCOUNT;
+    command.update_account = &update;
+    return rig_submit(rig, list, 1);
+}
+
+uint64_t
+rig_update_device(struct rig *rig, uint64_t user, const char *device,
+                  Anser__Bus__UpdateDevice update)
+{
+    Anser__Bus__Command command = ANSER__BUS__COMMAND__INIT;
+    Anser__Bus__Command *list[] = {&command};
+
+    update.user = user;
+    update.device = text(device);
+    command.slot = an_slot_user(user);
+    command.what_case = ANSER__BUS__COMMAND__WHAT_UPDATE_DEVICE;
+    command.update_device = &update;
+    return rig_submit(rig, list, 1);
+}
+
+uint64_t
+rig_register(struct rig *rig, const char *name, uint64_t user, const char *hash)
+{
+    Anser__Bus__Command command = ANSER__BUS__COMMAND__INIT;
+    Anser__Bus__CreateUser create = ANSER__BUS__CREATE_USER__INIT;
+    Anser__Bus__Command *list[] = {&command};
+
+    create.app = text("default");
+    create.name = text(name);
+    create.user = user;
+    create.password_hash = text(hash);
+    command.slot = an_slot_user(user);
+    command.what_case = ANSER__BUS__COMMAND__WHAT_CREATE_USER;
+    command.create_user = &create;
+    return rig_submit(rig, list, 1);
+}
+
+const Anser__Bus__AccountEntry *
+rig_account(const struct rig *rig, uint64_t user)
+{
+    for (size_t i = 0; i < rig->account_count; i++) {
+        if (rig->accounts[i]->user == user) {
+            return rig->accounts[i];
+        }
+    }
+    return NULL;
+}
+
+const Anser__Bus__DeviceState *
+rig_session(const struct rig *rig, uint64_t user, const char *device)
+{
+    ProtobufCBinaryData name = text(device);
+    size_t i = session_at(rig, user, &name);
+
+    return i < rig->session_count ? rig->sessions[i]->state : NULL;
+}
+
+void
+rig_accounts_fini(struct rig *rig)
+{
+    for (size_t i = 0; i < rig->account_count; i++) {
+        anser__bus__account_entry__free_unpacked(rig->accounts[i], NULL);
+    }
+    for (size_t i = 0; i < rig->session_count; i++) {
+        anser__bus__device_session_entry__free_unpacked(rig->sessions[i], NULL);
+    }
+}

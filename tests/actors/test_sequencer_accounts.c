@@ -1,0 +1,379 @@
+/* Changes of accounts and of devices' sessions: decided once, written whole, and the same
+ * when they are said again. */
+#include "tests/actors/seq_rig.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+/* cmocka wants the ones above first */
+#include <cmocka.h>
+
+#define SET(what)    ANSER__BUS__ACCOUNT_SET__ACCOUNT_SET_##what
+#define DEVICE(what) ANSER__BUS__DEVICE_SET__DEVICE_SET_##what
+
+static int
+setup(void **state)
+{
+    struct rig *rig = malloc(sizeof(*rig));
+
+    rig_init_ready(rig, NULL);
+    rig_create_user(rig, "alice", 41);
+    rig_pump(rig);
+    *state = rig;
+    return 0;
+}
+
+static int
+teardown(void **state)
+{
+    rig_fini(*state);
+    free(*state);
+    return 0;
+}
+
+static enum an_err
+err_of(struct rig *rig, uint64_t request)
+{
+    return (enum an_err)rig_result(rig, request, 0)->err;
+}
+
+static ProtobufCBinaryData
+text(const char *chars)
+{
+    return (ProtobufCBinaryData){strlen(chars), (uint8_t *)(uintptr_t)chars};
+}
+
+static bool
+is(ProtobufCBinaryData data, const char *chars)
+{
+    return data.len == strlen(chars) && memcmp(data.data, chars, data.len) == 0;
+}
+
+/* A hash of 32 bytes: the letter all over. 0: none. */
+static ProtobufCBinaryData
+hash(char letter)
+{
+    static char hashes[128][AN_REFRESH_HASH_LEN];
+
+    memset(hashes[(unsigned char)letter], letter, AN_REFRESH_HASH_LEN);
+    return (ProtobufCBinaryData){letter == 0 ? 0 : AN_REFRESH_HASH_LEN,
+                                 (uint8_t *)hashes[(unsigned char)letter]};
+}
+
+static uint64_t
+update(struct rig *rig, Anser__Bus__UpdateAccount u)
+{
+    uint64_t request = rig_update_account(rig, 41, u);
+
+    rig_pump(rig);
+    return request;
+}
+
+static uint64_t
+forbid(struct rig *rig, bool forbidden)
+{
+    Anser__Bus__UpdateAccount u = ANSER__BUS__UPDATE_ACCOUNT__INIT;
+
+    u.set = SET(FORBIDDEN);
+    u.forbidden = forbidden;
+    return update(rig, u);
+}
+
+/* The device's refresh token becomes that of a letter, if it is that of another. */
+static enum an_err
+rotate(struct rig *rig, const char *device, char from, char to)
+{
+    Anser__Bus__UpdateDevice u = ANSER__BUS__UPDATE_DEVICE__INIT;
+    uint64_t request;
+
+    u.set = DEVICE(REFRESH);
+    u.refresh_hash = hash(to);
+    u.expect_refresh_hash = hash(from);
+    request = rig_update_device(rig, 41, device, u);
+    rig_pump(rig);
+    return err_of(rig, request);
+}
+
+static void
+test_account_change_leaves_the_rest_and_counts_versions(void **state)
+{
+    struct rig *rig = *state;
+    Anser__Bus__UpdateAccount u = ANSER__BUS__UPDATE_ACCOUNT__INIT;
+    const Anser__Bus__AccountEntry *row;
+    uint64_t request;
+
+    assert_null(rig_account(rig, 41));
+    u.set = SET(NICK) | SET(AVATAR) | SET(PASSWORD);
+    u.nick = text("Al");
+    u.avatar = text("a.png");
+    u.password_hash = text("$argon2id$x");
+    request = update(rig, u);
+    assert_int_equal(err_of(rig, request), AN_OK);
+    assert_int_equal(rig_result(rig, request, 0)->seq, 1);
+    assert_false(rig_account(rig, 41)->tell);
+    request = forbid(rig, true);
+    assert_int_equal(rig_result(rig, request, 0)->seq, 2);
+    row = rig_account(rig, 41);
+    assert_true(row->tell);
+    assert_true(row->state->forbidden);
+    assert_true(is(row->details->nick, "Al"));
+    assert_true(is(row->details->avatar, "a.png"));
+    assert_true(is(row->details->password_hash, "$argon2id$x"));
+}
+
+static void
+test_account_change_said_twice_is_written_once(void **state)
+{
+    struct rig *rig = *state;
+    size_t appends;
+    uint64_t request;
+
+    forbid(rig, true);
+    appends = rig->appends;
+    request = forbid(rig, true);
+    assert_int_equal(err_of(rig, request), AN_OK);
+    assert_int_equal(rig_result(rig, request, 0)->seq, 1);
+    assert_int_equal(rig->appends, appends);
+}
+
+static void
+test_account_changes_of_one_user_do_not_overwrite_each_other(void **state)
+{
+    struct rig *rig = *state;
+    Anser__Bus__UpdateAccount nick = ANSER__BUS__UPDATE_ACCOUNT__INIT;
+    Anser__Bus__UpdateAccount mute = ANSER__BUS__UPDATE_ACCOUNT__INIT;
+    uint64_t first, second;
+
+    nick.set = SET(NICK);
+    nick.nick = text("Al");
+    mute.set = SET(MUTED);
+    mute.muted_until_ms = UINT64_MAX;
+    first = rig_update_account(rig, 41, nick);
+    second = rig_update_account(rig, 41, mute);
+    rig_pump(rig);
+    assert_int_equal(rig_result(rig, first, 0)->seq, 1);
+    assert_int_equal(rig_result(rig, second, 0)->seq, 2);
+    assert_true(is(rig_account(rig, 41)->details->nick, "Al"));
+    assert_int_equal(rig_account(rig, 41)->state->muted_until_ms, UINT64_MAX);
+}
+
+static void
+test_account_change_of_unknown_outcome_is_taken_again(void **state)
+{
+    struct rig *rig = *state;
+    Anser__Bus__UpdateAccount u = ANSER__BUS__UPDATE_ACCOUNT__INIT;
+    const struct harness_effect *append;
+    uint64_t request;
+
+    for (int stored = 0; stored < 2; stored++) {
+        u.set = SET(DELETED);
+        u.deleted = !stored;
+        request = rig_update_account(rig, 41, u);
+        rig_pump_but_appends(rig);
+        append = rig_take_append(rig);
+        if (stored) {
+            rig_store(rig, append);
+        }
+        harness_answer(rig->h, append, AN_ERR_TIMEOUT, NULL);
+        harness_drain(rig->h);
+        assert_false(rig_answered(rig, request));
+        rig_pump(rig);
+        assert_int_equal(err_of(rig, request), AN_OK);
+        assert_int_equal(rig_account(rig, 41)->state->version, 1 + stored);
+        assert_int_equal(rig_account(rig, 41)->state->deleted, !stored);
+    }
+}
+
+static void
+test_account_of_nobody_and_bad_changes_are_refused(void **state)
+{
+    struct rig *rig = *state;
+    Anser__Bus__UpdateAccount u = ANSER__BUS__UPDATE_ACCOUNT__INIT;
+    uint64_t request;
+
+    assert_int_equal(err_of(rig, update(rig, u)), AN_ERR_ARGUMENT); /* nothing set */
+    u.set = 1u << 30;
+    assert_int_equal(err_of(rig, update(rig, u)), AN_ERR_ARGUMENT);
+    u.set = SET(NICK);
+    u.nick = text("\xff");
+    assert_int_equal(err_of(rig, update(rig, u)), AN_ERR_ARGUMENT);
+    u.set = SET(TOKENS_FROM);
+    u.nick = text("");
+    u.tokens_from_ms = 1500;
+    assert_int_equal(err_of(rig, update(rig, u)), AN_ERR_ARGUMENT);
+    u.tokens_from_ms =
+        (harness_now(rig->h).wall_ms + AN_TOKENS_AHEAD_MS) / 1000 * 1000 + 2000;
+    assert_int_equal(err_of(rig, update(rig, u)), AN_ERR_ARGUMENT);
+    u.tokens_from_ms = 1000;
+    request = rig_update_account(rig, 42, u);
+    rig_pump(rig);
+    assert_int_equal(err_of(rig, request), AN_ERR_USER_NOT_FOUND);
+    assert_null(rig_account(rig, 41));
+}
+
+static void
+test_account_tokens_from_goes_forward_only(void **state)
+{
+    struct rig *rig = *state;
+    Anser__Bus__UpdateAccount u = ANSER__BUS__UPDATE_ACCOUNT__INIT;
+
+    u.set = SET(TOKENS_FROM);
+    u.tokens_from_ms = 5000;
+    assert_int_equal(rig_result(rig, update(rig, u), 0)->time_ms, 5000);
+    u.tokens_from_ms = 4000;
+    assert_int_equal(rig_result(rig, update(rig, u), 0)->time_ms, 5000);
+    assert_int_equal(rig_account(rig, 41)->state->version, 1);
+}
+
+static void
+test_account_registered_twice_knows_its_own_password(void **state)
+{
+    struct rig *rig = *state;
+    uint64_t mine = rig_register(rig, "bob", 43, "$mine");
+    uint64_t again = rig_register(rig, "bob", 43, "$mine");
+    uint64_t other = rig_register(rig, "bob", 43, "$other");
+
+    rig_pump(rig);
+    assert_int_equal(err_of(rig, mine), AN_OK);
+    assert_int_equal(err_of(rig, again), AN_OK);
+    assert_int_equal(err_of(rig, other), AN_ERR_USER_EXISTS);
+    assert_true(is(rig_account(rig, 43)->details->password_hash, "$mine"));
+}
+
+static void
+test_refresh_token_is_changed_only_for_the_newest(void **state)
+{
+    struct rig *rig = *state;
+
+    assert_int_equal(rotate(rig, "phone", 'a', 'b'), AN_ERR_REFRESH_INVALID);
+    assert_null(rig_session(rig, 41, "phone"));
+    assert_int_equal(rotate(rig, "phone", 0, 'a'), AN_OK);
+    assert_int_equal(rotate(rig, "phone", 'a', 'b'), AN_OK);
+    assert_int_equal(rotate(rig, "phone", 'a', 'b'), AN_OK); /* an earlier try */
+    assert_int_equal(rotate(rig, "phone", 'z', 'c'), AN_ERR_REFRESH_INVALID);
+    assert_int_equal(rotate(rig, "phone", 'b', 'c'), AN_OK);
+    assert_true(is(rig_session(rig, 41, "phone")->refresh_hash,
+                   "cccccccccccccccccccccccccccccccc"));
+}
+
+static void
+test_refresh_token_that_comes_again_ends_the_session(void **state)
+{
+    struct rig *rig = *state;
+    uint64_t second = (harness_now(rig->h).wall_ms / 1000 + 1) * 1000;
+    size_t appends;
+
+    rotate(rig, "phone", 0, 'a');
+    rotate(rig, "phone", 'a', 'b');
+    assert_int_equal(rotate(rig, "phone", 'a', 'x'), AN_ERR_REFRESH_REUSED);
+    assert_int_equal(rig_session(rig, 41, "phone")->refresh_hash.len, 0);
+    assert_int_equal(rig_session(rig, 41, "phone")->tokens_from_ms, second);
+    assert_int_equal(rotate(rig, "phone", 'b', 'y'), AN_ERR_REFRESH_INVALID);
+    appends = rig->appends;
+    assert_int_equal(rotate(rig, "phone", 'a', 'x'), AN_ERR_REFRESH_REUSED);
+    assert_int_equal(rig->appends, appends); /* the thief cannot keep it shut */
+    assert_int_equal(rotate(rig, "phone", 0, 'c'), AN_OK);
+    assert_int_equal(rotate(rig, "phone", 'a', 'x'), AN_ERR_REFRESH_INVALID);
+    assert_int_equal(rotate(rig, "phone", 'c', 'd'), AN_OK);
+}
+
+static void
+test_refresh_token_ends_with_the_users_tokens(void **state)
+{
+    struct rig *rig = *state;
+    Anser__Bus__UpdateAccount u = ANSER__BUS__UPDATE_ACCOUNT__INIT;
+
+    rotate(rig, "phone", 0, 'a');
+    u.set = SET(TOKENS_FROM);
+    u.tokens_from_ms = (harness_now(rig->h).wall_ms / 1000 + 1) * 1000;
+    update(rig, u);
+    assert_int_equal(rotate(rig, "phone", 'a', 'b'), AN_ERR_REFRESH_INVALID);
+    /* One made right now is good: it is dated after. */
+    assert_int_equal(rotate(rig, "phone", 0, 'c'), AN_OK);
+    assert_int_equal(rotate(rig, "phone", 'c', 'd'), AN_OK);
+    forbid(rig, true);
+    assert_int_equal(rotate(rig, "phone", 'd', 'e'), AN_ERR_USER_FORBIDDEN);
+    assert_int_equal(rotate(rig, "phone", 0, 'e'), AN_ERR_USER_FORBIDDEN);
+    forbid(rig, false);
+    assert_int_equal(rotate(rig, "phone", 'd', 'e'), AN_OK);
+}
+
+static void
+test_device_removed_is_told_to_gates_with_its_name(void **state)
+{
+    struct rig *rig = *state;
+    Anser__Bus__UpdateDevice u = ANSER__BUS__UPDATE_DEVICE__INIT;
+    const struct harness_effect *append;
+    const Anser__Bus__DeviceSessionEntry *entry;
+
+    rotate(rig, "phone", 0, 'a');
+    u.set = DEVICE(REFRESH) | DEVICE(TOKENS_FROM);
+    u.tokens_from_ms = 9000;
+    rig_update_device(rig, 41, "phone", u);
+    rig_pump_but_appends(rig);
+    append = rig_take_append(rig);
+    entry = ((const Anser__Bus__Append *)harness_body(append))
+                ->slots[0]
+                ->entries[0]
+                ->device_session;
+    assert_true(entry->tell);
+    assert_true(is(entry->account->device, "phone"));
+    assert_int_equal(entry->account->tokens_from_ms, 9000);
+    rig_answer(rig, append);
+    assert_int_equal(rotate(rig, "phone", 'a', 'b'), AN_ERR_REFRESH_INVALID);
+}
+
+static void
+test_devices_beyond_the_bound_push_out_the_longest_unused(void **state)
+{
+    struct rig *rig = *state;
+    Anser__Bus__UpdateDevice u = ANSER__BUS__UPDATE_DEVICE__INIT;
+    uint64_t now_s = harness_now(rig->h).wall_ms / 1000;
+    char name[16];
+
+    for (unsigned i = 0; i < AN_DEVICE_SESSIONS_MAX; i++) {
+        snprintf(name, sizeof(name), "d%u", i);
+        assert_int_equal(rotate(rig, name, 0, 'a'), AN_OK);
+        harness_advance(rig->h, 10);
+    }
+    assert_int_equal(rotate(rig, "new", 0, 'a'), AN_OK);
+    assert_null(rig_session(rig, 41, "d0"));
+    assert_non_null(rig_session(rig, 41, "new"));
+    /* Revoked just now: their rows must stay. */
+    u.set = DEVICE(TOKENS_FROM);
+    u.tokens_from_ms = (now_s + 1) * 1000;
+    rig_update_device(rig, 41, "new", u);
+    for (unsigned i = 1; i < AN_DEVICE_SESSIONS_MAX; i++) {
+        snprintf(name, sizeof(name), "d%u", i);
+        rig_update_device(rig, 41, name, u);
+    }
+    rig_pump(rig);
+    assert_int_equal(rotate(rig, "newer", 0, 'a'), AN_ERR_TOO_MANY_DEVICES);
+    assert_null(rig_session(rig, 41, "newer"));
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+        TEST(test_account_change_leaves_the_rest_and_counts_versions),
+        TEST(test_account_change_said_twice_is_written_once),
+        TEST(test_account_changes_of_one_user_do_not_overwrite_each_other),
+        TEST(test_account_change_of_unknown_outcome_is_taken_again),
+        TEST(test_account_of_nobody_and_bad_changes_are_refused),
+        TEST(test_account_tokens_from_goes_forward_only),
+        TEST(test_account_registered_twice_knows_its_own_password),
+        TEST(test_refresh_token_is_changed_only_for_the_newest),
+        TEST(test_refresh_token_that_comes_again_ends_the_session),
+        TEST(test_refresh_token_ends_with_the_users_tokens),
+        TEST(test_device_removed_is_told_to_gates_with_its_name),
+        TEST(test_devices_beyond_the_bound_push_out_the_longest_unused),
+#undef TEST
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
