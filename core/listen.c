@@ -6,9 +6,10 @@
 
 static const struct {
     const char *name;
-    bool secret, web;
+    enum an_cover cover;
+    bool web;
 } schemes[] = {
-#define ROW(id, text, secret, web) {text, secret, web},
+#define ROW(id, text, cover, web) {text, AN_COVER_##cover, web},
     AN_SCHEMES(ROW)
 #undef ROW
 };
@@ -19,10 +20,10 @@ an_scheme_name(enum an_scheme scheme)
     return schemes[scheme].name;
 }
 
-bool
-an_scheme_is_secret(enum an_scheme scheme)
+enum an_cover
+an_scheme_cover(enum an_scheme scheme)
 {
-    return schemes[scheme].secret;
+    return schemes[scheme].cover;
 }
 
 bool

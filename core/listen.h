@@ -11,19 +11,23 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
-/* X(NAME, text, over TLS, WebSocket) */
-#define AN_SCHEMES(X)                                                                    \
-    X(TCP, "tcp", false, false)                                                          \
-    X(TLS, "tls", true, false)                                                           \
-    X(WS, "ws", false, true)                                                             \
-    X(WSS, "wss", true, true)
+/* What an address is covered by. */
+enum an_cover { AN_COVER_NONE, AN_COVER_TLS, AN_COVER_NOISE };
 
-#define AN_SCHEME_ENUM(name, text, secret, web) AN_SCHEME_##name,
+/* X(NAME, text, cover, WebSocket) */
+#define AN_SCHEMES(X)                                                                    \
+    X(TCP, "tcp", NONE, false)                                                           \
+    X(TLS, "tls", TLS, false)                                                            \
+    X(WS, "ws", NONE, true)                                                              \
+    X(WSS, "wss", TLS, true)                                                             \
+    X(NOISE, "noise", NOISE, false)
+
+#define AN_SCHEME_ENUM(name, text, cover, web) AN_SCHEME_##name,
 enum an_scheme { AN_SCHEMES(AN_SCHEME_ENUM) };
 #undef AN_SCHEME_ENUM
 
 /* What a listening address may be, for error lines. */
-#define AN_LISTEN_FORMS "tcp://, tls://, ws:// or wss://HOST:PORT"
+#define AN_LISTEN_FORMS "tcp://, tls://, noise://, ws:// or wss://HOST:PORT"
 
 enum { AN_LISTEN_TEXT_MAX = 80 }; /* holds any that is printed */
 
@@ -40,8 +44,8 @@ uint16_t an_listen_port(const struct an_listen *listen);
 bool an_listen_is_local(const struct an_listen *listen);
 /* Any address of the machine: 0.0.0.0, [::]. */
 bool an_listen_is_any(const struct an_listen *listen);
-bool an_scheme_is_secret(enum an_scheme scheme); /* over TLS */
-bool an_scheme_is_web(enum an_scheme scheme);    /* WebSocket */
+enum an_cover an_scheme_cover(enum an_scheme scheme);
+bool an_scheme_is_web(enum an_scheme scheme); /* WebSocket */
 const char *an_scheme_name(enum an_scheme scheme);
 /* "tcp://127.0.0.1:7400"; AN_LISTEN_TEXT_MAX holds it. */
 void an_listen_print(const struct an_listen *listen, char *out, size_t len);

@@ -375,7 +375,7 @@ take_listeners(struct gate_door *door, char *why, size_t why_len)
                      cfg->listen[i]);
             return AN_ERR_CONFIG;
         }
-        secret = secret || an_scheme_is_secret(at->scheme);
+        secret = secret || an_scheme_cover(at->scheme) == AN_COVER_TLS;
     }
     door->listener_count = cfg->listen_count;
     if (secret) {

@@ -263,7 +263,7 @@ static bool
 handshake_begin(struct gate_door *door, struct door_conn *conn,
                 const struct door_listener *listener)
 {
-    if (an_scheme_is_secret(listener->at.scheme)) {
+    if (an_scheme_cover(listener->at.scheme) == AN_COVER_TLS) {
         conn->tls = gate_tls_accept(&door->tls);
         if (conn->tls == NULL) {
             return false;

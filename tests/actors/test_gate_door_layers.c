@@ -604,7 +604,7 @@ test_listen_says_what_it_read(void **state)
     (void)state;
     assert_true(an_listen_parse(&listen, "wss://[::1]:7403"));
     assert_true(an_listen_is_local(&listen) && !an_listen_is_any(&listen));
-    assert_true(an_scheme_is_secret(listen.scheme) && an_scheme_is_web(listen.scheme));
+    assert_true(an_scheme_cover(listen.scheme) == AN_COVER_TLS && an_scheme_is_web(listen.scheme));
     an_listen_print(&listen, text, sizeof(text));
     assert_string_equal(text, "wss://[::1]:7403");
     assert_true(an_listen_parse(&listen, "ws://0.0.0.0:0"));
