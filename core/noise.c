@@ -12,7 +12,8 @@ enum {
 _Static_assert(crypto_hash_sha256_BYTES == AN_NOISE_KEY_LEN, "SHA-256");
 _Static_assert(crypto_scalarmult_BYTES == AN_NOISE_KEY_LEN, "X25519");
 _Static_assert(crypto_aead_chacha20poly1305_ietf_ABYTES == AN_NOISE_TAG_LEN, "Poly1305");
-_Static_assert(sizeof(AN_NOISE_PROTOCOL) - 1 == AN_NOISE_KEY_LEN, "the name is its own hash");
+_Static_assert(sizeof(AN_NOISE_PROTOCOL) - 1 == AN_NOISE_KEY_LEN,
+               "the name is its own hash");
 
 void
 an_noise_wipe(void *secret, size_t len)

@@ -99,17 +99,18 @@ judge_length(struct an_noise_conn *conn, size_t len)
     return AN_OK;
 }
 
+/* Room for what has come, not for what was announced. */
 static enum an_err
-hold(struct an_noise_conn *conn, const uint8_t **data, size_t *len, size_t want)
+hold(struct an_noise_conn *conn, struct an_noise_piece *in, size_t want)
 {
-    size_t take = want - conn->held_len < *len ? want - conn->held_len : *len;
-    size_t cap = conn->held_cap == 0 ? HELD_MIN : conn->held_cap;
+    size_t missing = want - conn->held_len, cap = conn->held_cap;
+    size_t take = missing < in->len ? missing : in->len;
     uint8_t *bigger;
 
+    cap = cap == 0 ? HELD_MIN : cap;
     while (cap < conn->held_len + take) {
         cap *= 2;
     }
-    cap = cap < want ? cap : want;
     if (cap != conn->held_cap) {
         bigger = realloc(conn->held, cap);
         if (bigger == NULL) {
@@ -119,73 +120,75 @@ hold(struct an_noise_conn *conn, const uint8_t **data, size_t *len, size_t want)
         conn->held_cap = (uint32_t)cap;
     }
     if (take > 0) {
-        memcpy(conn->held + conn->held_len, *data, take);
+        memcpy(conn->held + conn->held_len, in->data, take);
     }
     conn->held_len += (uint32_t)take;
-    *data += take;
-    *len -= take;
+    in->data += take;
+    in->len -= take;
     return AN_OK;
+}
+
+static size_t
+get_length(const uint8_t *data)
+{
+    return (size_t)data[0] << 8 | data[1];
 }
 
 /* Goes on with the record that was begun: first its length, then the rest. */
 static enum an_err
-take_held(struct an_noise_conn *conn, const uint8_t **data, size_t *len, bool *whole)
+take_held(struct an_noise_conn *conn, struct an_noise_piece *in)
 {
     size_t body;
     enum an_err err = AN_OK;
 
-    *whole = false;
     if (conn->held_len < AN_NOISE_LENGTH_LEN) {
-        err = hold(conn, data, len, AN_NOISE_LENGTH_LEN);
+        err = hold(conn, in, AN_NOISE_LENGTH_LEN);
     }
     if (err != AN_OK || conn->held_len < AN_NOISE_LENGTH_LEN) {
         return err;
     }
-    body = (size_t)conn->held[0] << 8 | conn->held[1];
+    body = get_length(conn->held);
     err = judge_length(conn, body);
     if (err == AN_OK) {
-        err = hold(conn, data, len, AN_NOISE_LENGTH_LEN + body);
+        err = hold(conn, in, AN_NOISE_LENGTH_LEN + body);
     }
-    *whole = err == AN_OK && conn->held_len == AN_NOISE_LENGTH_LEN + body;
+    if (err == AN_OK && conn->held_len == AN_NOISE_LENGTH_LEN + body) {
+        conn->served = true;
+        in->record = conn->held + AN_NOISE_LENGTH_LEN;
+        in->record_len = body;
+    }
     return err;
 }
 
 enum an_err
-an_noise_take(struct an_noise_conn *conn, const uint8_t **data, size_t *len,
-              const uint8_t **record, size_t *record_len)
+an_noise_take(struct an_noise_conn *conn, struct an_noise_piece *in)
 {
-    bool whole = false;
-    size_t body = 0;
     enum an_err err;
+    size_t body;
 
-    *record = NULL;
+    in->record = NULL;
     if (conn->served) {
         held_free(conn);
     }
-    if (*len == 0) {
+    if (in->len == 0) {
         return AN_OK;
     }
-    if (conn->held_len == 0 && *len >= AN_NOISE_LENGTH_LEN) {
-        body = (size_t)(*data)[0] << 8 | (*data)[1];
-        err = judge_length(conn, body);
-        if (err != AN_OK) {
-            return err;
-        }
-        if (*len >= AN_NOISE_LENGTH_LEN + body) { /* whole: used where it lies */
-            *record = *data + AN_NOISE_LENGTH_LEN;
-            *record_len = body;
-            *data += AN_NOISE_LENGTH_LEN + body;
-            *len -= AN_NOISE_LENGTH_LEN + body;
-            return AN_OK;
-        }
+    if (conn->held_len > 0 || in->len < AN_NOISE_LENGTH_LEN) {
+        return take_held(conn, in);
     }
-    err = take_held(conn, data, len, &whole);
-    if (err == AN_OK && whole) {
-        conn->served = true;
-        *record = conn->held + AN_NOISE_LENGTH_LEN;
-        *record_len = conn->held_len - AN_NOISE_LENGTH_LEN;
+    body = get_length(in->data);
+    err = judge_length(conn, body);
+    if (err != AN_OK) {
+        return err;
     }
-    return err;
+    if (in->len < AN_NOISE_LENGTH_LEN + body) {
+        return take_held(conn, in);
+    }
+    in->record = in->data + AN_NOISE_LENGTH_LEN; /* whole: used where it lies */
+    in->record_len = body;
+    in->data += AN_NOISE_LENGTH_LEN + body;
+    in->len -= AN_NOISE_LENGTH_LEN + body;
+    return AN_OK;
 }
 
 /* ------------------------------------------------------------------ records */

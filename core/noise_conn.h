@@ -40,14 +40,20 @@ AN_MUST_USE enum an_err an_noise_conn_client(struct an_noise_conn *conn,
 /* Wipes and frees; zeroed is fine. */
 void an_noise_conn_fini(struct an_noise_conn *conn);
 
-/* Takes bytes as they came, up to the end of the next record. *record: its message, good
- * until the next call; NULL: it is not whole, and all bytes were taken. To be called
- * until then, so that nothing is kept of records that are done with.
- * AN_ERR_FRAME_TOO_LARGE, AN_ERR_BODY_MALFORMED: no record of this kind has such a
- * length; AN_ERR_NO_MEMORY. */
-AN_MUST_USE enum an_err an_noise_take(struct an_noise_conn *conn, const uint8_t **data,
-                                      size_t *len, const uint8_t **record,
-                                      size_t *record_len);
+/* Bytes as they came, and the record that was found in them. */
+struct an_noise_piece {
+    const uint8_t *data; /* not taken yet */
+    size_t len;
+    const uint8_t *record; /* a Noise message; NULL: it is not whole */
+    size_t record_len;
+};
+
+/* Takes bytes up to the end of the next record, which is good until the next call; or
+ * all, when it is not whole. To be called until then, so that nothing is kept of records
+ * that are done with. AN_ERR_FRAME_TOO_LARGE, AN_ERR_BODY_MALFORMED: no record of this
+ * kind has such a length; AN_ERR_NO_MEMORY. */
+AN_MUST_USE enum an_err an_noise_take(struct an_noise_conn *conn,
+                                      struct an_noise_piece *in);
 /* Is the handshake over? Until then a record goes to an_noise_shake, then to
  * an_noise_open. */
 bool an_noise_is_open(const struct an_noise_conn *conn);

@@ -285,6 +285,7 @@ destroy(struct an_door *base)
         assert(left == 0);
     }
     gate_tls_fini(&door->tls);
+    gate_noise_fini(&door->noise);
     gate_ws_shared_fini(&door->ws);
     an_arena_fini(&door->arena);
     free(door->origins);
@@ -358,7 +359,7 @@ take_listeners(struct gate_door *door, char *why, size_t why_len)
 {
     const struct gate_door_cfg *cfg = &door->cfg;
     enum an_err err = AN_OK;
-    bool secret = false;
+    bool tls = false, noise = false;
 
     if (cfg->listen_count > GATE_DOOR_LISTEN_MAX) {
         snprintf(why, why_len, "more than %u addresses to listen on",
@@ -375,13 +376,17 @@ take_listeners(struct gate_door *door, char *why, size_t why_len)
                      cfg->listen[i]);
             return AN_ERR_CONFIG;
         }
-        secret = secret || an_scheme_cover(at->scheme) == AN_COVER_TLS;
+        tls = tls || an_scheme_cover(at->scheme) == AN_COVER_TLS;
+        noise = noise || an_scheme_cover(at->scheme) == AN_COVER_NOISE;
     }
     door->listener_count = cfg->listen_count;
-    if (secret) {
+    if (noise) {
+        err = gate_noise_init(&door->noise, cfg, why, why_len);
+    }
+    if (tls && err == AN_OK) {
         err = gate_tls_init(&door->tls, cfg, why, why_len);
     }
-    if (secret && err == AN_OK) {
+    if (tls && err == AN_OK) {
         warn_expired(door);
         uv_timer_start(&door->cert_timer, on_cert_look, AN_CERT_LOOK_MS, AN_CERT_LOOK_MS);
     }

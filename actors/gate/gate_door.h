@@ -1,12 +1,13 @@
-/* The gate's door: client connections over TCP, TLS and WebSocket on a libuv loop. Cuts
- * frames, writes frames, counts bytes; every decision is the gate actor's (gate.h), which
- * hears of a connection when its handshakes are through.
+/* The gate's door: client connections over TCP, TLS, Noise and WebSocket on a libuv loop.
+ * Cuts frames, writes frames, counts bytes; every decision is the gate actor's (gate.h),
+ * which hears of a connection when its handshakes are through.
  *
  * Context: see core/door.h. */
 #ifndef AN_ACTORS_GATE_DOOR_H
 #define AN_ACTORS_GATE_DOOR_H
 
 #include "core/door.h"
+#include "core/noise.h"
 
 #define GATE_DOOR_LISTEN_MAX 8u
 
@@ -22,6 +23,7 @@ struct gate_door_cfg {
     /* PEM files of what listens with TLS: certificate with its chain, its key, and, when
      * clients must show a certificate, the CAs these are believed from (else NULL). */
     const char *tls_cert, *tls_key, *tls_client_ca;
+    const struct an_noise_key *noise_key; /* of what listens with Noise; else NULL */
     const char *origins; /* of pages that may open a WebSocket; NULL, "*": any */
     /* Told about trouble an operator should know (out of descriptors, no listening);
      * level as in core/log.h. May be NULL. Called on any thread. */
@@ -34,12 +36,14 @@ struct gate_door_stats {
     uint64_t accepted, closed, frames_in, frames_out, bytes_in, bytes_out, writes;
     uint64_t bad_streams, bad_lines, accept_pauses, read_pauses;
     uint64_t tls_full, tls_resumed; /* handshakes that succeeded */
-    uint64_t handshakes_failed;     /* refused, broken, given up by the client */
-    uint64_t handshakes_late;       /* too slow, or too many at once */
-    uint64_t handshakes;            /* now: not through yet */
-    uint64_t conns;                 /* now */
-    uint64_t partial_bytes;         /* now: buffers of frames not yet whole */
-    uint64_t output_bytes;          /* now: not yet taken by clients */
+    uint64_t noise_full;            /* the same of Noise */
+    uint64_t broken;            /* open ones that ended by what came, as TLS or Noise */
+    uint64_t handshakes_failed; /* refused, broken, given up by the client */
+    uint64_t handshakes_late;   /* too slow, or too many at once */
+    uint64_t handshakes;        /* now: not through yet */
+    uint64_t conns;             /* now */
+    uint64_t partial_bytes;     /* now: buffers of frames not yet whole */
+    uint64_t output_bytes;      /* now: not yet taken by clients */
 };
 
 /* AN_ERR_NO_MEMORY, AN_ERR_CONFIG (an address, a file of TLS), with *why. Binds nothing

@@ -4,6 +4,7 @@
 #include "core/limits.h"
 #include "core/log.h"
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -169,6 +170,7 @@ on_closed(uv_handle_t *handle)
     gate_door_partial_free(door, conn);
     gate_ws_free(door, conn);
     gate_lines_free(door, conn);
+    gate_noise_free(door, conn);
     SSL_free(conn->tls);
     door->conns[conn->id & ((1u << DOOR_INDEX_BITS) - 1)] = NULL;
     door->free_list[door->free_count++] =
@@ -257,6 +259,41 @@ gate_door_shut_out(struct gate_door *door, struct door_conn *conn)
     gate_door_finish(door, conn);
 }
 
+static void
+log_refusal(struct gate_door *door, const struct door_conn *conn, const char *layer,
+            const char *text)
+{
+    struct an_listen from = {.scheme = AN_SCHEME_TCP};
+    int len = sizeof(from.at);
+    char line[DOOR_LINE_MAX], who[AN_LISTEN_TEXT_MAX] = "tcp://?";
+    uint64_t now = uv_now(&door->loop);
+
+    if (door->refused_ms != 0 && now - door->refused_ms < DOOR_SAY_MS) {
+        return;
+    }
+    door->refused_ms = now;
+    if (uv_tcp_getpeername(&conn->tcp, (struct sockaddr *)&from.at, &len) == 0) {
+        an_listen_print(&from, who, sizeof(who));
+    }
+    snprintf(line, sizeof(line), "%s with a client failed, %s (%s)", layer, text,
+             who + strlen("tcp://"));
+    gate_door_log(door, AN_LOG_INFO, line);
+}
+
+void
+gate_door_break_off(struct gate_door *door, struct door_conn *conn, const char *layer,
+                    const char *why)
+{
+    conn->broken = true;
+    log_refusal(door, conn, layer, why);
+    if (!conn->open) {
+        gate_door_shut_out(door, conn);
+        return;
+    }
+    door->stats.broken++;
+    gate_door_end(door, conn);
+}
+
 /* Until then the actor knows nothing of it. Too many at once: the oldest makes room,
  * which honest ones are only for moments. false: without memory. */
 static bool
@@ -266,6 +303,12 @@ handshake_begin(struct gate_door *door, struct door_conn *conn,
     if (an_scheme_cover(listener->at.scheme) == AN_COVER_TLS) {
         conn->tls = gate_tls_accept(&door->tls);
         if (conn->tls == NULL) {
+            return false;
+        }
+    }
+    if (an_scheme_cover(listener->at.scheme) == AN_COVER_NOISE) {
+        conn->noise = gate_noise_accept(&door->noise);
+        if (conn->noise == NULL) {
             return false;
         }
     }

@@ -175,7 +175,9 @@ on_read(uv_stream_t *stream, ssize_t got, const uv_buf_t *buf)
     if (conn->ending) {
         return; /* thrown away */
     }
-    if (conn->tls != NULL) {
+    if (conn->noise != NULL) {
+        gate_noise_in(door, conn, (const uint8_t *)buf->base, (size_t)got);
+    } else if (conn->tls != NULL) {
         gate_tls_in(door, conn, (const uint8_t *)buf->base, (size_t)got);
     } else {
         gate_door_layer_in(door, conn, (const uint8_t *)buf->base, (size_t)got);

@@ -257,6 +257,9 @@ bool
 gate_door_send(struct gate_door *door, struct door_conn *conn, const uint8_t *data,
                size_t len)
 {
+    if (conn->noise != NULL) {
+        return gate_noise_out(door, conn, data, len);
+    }
     return conn->tls != NULL ? gate_tls_out(door, conn, data, len)
                              : gate_door_write(door, conn, data, len);
 }
@@ -308,12 +311,17 @@ gate_door_pause_if_full(struct gate_door *door, struct door_conn *conn)
 }
 
 static bool
+is_plain(const struct door_conn *conn)
+{
+    return conn->tls == NULL && conn->noise == NULL && conn->ws == NULL &&
+           conn->lines == NULL;
+}
+
+static bool
 conn_flush(struct gate_door *door, struct door_conn *conn)
 {
     if (conn->seg_first != DOOR_NONE &&
-        !(conn->tls == NULL && conn->ws == NULL && conn->lines == NULL
-              ? flush_plain(door, conn)
-              : flush_layered(door, conn))) {
+        !(is_plain(conn) ? flush_plain(door, conn) : flush_layered(door, conn))) {
         return false;
     }
     if (door_unsent(conn) == 0) {

@@ -1,9 +1,10 @@
 /* The inside of the gate's door, shared by its files. Bytes come in and go out through
  * layers, each of which a connection may lack:
  *
- *   gate_door_in.c, _out.c  gate_door_tls.c  gate_door_ws.c  _json.c  gate_door_in.c
- *   the socket's bytes      TLS              WebSocket       JSON     frames, to the
- * actor
+ *   gate_door_in.c, _out.c  gate_door_tls.c,  gate_door_ws.c  _json.c  gate_door_in.c
+ *                           _noise.c
+ *   the socket's bytes      TLS or Noise      WebSocket       JSON     frames, to the
+ *                                                                      actor
  *
  * gate_door.c has the loop and the listeners, gate_door_conn.c the life of connections.
  * Context: the door's thread, but for gate_tls_load. */
@@ -16,6 +17,7 @@
 #include "actors/gate/gate_ws.h"
 #include "core/limits.h"
 #include "core/listen.h"
+#include "core/noise_conn.h"
 #include <openssl/ssl.h>
 #include <pthread.h>
 #include <uv.h>
@@ -47,13 +49,14 @@ struct door_conn {
     uint32_t partial_len, partial_cap;
     uint32_t seg_first, seg_last; /* this drain's frames, in door.segs */
     SSL *tls;                     /* NULL: none */
+    struct an_noise_conn *noise;  /* NULL: none */
     struct door_ws *ws;           /* NULL: none */
     struct door_held *lines;      /* NULL: not lines of JSON */
     /* In door.shaking until the handshakes are through, in door.finishing at the end. */
     struct door_conn *wait_next, **wait_link;
     uint64_t wait_ms;  /* until then */
     bool tls_done : 1; /* its handshake is through */
-    bool broken : 1;   /* TLS cannot say anything any more */
+    bool broken : 1;   /* its layer cannot say anything any more */
     bool open : 1;     /* the actor knows of it */
     bool chosen : 1;   /* its first byte has said which form it speaks */
     bool finish : 1;   /* CONN_CLOSE came: last words, then the end */
@@ -91,7 +94,6 @@ struct door_tls {
     const uint8_t *feed;    /* what came from the socket, for the next SSL_ call */
     size_t feed_len;
     struct door_scratch sealed; /* what it wants to have written */
-    uint64_t logged_ms;         /* at most one line a second about clients */
     uint8_t plain[DOOR_RECORD_BYTES];
 };
 
@@ -99,6 +101,12 @@ struct door_tls {
 struct door_held {
     uint8_t *data;
     uint32_t len, cap;
+};
+
+struct door_noise {
+    struct an_noise_key key;
+    uint8_t *plain;             /* of a record; NULL: no Noise */
+    struct door_scratch sealed; /* records to be written */
 };
 
 struct door_ws {
@@ -133,13 +141,14 @@ struct gate_door {
     uint32_t conn_cap, free_count;
     uint64_t serial;
     uint32_t fd_max;
-    uint64_t full_ms; /* when the log was told last */
+    uint64_t full_ms, refused_ms; /* when the log was told last */
 
     struct door_waits shaking, finishing;
     struct door_tls tls;
+    struct door_noise noise;
     struct gate_ws_shared ws;
     struct an_arena arena; /* of a message of JSON */
-    size_t held_bytes;     /* of all struct door_held */
+    size_t held_bytes;     /* of all struct door_held, and of records not whole */
     char *origins;
     struct door_scratch gathered; /* frames that go out through a layer */
     struct door_seg *segs;        /* of this drain */
@@ -202,6 +211,10 @@ void gate_door_deliver_output(struct gate_door *door, struct door_conn *conn);
 void gate_door_open(struct gate_door *door, struct door_conn *conn);
 /* The handshakes have failed: what they have left in tls.sealed is sent, then the end. */
 void gate_door_shut_out(struct gate_door *door, struct door_conn *conn);
+/* What came is none of its layer's, "TLS" or "Noise": says why, at most once a second,
+ * and ends it. */
+void gate_door_break_off(struct gate_door *door, struct door_conn *conn,
+                         const char *layer, const char *why);
 /* Tells the actor of output that flush could not get rid of. Whether there was any. */
 bool gate_door_report(struct gate_door *door);
 /* The last words have been given: sends them, then ends, within a bounded time. */
@@ -269,6 +282,24 @@ bool gate_tls_out(struct gate_door *door, struct door_conn *conn, const uint8_t 
                   size_t len);
 /* Says that no more comes, if there is somebody to say it to. */
 void gate_tls_bye(struct gate_door *door, struct door_conn *conn);
+
+/* ------------------------------------------------------------------ gate_door_noise.c */
+
+/* AN_ERR_CONFIG: the cfg has no key; AN_ERR_NO_MEMORY; with *why. */
+AN_MUST_USE enum an_err gate_noise_init(struct door_noise *noise,
+                                        const struct gate_door_cfg *cfg, char *why,
+                                        size_t why_len);
+/* Wipes the key. Zeroed is fine. */
+void gate_noise_fini(struct door_noise *noise);
+/* The server's end of one connection; NULL without memory. */
+struct an_noise_conn *gate_noise_accept(const struct door_noise *noise);
+void gate_noise_free(struct gate_door *door, struct door_conn *conn);
+/* Bytes from the socket, as gate_tls_in. */
+void gate_noise_in(struct gate_door *door, struct door_conn *conn, const uint8_t *data,
+                   size_t len);
+/* Encrypts and writes. false: the connection is broken. */
+bool gate_noise_out(struct gate_door *door, struct door_conn *conn, const uint8_t *data,
+                    size_t len);
 
 /* ------------------------------------------------------------------ gate_door_ws.c */
 

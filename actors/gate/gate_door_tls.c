@@ -17,8 +17,6 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LOG_EVERY_MS = 1000 };
-
 static const char ciphers[] = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"
                               "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"
                               "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
@@ -309,39 +307,6 @@ emit(struct gate_door *door, struct door_conn *conn)
     return good;
 }
 
-static void
-log_refusal(struct gate_door *door, const struct door_conn *conn, const char *text)
-{
-    struct an_listen from = {.scheme = AN_SCHEME_TLS};
-    int len = sizeof(from.at);
-    char line[DOOR_LINE_MAX], who[AN_LISTEN_TEXT_MAX] = "tls://?";
-    uint64_t now = uv_now(&door->loop);
-
-    if (door->tls.logged_ms != 0 && now - door->tls.logged_ms < LOG_EVERY_MS) {
-        return;
-    }
-    door->tls.logged_ms = now;
-    if (uv_tcp_getpeername(&conn->tcp, (struct sockaddr *)&from.at, &len) == 0) {
-        an_listen_print(&from, who, sizeof(who));
-    }
-    snprintf(line, sizeof(line), "TLS with a client failed, %s (%s)", text,
-             who + strlen("tls://"));
-    gate_door_log(door, AN_LOG_INFO, line);
-}
-
-/* It is no TLS, or not one that we take: the alert that says so is on its way. */
-static void
-break_off(struct gate_door *door, struct door_conn *conn)
-{
-    conn->broken = true;
-    log_refusal(door, conn, reason());
-    if (!conn->open) {
-        gate_door_shut_out(door, conn);
-        return;
-    }
-    gate_door_end(door, conn);
-}
-
 /* The handshake went through in this call or before. */
 static void
 established(struct gate_door *door, struct door_conn *conn)
@@ -390,7 +355,8 @@ gate_tls_in(struct gate_door *door, struct door_conn *conn, const uint8_t *data,
         } else if (err == SSL_ERROR_WANT_READ) {
             return; /* all taken */
         } else {
-            break_off(door, conn);
+            /* No TLS, or none that we take: the alert that says so is on its way. */
+            gate_door_break_off(door, conn, "TLS", reason());
         }
     }
 }

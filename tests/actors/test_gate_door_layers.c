@@ -1,9 +1,10 @@
-/* The gate's door through its layers: the same frames over TLS, WebSocket and both, in
+/* The gate's door through its layers: the same frames over TLS, Noise and WebSocket, in
  * any cut; handshakes that do not come to an end; certificates exchanged meanwhile. A
  * stub is in the actor's place, OpenSSL the client. */
 #include "actors/gate/gate_json.h"
 #include "actors/gate/gate_ws.h"
 #include "core/listen.h"
+#include "core/noise_conn.h"
 #include "tests/actors/gate_door_kit.h"
 #include <netinet/tcp.h>
 #include <openssl/pem.h>
@@ -14,6 +15,7 @@
 
 static char dir[] = "/tmp/anser-door-XXXXXX";
 static char cert[64], key[64];
+static struct an_noise_key noise_key;
 
 /* ------------------------------------------------------------------ certificates */
 
@@ -57,7 +59,8 @@ start(const char *scheme, uint32_t handshake_ms, uint32_t handshakes_max)
                                 .handshake_ms = handshake_ms,
                                 .handshakes_max = handshakes_max,
                                 .tls_cert = cert,
-                                .tls_key = key};
+                                .tls_key = key,
+                                .noise_key = &noise_key};
 
     snprintf(url, sizeof(url), "%s://127.0.0.1:0", scheme);
     return stub_start_at(&cfg);
@@ -70,12 +73,50 @@ struct peer {
     bool web;
     SSL_CTX *ctx;
     SSL *ssl;
+    struct an_noise_conn *noise;
+    uint8_t plain[AN_NOISE_PAYLOAD_MAX]; /* opened, not taken yet */
+    size_t plain_at, plain_len;
 };
+
+static void
+put_noise(struct peer *peer, const void *data, size_t len)
+{
+    uint8_t *sealed = malloc(an_noise_sealed_len(len));
+
+    assert_non_null(sealed);
+    assert_int_equal(an_noise_seal(peer->noise, data, len, sealed), AN_OK);
+    door_put(peer->fd, sealed, an_noise_sealed_len(len));
+    free(sealed);
+}
+
+static void
+get_noise(struct peer *peer, uint8_t *at, size_t len)
+{
+    static uint8_t record[AN_NOISE_MESSAGE_MAX];
+
+    for (; len > 0; len--) {
+        while (peer->plain_at == peer->plain_len) {
+            uint8_t length[2];
+            size_t whole;
+
+            door_get(peer->fd, length, 2);
+            whole = (size_t)length[0] << 8 | length[1];
+            door_get(peer->fd, record, whole);
+            assert_int_equal(an_noise_open(peer->noise, record, whole, peer->plain),
+                             AN_OK);
+            peer->plain_at = 0;
+            peer->plain_len = whole - AN_NOISE_TAG_LEN;
+        }
+        *at++ = peer->plain[peer->plain_at++];
+    }
+}
 
 static void
 put(struct peer *peer, const void *data, size_t len)
 {
-    if (peer->ssl == NULL) {
+    if (peer->noise != NULL) {
+        put_noise(peer, data, len);
+    } else if (peer->ssl == NULL) {
         door_put(peer->fd, data, len);
     } else {
         assert_int_equal(SSL_write(peer->ssl, data, (int)len), (int)len);
@@ -87,6 +128,10 @@ get(struct peer *peer, void *data, size_t len)
 {
     uint8_t *at = data;
 
+    if (peer->noise != NULL) {
+        get_noise(peer, at, len);
+        return;
+    }
     while (len > 0 && peer->ssl != NULL) {
         int got = SSL_read(peer->ssl, at, (int)len);
 
@@ -120,6 +165,29 @@ open_web(struct peer *peer)
     assert_non_null(strstr(head, accept));
 }
 
+/* The handshake with this key, the client's part cut into so many bytes. */
+static void
+open_noise(struct peer *peer, const uint8_t *pinned, size_t step)
+{
+    uint8_t hello[AN_NOISE_HELLO_LEN], none[AN_NOISE_HELLO_LEN];
+    size_t len;
+
+    peer->noise = malloc(sizeof(*peer->noise));
+    assert_non_null(peer->noise);
+    assert_int_equal(an_noise_conn_client(peer->noise, pinned, hello), AN_OK);
+    for (size_t at = 0; at < sizeof(hello); at += step) {
+        door_put(peer->fd, hello + at,
+                 step < sizeof(hello) - at ? step : sizeof(hello) - at);
+    }
+    if (pinned != noise_key.public) {
+        return; /* no answer will come */
+    }
+    door_get(peer->fd, hello, sizeof(hello));
+    assert_int_equal(hello[0] << 8 | hello[1], AN_NOISE_HELLO_EXTRA);
+    assert_int_equal(
+        an_noise_shake(peer->noise, hello + 2, AN_NOISE_HELLO_EXTRA, none, &len), AN_OK);
+}
+
 static struct peer
 join(const struct stub *s, SSL_SESSION *session)
 {
@@ -135,10 +203,25 @@ join(const struct stub *s, SSL_SESSION *session)
         }
         assert_int_equal(SSL_connect(peer.ssl), 1);
     }
+    if (strncmp(s->url, "noise", 5) == 0) {
+        open_noise(&peer, noise_key.public, 1);
+    }
     if (peer.web) {
         open_web(&peer);
     }
     return peer;
+}
+
+static void
+vanish(struct peer *peer)
+{
+    if (peer->noise != NULL) {
+        an_noise_conn_fini(peer->noise);
+    }
+    free(peer->noise);
+    SSL_free(peer->ssl);
+    SSL_CTX_free(peer->ctx);
+    close(peer->fd);
 }
 
 static void
@@ -147,9 +230,7 @@ leave(struct peer *peer)
     if (peer->ssl != NULL) {
         SSL_shutdown(peer->ssl);
     }
-    SSL_free(peer->ssl);
-    SSL_CTX_free(peer->ctx);
-    close(peer->fd);
+    vanish(peer);
 }
 
 /* A frame of ours, over WebSocket in a masked message of so many fragments. */
@@ -223,7 +304,7 @@ get_frame(struct peer *peer, uint16_t command, uint8_t *body, size_t cap)
 
 /* ------------------------------------------------------------------ the same frames */
 
-static const char *const schemes[] = {"tcp", "tls", "ws", "wss"};
+static const char *const schemes[] = {"tcp", "tls", "ws", "wss", "noise"};
 enum { SCHEMES = sizeof(schemes) / sizeof(schemes[0]) };
 
 static void
@@ -417,7 +498,7 @@ test_door_slow_handshakes_end_and_nobody_hears(void **state)
         struct stub *s = start(schemes[k], 50, 0);
         int silent = door_client(s), begun = door_client(s), left = door_client(s);
 
-        door_put(begun, "\x16\x03", 2);
+        door_put(begun, strcmp(schemes[k], "noise") == 0 ? "\x00\x30" : "\x16\x03", 2);
         close(left);
         door_get_end(silent);
         door_get_end(begun);
@@ -484,22 +565,21 @@ test_door_garbage_is_refused_and_counted(void **state)
 static void
 test_door_broken_and_gone_at_once_is_one_end(void **state)
 {
-    static const uint8_t junk[64] = {0x17, 0x03, 0x03, 0x00, 0x20};
+    static const uint8_t tls[64] = {0x17, 0x03, 0x03, 0x00, 0x20}, noise[64] = {0, 0x20};
     const struct linger reset = {.l_onoff = 1};
 
     (void)state;
     for (unsigned k = 1; k < SCHEMES; k++) {
         struct stub *s = start(schemes[k], 0, 0);
+        const uint8_t *junk = strcmp(schemes[k], "noise") == 0 ? noise : tls;
 
         for (unsigned i = 1; i <= 20; i++) {
             struct peer peer = join(s, NULL);
 
             door_await(s, &s->opened, i);
             setsockopt(peer.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
-            door_put(peer.fd, junk, sizeof(junk));
-            SSL_free(peer.ssl);
-            SSL_CTX_free(peer.ctx);
-            close(peer.fd);
+            door_put(peer.fd, junk, sizeof(tls));
+            vanish(&peer);
             door_await(s, &s->closed, i);
         }
         assert_int_equal(door_read(s, &s->opened), 20);
@@ -593,6 +673,117 @@ test_door_expired_certificate_is_told(void **state)
     stub_stop(s);
 }
 
+/* ------------------------------------------------------------------ Noise */
+
+static void
+await_stat(struct stub *s, const uint64_t *stat, uint64_t value)
+{
+    do {
+        door_await_turn(s);
+    } while (door_read(s, stat) < value);
+    assert_int_equal(door_read(s, stat), value);
+}
+
+static void
+test_door_noise_with_another_key_or_a_weak_one_is_refused_and_logged(void **state)
+{
+    struct stub *s = start("noise", 0, 0);
+    struct an_noise_key other;
+    uint8_t weak[AN_NOISE_HELLO_LEN] = {0, AN_NOISE_HELLO_EXTRA};
+    struct peer peer = {.fd = door_client(s)};
+    int fd;
+
+    (void)state;
+    an_noise_key_make(&other);
+    open_noise(&peer, other.public, AN_NOISE_HELLO_LEN);
+    door_get_end(peer.fd);
+    vanish(&peer);
+    await_stat(s, &s->stats.handshakes_failed, 1);
+    assert_int_equal(door_read(s, &s->logs), 1);
+    fd = door_client(s);
+    door_put(fd, weak, sizeof(weak)); /* the point 0 */
+    door_get_end(fd);
+    close(fd);
+    await_stat(s, &s->stats.handshakes_failed, 2);
+    assert_int_equal(door_read(s, &s->opened), 0);
+    assert_int_equal(door_read(s, &s->stats.noise_full), 0);
+    stub_stop(s);
+}
+
+/* A record with one bit changed, one that comes again, one that is none: each ends it. */
+static void
+test_door_noise_changed_repeated_or_short_record_ends_it(void **state)
+{
+    struct stub *s = start("noise", 0, 0);
+
+    (void)state;
+    for (unsigned i = 1; i <= 3; i++) {
+        struct peer peer = join(s, NULL);
+        uint8_t frame[64], sealed[128], body[8];
+        size_t len = door_frame_make(frame, CMD_ECHO, "a", 1);
+
+        assert_int_equal(an_noise_seal(peer.noise, frame, len, sealed), AN_OK);
+        if (i == 1) {
+            sealed[2 + len / 2] ^= 1;
+        } else if (i == 2) {
+            door_put(peer.fd, sealed, an_noise_sealed_len(len));
+            assert_int_equal(get_frame(&peer, CMD_ECHO, body, sizeof(body)), 1);
+        } else {
+            sealed[0] = 0;
+            sealed[1] = AN_NOISE_TAG_LEN - 1;
+        }
+        door_put(peer.fd, sealed, an_noise_sealed_len(len));
+        door_get_end(peer.fd);
+        vanish(&peer);
+        door_await(s, &s->closed, i);
+        await_stat(s, &s->stats.broken, i);
+    }
+    assert_int_equal(door_read(s, &s->frames), 1);
+    assert_int_equal(door_read(s, &s->stats.noise_full), 3);
+    stub_stop(s);
+}
+
+/* One byte at a time, also in the length; and the largest record that there is. */
+static void
+test_door_noise_records_of_any_size_and_cut(void **state)
+{
+    static uint8_t much[AN_NOISE_MESSAGE_MAX + 2], body[AN_FRAME_LEN_MAX];
+    struct stub *s = start("noise", 0, 0);
+    struct peer peer = join(s, NULL);
+    uint8_t frame[64], sealed[128];
+    size_t len = door_frame_make(frame, CMD_ECHO, "a", 1);
+
+    (void)state;
+    assert_int_equal(an_noise_seal(peer.noise, frame, len, sealed), AN_OK);
+    for (size_t i = 0; i < an_noise_sealed_len(len); i++) {
+        door_put(peer.fd, sealed + i, 1);
+        door_await_turn(s);
+    }
+    assert_int_equal(get_frame(&peer, CMD_ECHO, body, sizeof(body)), 1);
+    much[0] = much[1] = 0xFF;
+    len = door_frame_make(much + 2, CMD_ECHO, body,
+                          AN_NOISE_PAYLOAD_MAX - AN_FRAME_HEADER_LEN);
+    assert_int_equal(len, AN_NOISE_PAYLOAD_MAX);
+    assert_int_equal(an_noise_encrypt(&peer.noise->out, much + 2, len, much + 2), AN_OK);
+    door_put(peer.fd, much, sizeof(much));
+    assert_int_equal(get_frame(&peer, CMD_ECHO, body, sizeof(body)),
+                     AN_NOISE_PAYLOAD_MAX - AN_FRAME_HEADER_LEN);
+    leave(&peer);
+    stub_stop(s);
+}
+
+static void
+test_door_noise_without_a_key_is_no_door(void **state)
+{
+    struct gate_door_cfg cfg = {.listen = {"noise://127.0.0.1:0"}, .listen_count = 1};
+    struct an_door *door;
+    char why[256];
+
+    (void)state;
+    assert_int_equal(gate_door_create(&door, &cfg, why, sizeof(why)), AN_ERR_CONFIG);
+    assert_non_null(strstr(why, "gate.noise_key"));
+}
+
 /* ------------------------------------------------------------------ addresses */
 
 static void
@@ -604,7 +795,8 @@ test_listen_says_what_it_read(void **state)
     (void)state;
     assert_true(an_listen_parse(&listen, "wss://[::1]:7403"));
     assert_true(an_listen_is_local(&listen) && !an_listen_is_any(&listen));
-    assert_true(an_scheme_cover(listen.scheme) == AN_COVER_TLS && an_scheme_is_web(listen.scheme));
+    assert_true(an_scheme_cover(listen.scheme) == AN_COVER_TLS &&
+                an_scheme_is_web(listen.scheme));
     an_listen_print(&listen, text, sizeof(text));
     assert_string_equal(text, "wss://[::1]:7403");
     assert_true(an_listen_parse(&listen, "ws://0.0.0.0:0"));
@@ -614,6 +806,9 @@ test_listen_says_what_it_read(void **state)
     assert_true(an_listen_parse(&listen, "tcp://127.9.8.7:1") &&
                 an_listen_is_local(&listen));
     assert_true(an_listen_parse(&listen, "tcp://[::]:1") && an_listen_is_any(&listen));
+    assert_true(an_listen_parse(&listen, "noise://127.0.0.1:7404") &&
+                an_scheme_cover(listen.scheme) == AN_COVER_NOISE &&
+                !an_scheme_is_web(listen.scheme));
     assert_false(an_listen_parse(&listen, "http://127.0.0.1:80"));
     assert_false(an_listen_parse(&listen, "tls:127.0.0.1:80"));
 }
@@ -627,6 +822,7 @@ make_dir(void **state)
     snprintf(cert, sizeof(cert), "%s/cert.pem", dir);
     snprintf(key, sizeof(key), "%s/key.pem", dir);
     make_pair(1, 30);
+    an_noise_key_make(&noise_key);
     return 0;
 }
 
@@ -656,6 +852,11 @@ main(void)
         cmocka_unit_test(test_door_reload_changes_new_connections_only),
         cmocka_unit_test(test_door_session_is_resumed),
         cmocka_unit_test(test_door_expired_certificate_is_told),
+        cmocka_unit_test(
+            test_door_noise_with_another_key_or_a_weak_one_is_refused_and_logged),
+        cmocka_unit_test(test_door_noise_changed_repeated_or_short_record_ends_it),
+        cmocka_unit_test(test_door_noise_records_of_any_size_and_cut),
+        cmocka_unit_test(test_door_noise_without_a_key_is_no_door),
         cmocka_unit_test(test_listen_says_what_it_read),
     };
 

@@ -300,21 +300,21 @@ drain(struct an_noise_conn *conn, const uint8_t *wire, size_t len, size_t step,
     size_t sum = 0;
 
     while (len > 0) {
-        size_t take = step < len ? step : len, left = take, record_len;
-        const uint8_t *at = wire, *record;
+        size_t take = step < len ? step : len;
+        struct an_noise_piece in = {.data = wire, .len = take};
 
         wire += take;
         len -= take;
         for (;;) {
-            assert_int_equal(an_noise_take(conn, &at, &left, &record, &record_len),
-                             AN_OK);
-            if (record == NULL) {
+            assert_int_equal(an_noise_take(conn, &in), AN_OK);
+            if (in.record == NULL) {
                 break;
             }
-            assert_int_equal(an_noise_open(conn, record, record_len, out + sum), AN_OK);
-            sum += record_len - AN_NOISE_TAG_LEN;
+            assert_int_equal(an_noise_open(conn, in.record, in.record_len, out + sum),
+                             AN_OK);
+            sum += in.record_len - AN_NOISE_TAG_LEN;
         }
-        assert_int_equal(left, 0);
+        assert_int_equal(in.len, 0);
     }
     return sum;
 }
@@ -350,13 +350,12 @@ test_noise_record_holds_what_came_not_what_was_announced(void **state)
 {
     static const uint8_t begin[] = {0xFF, 0xFF, 1, 2, 3};
     struct an_noise_conn client, server;
-    const uint8_t *at = begin, *record;
-    size_t left = sizeof(begin), len;
+    struct an_noise_piece in = {.data = begin, .len = sizeof(begin)};
     (void)state;
 
     pair(&client, &server);
-    assert_int_equal(an_noise_take(&server, &at, &left, &record, &len), AN_OK);
-    assert_null(record);
+    assert_int_equal(an_noise_take(&server, &in), AN_OK);
+    assert_null(in.record);
     assert_true(server.held_cap <= 64);
     an_noise_conn_fini(&client);
     an_noise_conn_fini(&server);
@@ -402,8 +401,7 @@ test_noise_lengths_that_cannot_be_are_refused_at_once(void **state)
         for (size_t step = 1; step <= 2; step++) {
             struct an_noise_key key;
             struct an_noise_conn client = {0}, server;
-            const uint8_t *at = cases[i].bytes, *record;
-            size_t left = step, len;
+            struct an_noise_piece in = {.data = cases[i].bytes, .len = step};
             enum an_err err;
 
             an_noise_key_make(&key);
@@ -412,12 +410,12 @@ test_noise_lengths_that_cannot_be_are_refused_at_once(void **state)
             } else {
                 assert_int_equal(an_noise_conn_server(&server, &key), AN_OK);
             }
-            err = an_noise_take(&server, &at, &left, &record, &len);
+            err = an_noise_take(&server, &in);
             if (step == 1) {
                 assert_int_equal(err, AN_OK);
-                assert_null(record);
-                left = 1;
-                err = an_noise_take(&server, &at, &left, &record, &len);
+                assert_null(in.record);
+                in.len = 1;
+                err = an_noise_take(&server, &in);
             }
             assert_int_equal(err, cases[i].err);
             assert_non_null(server.why);
