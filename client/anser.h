@@ -247,9 +247,9 @@ struct anser_callbacks {
 
 /* Zero means the default of client/limits.h (docs/sdk.md lists them). */
 struct anser_options {
-    const char *const *addresses; /* "tcp://HOST:PORT" or "tls://HOST:PORT", tried in
-                                     turn, the next one at once when a connection ends; a
-                                     pause after a round */
+    const char *const *addresses; /* tcp://, tls:// or noise://HOST:PORT, tried in turn,
+                                     the next one at once when a connection ends; a pause
+                                     after a round */
     size_t address_count;         /* 1 to 16. Names are looked up with the system's
                                      blocking resolver; numbers never block */
     /* With tls://: who is believed (PEM; NULL: whom the system believes). The server's
@@ -257,6 +257,9 @@ struct anser_options {
     const char *ca_file;
     const char *cert_file; /* this client's own certificate, if the server wants one */
     const char *key_file;  /* and its key; NULL: it is in cert_file too */
+    /* With noise://: the public key that the server must have, in base64, as `anser noise
+     * key` prints it. One for all addresses. */
+    const char *server_key;
     const char *token;
     const char *device;   /* stable for one installation: the inbox cursor is its own */
     const char *platform; /* ios android windows mac linux web api; NULL: api */

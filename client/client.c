@@ -74,6 +74,13 @@ take_addresses(struct anser_client *client, const struct anser_options *options)
     }
     client->address_count = options->address_count;
     for (size_t i = 0; i < client->address_count; i++) {
+        if (client->addresses[i].noise &&
+            (options->server_key == NULL ||
+             !an_noise_key_parse(client->server_key, options->server_key))) {
+            return AN_ERR_ARGUMENT;
+        }
+    }
+    for (size_t i = 0; i < client->address_count; i++) {
         if (client->addresses[i].tls) {
             return ac_tls_init(&client->tls, options);
         }

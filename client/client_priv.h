@@ -5,6 +5,7 @@
  *   session.c   connecting, login, heartbeat, back-off, dispatch of frames
  *   link.c      one non-blocking socket and its two buffers
  *   tls.c       TLS on it
+ *   noise.c     or Noise
  *   conv.c      conversations
  *   outgoing.c  pending messages: order, window, resend
  *   follow.c    what becomes of sent messages: stored, delivered
@@ -23,6 +24,7 @@
 #include "core/arena.h"
 #include "core/err.h"
 #include "core/limits.h"
+#include "core/noise_conn.h"
 #include "proto/client.pb-c.h"
 #include "proto/frame.h"
 #include <netinet/in.h>
@@ -49,22 +51,23 @@ struct ac_buffer {
 struct ac_link {
     int fd; /* -1: none */
     uint64_t count;
-    bool connected; /* TLS too, where there is some */
+    bool connected; /* TLS or Noise too, where there is some */
     bool socket_up;
-    bool want_write;       /* TLS waits for room in the socket */
-    SSL *tls;              /* NULL: plain */
-    SSL_SESSION **session; /* where its ticket goes */
-    char why[128];         /* of AN_ERR_TLS */
+    bool want_write;        /* a handshake waits for room in the socket */
+    SSL *tls;               /* NULL: none */
+    struct ac_noise *noise; /* NULL: none */
+    SSL_SESSION **session;  /* where its ticket goes */
+    char why[128];          /* of AN_ERR_TLS */
     struct ac_buffer in, out;
 };
 
 struct ac_address {
-    bool tls;
+    bool tls, noise;
     char host[256];
     char port[6];
 };
 
-/* false: neither tcp://HOST:PORT nor tls://HOST:PORT (HOST may be [V6]). */
+/* false: no tcp://, tls:// or noise://HOST:PORT (HOST may be [V6]). */
 bool ac_address_parse(struct ac_address *address, const char *text);
 void ac_link_init(struct ac_link *link);
 void ac_link_close(struct ac_link *link); /* also frees its buffers */
@@ -75,8 +78,8 @@ AN_MUST_USE enum an_err ac_link_open(struct ac_link *link, const struct sockaddr
 unsigned ac_link_events(const struct ac_link *link);
 /* Is there input that the socket does not show any more? */
 bool ac_link_holds_input(const struct ac_link *link);
-/* Has the connection been made? Asks the socket, and goes on with TLS. CONNECTION when it
- * failed; TLS, with why. */
+/* Has the connection been made? Asks the socket, and goes on with the handshake.
+ * CONNECTION when it failed; TLS, with why. */
 AN_MUST_USE enum an_err ac_link_check(struct ac_link *link);
 /* One read into in. *more: there may be more. CONNECTION at the end or on error. */
 AN_MUST_USE enum an_err ac_link_read(struct ac_link *link, bool *more);
@@ -84,6 +87,13 @@ AN_MUST_USE enum an_err ac_link_write(struct ac_link *link);
 /* Room for len more bytes of output, NULL without memory. Counted as written by then. */
 uint8_t *ac_link_put(struct ac_link *link, size_t len);
 void ac_buffer_eat(struct ac_buffer *buffer, size_t len);
+/* Room for len more bytes behind what is there; false without memory. */
+bool ac_buffer_reserve(struct ac_buffer *buffer, size_t len);
+/* As much as there is, up to cap; *len 0: nothing yet. CONNECTION at the end. */
+AN_MUST_USE enum an_err ac_link_recv(struct ac_link *link, uint8_t *to, size_t cap,
+                                     size_t *len);
+/* As much of it as the socket takes, as it is. CONNECTION. */
+AN_MUST_USE enum an_err ac_link_send(struct ac_link *link, struct ac_buffer *from);
 
 /* ------------------------------------------------------------------ tls.c */
 
@@ -107,6 +117,21 @@ AN_MUST_USE enum an_err ac_tls_read(struct ac_link *link, uint8_t *to, size_t ca
                                     size_t *len);
 AN_MUST_USE enum an_err ac_tls_write(struct ac_link *link, const uint8_t *from,
                                      size_t len, size_t *wrote);
+
+/* ------------------------------------------------------------------ noise.c */
+
+/* The socket is open: the server will have to have this key. NO_MEMORY; TLS: it is none
+ * that a server can have. */
+AN_MUST_USE enum an_err ac_noise_begin(struct ac_link *link,
+                                       const uint8_t pinned[AN_NOISE_KEY_LEN]);
+void ac_noise_end(struct ac_link *link);
+/* Is there something sealed that the socket did not take? */
+bool ac_noise_wants_write(const struct ac_link *link);
+/* Errors of these: CONNECTION; TLS with link->why; NO_MEMORY. As ac_link_check, _read and
+ * _write, which call them. */
+AN_MUST_USE enum an_err ac_noise_handshake(struct ac_link *link);
+AN_MUST_USE enum an_err ac_noise_read(struct ac_link *link, bool *more);
+AN_MUST_USE enum an_err ac_noise_write(struct ac_link *link);
 
 /* ------------------------------------------------------------------ conversations */
 
@@ -414,6 +439,7 @@ struct anser_client {
 
     struct ac_address addresses[ANSER_LIMIT_ADDRESSES_MAX];
     size_t address_count;
+    uint8_t server_key[AN_NOISE_KEY_LEN]; /* of noise:// */
     char *token, *cursor_path, *client_name;
     char device[AN_NAME_LEN_MAX + 1];
     char platform[AN_NAME_LEN_MAX + 1];

@@ -33,10 +33,11 @@ ac_address_parse(struct ac_address *address, const char *text)
     const char *host, *host_end, *colon;
 
     address->tls = strncmp(text, "tls://", 6) == 0;
-    if (!address->tls && strncmp(text, "tcp://", 6) != 0) {
+    address->noise = strncmp(text, "noise://", 8) == 0;
+    if (!address->tls && !address->noise && strncmp(text, "tcp://", 6) != 0) {
         return false;
     }
-    host = text + 6;
+    host = strstr(text, "://") + 3;
     colon = strrchr(host, ':');
     host_end = colon;
     if (colon == NULL || !port_valid(colon + 1)) {
@@ -67,8 +68,8 @@ buffer_free(struct ac_buffer *buffer)
     *buffer = (struct ac_buffer){0};
 }
 
-static bool
-buffer_reserve(struct ac_buffer *buffer, size_t len)
+bool
+ac_buffer_reserve(struct ac_buffer *buffer, size_t len)
 {
     size_t cap = buffer->cap;
     uint8_t *data;
@@ -110,7 +111,7 @@ ac_link_put(struct ac_link *link, size_t len)
     struct ac_buffer *out = &link->out;
     uint8_t *at;
 
-    if (!buffer_reserve(out, len)) {
+    if (!ac_buffer_reserve(out, len)) {
         return NULL;
     }
     at = out->data + out->start + out->len;
@@ -130,6 +131,7 @@ void
 ac_link_close(struct ac_link *link)
 {
     ac_tls_end(link);
+    ac_noise_end(link);
     if (link->fd >= 0) {
         close(link->fd);
     }
@@ -160,6 +162,12 @@ ac_link_open(struct ac_link *link, const struct sockaddr *to, socklen_t len)
     return AN_OK;
 }
 
+static enum an_err
+handshake(struct ac_link *link)
+{
+    return link->noise != NULL ? ac_noise_handshake(link) : ac_tls_handshake(link);
+}
+
 enum an_err
 ac_link_check(struct ac_link *link)
 {
@@ -169,15 +177,15 @@ ac_link_check(struct ac_link *link)
     socklen_t err_len = sizeof(err);
 
     if (link->socket_up) {
-        return ac_tls_handshake(link);
+        return handshake(link);
     }
     if (getsockopt(link->fd, SOL_SOCKET, SO_ERROR, &err, &err_len) != 0 || err != 0) {
         return AN_ERR_CONNECTION;
     }
     if (getpeername(link->fd, (struct sockaddr *)&peer, &len) == 0) {
         link->socket_up = true;
-        link->connected = link->tls == NULL;
-        return link->connected ? AN_OK : ac_tls_handshake(link);
+        link->connected = link->tls == NULL && link->noise == NULL;
+        return link->connected ? AN_OK : handshake(link);
     }
     return errno == ENOTCONN ? AN_OK : AN_ERR_CONNECTION;
 }
@@ -194,7 +202,8 @@ ac_link_events(const struct ac_link *link)
     if (!link->connected) {
         return link->want_write ? ANSER_WRITE : ANSER_READ;
     }
-    return ANSER_READ | (link->out.len > 0 ? ANSER_WRITE : 0u);
+    return ANSER_READ |
+           (link->out.len > 0 || ac_noise_wants_write(link) ? ANSER_WRITE : 0u);
 }
 
 bool
@@ -204,71 +213,98 @@ ac_link_holds_input(const struct ac_link *link)
 }
 
 enum an_err
-ac_link_read(struct ac_link *link, bool *more)
+ac_link_recv(struct ac_link *link, uint8_t *to, size_t cap, size_t *len)
 {
-    struct ac_buffer *in = &link->in;
-    size_t want = ANSER_LIMIT_READ_BYTES;
     ssize_t got;
 
-    *more = false;
-    if (in->cap == 0) {
-        want = 4096; /* an idle connection reads small answers into a small buffer */
-    }
-    if (!buffer_reserve(in, want)) {
-        return AN_ERR_NO_MEMORY;
-    }
-    want = in->cap - in->start - in->len;
-    if (link->tls != NULL) {
-        size_t len;
-        enum an_err err = ac_tls_read(link, in->data + in->start + in->len, want, &len);
-
-        in->len += len;
-        *more = len > 0; /* a record at a time */
-        return err;
-    }
+    *len = 0;
     do {
-        got = recv(link->fd, in->data + in->start + in->len, want, 0);
+        got = recv(link->fd, to, cap, 0);
     } while (got < 0 && errno == EINTR);
     if (got < 0) {
         return errno == EAGAIN || errno == EWOULDBLOCK ? AN_OK : AN_ERR_CONNECTION;
     }
-    if (got == 0) {
-        return AN_ERR_CONNECTION;
+    *len = (size_t)got;
+    return got == 0 ? AN_ERR_CONNECTION : AN_OK;
+}
+
+enum an_err
+ac_link_read(struct ac_link *link, bool *more)
+{
+    struct ac_buffer *in = &link->in;
+    size_t want = ANSER_LIMIT_READ_BYTES, got;
+    enum an_err err;
+
+    *more = false;
+    if (link->noise != NULL) {
+        return ac_noise_read(link, more);
     }
-    in->len += (size_t)got;
-    *more = (size_t)got == want;
+    if (in->cap == 0) {
+        want = 4096; /* an idle connection reads small answers into a small buffer */
+    }
+    if (!ac_buffer_reserve(in, want)) {
+        return AN_ERR_NO_MEMORY;
+    }
+    want = in->cap - in->start - in->len;
+    if (link->tls != NULL) {
+        err = ac_tls_read(link, in->data + in->start + in->len, want, &got);
+        in->len += got;
+        *more = got > 0; /* a record at a time */
+        return err;
+    }
+    err = ac_link_recv(link, in->data + in->start + in->len, want, &got);
+    in->len += got;
+    *more = got == want;
+    return err;
+}
+
+enum an_err
+ac_link_send(struct ac_link *link, struct ac_buffer *from)
+{
+    while (from->len > 0) {
+        ssize_t sent = send(link->fd, from->data + from->start, from->len, MSG_NOSIGNAL);
+
+        if (sent < 0 && errno == EINTR) {
+            continue;
+        }
+        if (sent < 0) {
+            return errno == EAGAIN || errno == EWOULDBLOCK ? AN_OK : AN_ERR_CONNECTION;
+        }
+        ac_buffer_eat(from, (size_t)sent);
+    }
+    if (from->cap > ANSER_LIMIT_READ_BYTES) {
+        buffer_free(from); /* a burst is over: an idle connection holds little */
+    }
     return AN_OK;
+}
+
+static enum an_err
+write_tls(struct ac_link *link)
+{
+    struct ac_buffer *out = &link->out;
+    size_t wrote = 1;
+    enum an_err err = AN_OK;
+
+    while (err == AN_OK && out->len > 0 && wrote > 0) {
+        err = ac_tls_write(link, out->data + out->start, out->len, &wrote);
+        ac_buffer_eat(out, wrote);
+    }
+    return err;
 }
 
 enum an_err
 ac_link_write(struct ac_link *link)
 {
-    struct ac_buffer *out = &link->out;
+    enum an_err err = AN_OK;
 
-    while (out->len > 0 && link->tls != NULL) {
-        size_t wrote;
-        enum an_err err = ac_tls_write(link, out->data + out->start, out->len, &wrote);
-
-        if (err != AN_OK || wrote == 0) {
-            return err;
-        }
-        ac_buffer_eat(out, wrote);
+    if (link->noise != NULL) {
+        err = ac_noise_write(link);
+    } else if (link->tls != NULL) {
+        err = write_tls(link);
     }
-    while (out->len > 0) {
-        ssize_t sent = send(link->fd, out->data + out->start, out->len, MSG_NOSIGNAL);
-        if (sent < 0 && errno == EINTR) {
-            continue;
-        }
-        if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
-            return AN_OK;
-        }
-        if (sent < 0) {
-            return AN_ERR_CONNECTION;
-        }
-        ac_buffer_eat(out, (size_t)sent);
+    if (err != AN_OK ||
+        (link->out.len > 0 && (link->noise != NULL || link->tls != NULL))) {
+        return err; /* what is left waits for room */
     }
-    if (out->cap > ANSER_LIMIT_READ_BYTES) {
-        buffer_free(out); /* a burst is over: an idle connection holds little */
-    }
-    return AN_OK;
+    return ac_link_send(link, &link->out);
 }

@@ -215,6 +215,9 @@ connect_now(struct anser_client *client)
         err = ac_tls_begin(&client->tls, &client->link,
                            client->addresses[s->address].host, s->address);
     }
+    if (err == AN_OK && client->addresses[s->address].noise) {
+        err = ac_noise_begin(&client->link, client->server_key);
+    }
     if (err != AN_OK) {
         ac_session_drop_code(client, err);
     }

@@ -216,14 +216,20 @@ config_take(struct config *config, struct an_yaml_at map, bool settings)
 const char *
 config_listen_refusal(const struct config *config, const struct an_listen *listen)
 {
-    if (an_scheme_is_secret(listen->scheme)) {
+    switch (an_scheme_cover(listen->scheme)) {
+    case AN_COVER_NOISE:
+        return config->gate_noise_key[0] != '\0' ? NULL : "Noise needs gate.noise_key";
+    case AN_COVER_TLS:
         return config->gate_tls_cert[0] != '\0' && config->gate_tls_key[0] != '\0'
                    ? NULL
                    : "TLS needs gate.tls_cert and gate.tls_key";
+    case AN_COVER_NONE:
+        break;
     }
     return an_listen_is_local(listen) || strcmp(config->gate_plain, "anywhere") == 0
                ? NULL
-               : "others could read what goes over it: use TLS, or say that it may be "
+               : "others could read what goes over it: use TLS or Noise, or say that it "
+                 "may be "
                  "so with gate.plain: anywhere";
 }
 

@@ -63,13 +63,15 @@
     TEXT(gate, unlimited, "127.0.0.0/8, ::1",                                            \
          "Addresses that the limits of addresses are not for: proxies, networks.")       \
     CHOICE(gate, plain, "loopback", "loopback|anywhere",                                 \
-           "Where addresses without TLS may be.")                                        \
+           "Where addresses without TLS or Noise may be.")                               \
     TEXT(gate, tls_cert, "", "PEM file: the certificate, then its chain.")               \
     TEXT(gate, tls_key, "", "PEM file: its key; nobody else's to read.")                 \
     TEXT(gate, tls_client_ca, "",                                                        \
          "PEM file; when given, clients show a certificate of these CAs.")               \
+    TEXT(gate, noise_key, "",                                                            \
+         "JSON file: the key of `noise://`; \"\": noise.json in `data`, made there.")    \
     NUMBER(gate, handshake_ms, AN_HANDSHAKE_MS, 100, 600000,                             \
-           "For TLS and the opening of a WebSocket; then closed.")                       \
+           "For TLS, Noise, a WebSocket's opening; then closed.")                        \
     NUMBER(gate, handshakes_max, AN_HANDSHAKES_MAX, 1, 65536,                            \
            "Of them at once; beyond, the oldest is closed.")                             \
     TEXT(gate, origins, "*",                                                             \
@@ -143,7 +145,7 @@ AN_MUST_USE enum an_err config_take(struct config *config, struct an_yaml_at map
 AN_MUST_USE enum an_err config_set_text(char **text, const char *value);
 void config_fini(struct config *config);
 /* NULL: clients may be let in there. Else what keeps them out: a clear text beyond
- * loopback that nobody asked for, TLS without its files. */
+ * loopback that nobody asked for, TLS or Noise without its files. */
 const char *config_listen_refusal(const struct config *config,
                                   const struct an_listen *listen);
 

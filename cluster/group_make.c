@@ -8,11 +8,13 @@
 #include "actors/store/store.h"
 #include "cluster/data_dir.h"
 #include "cluster/group_priv.h"
+#include "cluster/node_file.h"
 #include "core/log.h"
 #include "store/files.h"
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { WORKER_MAX = 1023 };
@@ -210,6 +212,29 @@ judge_listen(const struct config *config, const char *url, char *why, size_t why
     return AN_OK;
 }
 
+static enum an_err
+read_noise_key(const struct plan *plan, const struct member *member,
+               struct an_noise_key *key, char *why, size_t why_len)
+{
+    char text[AN_PATH_LEN_MAX];
+    const char *path = file_of(plan, member, plan->settings.gate_noise_key, text);
+    enum an_err err = node_noise_read(key, path, why, why_len);
+    struct stat st;
+
+    if (err == AN_ERR_NOT_FOUND) {
+        snprintf(why, why_len,
+                 "gate.noise_key: %s: there is none; `anser cluster keygen` "
+                 "makes it",
+                 path);
+        return AN_ERR_CONFIG;
+    }
+    if (err == AN_OK && stat(path, &st) == 0 && (st.st_mode & 077) != 0) {
+        an_log(AN_LOG_WARN, member->who, "%s is open to others (mode %03o): chmod 600 it",
+               path, (unsigned)st.st_mode & 0777u);
+    }
+    return err;
+}
+
 enum an_err
 member_make_door(const struct group *group, struct member *member, char *why,
                  size_t why_len)
@@ -218,6 +243,7 @@ member_make_door(const struct group *group, struct member *member, char *why,
     const struct config *config = &plan->settings;
     const struct plan_actor *placed = member->placed;
     char cert[AN_PATH_LEN_MAX], key[AN_PATH_LEN_MAX], ca[AN_PATH_LEN_MAX];
+    struct an_noise_key noise_key;
     struct gate_door_cfg cfg = {
         .listen_count = placed->listen_count,
         .handshake_ms = (uint32_t)config->gate_handshake_ms,
@@ -228,16 +254,21 @@ member_make_door(const struct group *group, struct member *member, char *why,
         .origins = config->gate_origins,
         .log = log_line,
         .log_ctx = member->who};
+    enum an_err err = AN_OK;
 
     _Static_assert((int)PLAN_LISTEN_MAX <= (int)GATE_DOOR_LISTEN_MAX,
                    "a door takes them all");
-    for (unsigned i = 0; i < placed->listen_count; i++) {
-        enum an_err err = judge_listen(config, placed->listen[i], why, why_len);
-
-        if (err != AN_OK) {
-            return err;
-        }
+    for (unsigned i = 0; err == AN_OK && i < placed->listen_count; i++) {
+        err = judge_listen(config, placed->listen[i], why, why_len);
         cfg.listen[i] = placed->listen[i];
     }
-    return gate_door_create(&member->new_door, &cfg, why, why_len);
+    if (err == AN_OK && plan_listens_with(placed, AN_COVER_NOISE)) {
+        err = read_noise_key(plan, member, &noise_key, why, why_len);
+        cfg.noise_key = &noise_key;
+    }
+    if (err == AN_OK) {
+        err = gate_door_create(&member->new_door, &cfg, why, why_len);
+    }
+    an_noise_wipe(&noise_key, sizeof(noise_key));
+    return err;
 }

@@ -359,6 +359,59 @@ take_token(struct keys *keys)
     return err;
 }
 
+/* One for all gates, unless the path has %h. */
+static enum an_err
+take_noise(struct keys *keys, const char *host)
+{
+    const struct keygen_cfg *cfg = keys->cfg;
+    const char *name = cfg->plan->settings.gate_noise_key;
+    const bool each = strstr(name, "%h") != NULL;
+    char path[PATH_MAX], public[AN_NOISE_TEXT_MAX];
+    struct an_noise_key key;
+    bool made;
+    enum an_err err;
+
+    if (cfg->out == NULL ? !plan_expand(name, host, path, sizeof(path))
+                         : snprintf(path, sizeof(path), "%s/%s%snoise.json", cfg->out,
+                                    each ? host : "", each ? "-" : "") >= PATH_MAX) {
+        snprintf(keys->why, keys->why_len, "the noise key's name is too long");
+        return AN_ERR_CONFIG;
+    }
+    err = make_parents(keys, path);
+    if (err == AN_OK) {
+        err = node_noise_take(&key, path, &made, keys->why, keys->why_len);
+    }
+    if (err == AN_OK) {
+        an_noise_key_print(key.public, public);
+        say(keys, "%s %s, the gates' noise key; clients pin %s", made ? "made" : "kept",
+            path, public);
+        warn_open(keys, path);
+    }
+    an_noise_wipe(&key, sizeof(key));
+    return err;
+}
+
+static enum an_err
+take_all_noise(struct keys *keys, uint16_t only)
+{
+    const struct plan *plan = keys->cfg->plan;
+    const bool each = strstr(plan->settings.gate_noise_key, "%h") != NULL;
+    enum an_err err = AN_OK;
+
+    if (plan->settings.gate_noise_key[0] == '\0') {
+        return AN_OK;
+    }
+    if (!each) {
+        return take_noise(keys, "");
+    }
+    for (uint16_t i = 0; err == AN_OK && i < plan->places.host_count; i++) {
+        if (keys->cfg->host == NULL || i == only) {
+            err = take_noise(keys, plan->places.hosts[i].name);
+        }
+    }
+    return err;
+}
+
 enum an_err
 keygen(const struct keygen_cfg *cfg, char *why, size_t why_len)
 {
@@ -381,6 +434,9 @@ keygen(const struct keygen_cfg *cfg, char *why, size_t why_len)
     }
     if (err == AN_OK) {
         err = take_token(&keys);
+    }
+    if (err == AN_OK) {
+        err = take_all_noise(&keys, only);
     }
     x509_fini(&keys.ca);
     return err;

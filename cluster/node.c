@@ -7,6 +7,7 @@
 #include "store/files.h"
 #include "store/identity.h"
 #include <assert.h>
+#include <errno.h>
 #include <limits.h>
 #include <sodium.h>
 #include <stdbool.h>
@@ -31,6 +32,7 @@ struct node {
     char store[PATH_MAX + 8];
     char run_dir[RUN_DIR_MAX];
     char *listen; /* the actors' texts of it */
+    char noise_path[PATH_MAX];
     char
         addresses[PLAN_LISTEN_MAX * NODE_URL_MAX]; /* those bound, with a space between */
     bool fresh;                                    /* no node.json was there */
@@ -119,12 +121,17 @@ local_address(const struct an_listen *bound, char out[NODE_URL_MAX])
     }
 }
 
-/* A door's address for commands of this machine: plain before TLS, which they would have
- * to be told a CA for, before WebSocket, which they do not speak. */
+/* A door's address for commands of this machine: plain before Noise, whose key they find,
+ * before TLS, which they would have to be told a CA for, before WebSocket, which they do
+ * not speak. */
 static unsigned
 ease(const struct an_listen *listen)
 {
-    return 2u * an_scheme_is_web(listen->scheme) + an_scheme_is_secret(listen->scheme);
+    static const unsigned covers[] = {
+        [AN_COVER_NONE] = 0, [AN_COVER_NOISE] = 1, [AN_COVER_TLS] = 2};
+
+    return 3u * an_scheme_is_web(listen->scheme) +
+           covers[an_scheme_cover(listen->scheme)];
 }
 
 /* bound: as they are; else as they were asked for. */
@@ -251,14 +258,84 @@ start_group(struct node *node)
 
 /* ------------------------------------------------------------------ start, stop */
 
+/* DIR/noise.json unless the configuration names another. */
+static enum an_err
+find_noise(struct node *node)
+{
+    struct config *settings = &node->plan.settings;
+    int len;
+
+    if (settings->gate_noise_key[0] != '\0') {
+        return AN_OK;
+    }
+    len =
+        snprintf(node->noise_path, sizeof(node->noise_path), "%s/noise.json", node->data);
+    if (len < 0 || (size_t)len >= sizeof(node->noise_path)) {
+        snprintf(node->why, node->why_len, "%s: too long", node->data);
+        return AN_ERR_CONFIG;
+    }
+    settings->gate_noise_key = node->noise_path;
+    return AN_OK;
+}
+
+/* Another key than the one that clients have pinned locks them out: one that is lost is
+ * not made anew. */
+static enum an_err
+take_noise(struct node *node, const char *path)
+{
+    struct an_noise_key key = {0};
+    char *known = node->file.noise, public[AN_NOISE_TEXT_MAX];
+    bool made = false;
+    enum an_err err;
+
+    if (known[0] != '\0' && access(path, F_OK) != 0 && errno == ENOENT) {
+        snprintf(node->why, node->why_len,
+                 "%s is missing, but clients may have pinned its key, %s: put it back "
+                 "from a backup, or take noise_key out of %s/node.json for a new one",
+                 path, known, node->data);
+        return AN_ERR_CONFIG;
+    }
+    err = node_noise_take(&key, path, &made, node->why, node->why_len);
+    an_noise_key_print(key.public, public);
+    an_noise_wipe(&key, sizeof(key));
+    if (err != AN_OK) {
+        return err;
+    }
+    if (known[0] != '\0' && strcmp(known, public) != 0) {
+        an_log(AN_LOG_WARN, "node", "the noise key is another than before: was=%s",
+               known);
+    }
+    memcpy(known, public, sizeof(public));
+    an_log(AN_LOG_INFO, "node", "noise key %s public=%s", made ? "made" : "kept", public);
+    return AN_OK;
+}
+
+/* The group judges the address before anything is made, but a key of Noise has to be
+ * there by then. */
+static enum an_err
+prepare_all(struct node *node)
+{
+    enum an_err err;
+
+    if (!plan_listens_with(&node->actors[0], AN_COVER_NOISE)) {
+        err = make_group(node);
+        return err == AN_OK ? prepare_dirs(node) : err;
+    }
+    err = prepare_dirs(node);
+    if (err == AN_OK) {
+        err = find_noise(node);
+    }
+    if (err == AN_OK) {
+        err = take_noise(node, node->plan.settings.gate_noise_key);
+    }
+    return err == AN_OK ? make_group(node) : err;
+}
+
 static enum an_err
 start_all(struct node *node)
 {
-    enum an_err err = make_group(node); /* judges the address before anything is made */
+    enum an_err err = prepare_all(node);
 
-    if (err == AN_OK) {
-        err = prepare_dirs(node);
-    }
     if (err == AN_OK && node->fresh) {
         /* Before the store takes the cluster's name: a start that ends in between would
          * leave a directory that no later one can own. */

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <jansson.h>
 #include <sodium.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -135,6 +134,7 @@ node_file_read(struct node_file *file, const char *dir, char *why, size_t why_le
             take_text(root, "control", file->control, sizeof(file->control)) &&
             take_text(root, "events", file->events, sizeof(file->events)) &&
             take_key(root, &file->key);
+    (void)take_text(root, "noise_key", file->noise, sizeof(file->noise));
     json_decref(root);
     if (!whole) {
         snprintf(why, why_len, "%s: not what version %d of it holds", path, VERSION);
@@ -167,6 +167,42 @@ node_key_read(struct an_token_key *key, const char *path, char *why, size_t why_
     return AN_OK;
 }
 
+static bool
+take_noise(const json_t *root, struct an_noise_key *key)
+{
+    const json_t *object = json_object_get(root, "noise");
+    const char *secret = json_string_value(json_object_get(object, "secret"));
+    const char *public = json_string_value(json_object_get(object, "public"));
+    uint8_t wanted[AN_NOISE_KEY_LEN];
+
+    if (secret == NULL || public == NULL || !an_noise_key_parse(key->secret, secret) ||
+        !an_noise_key_parse(wanted, public)) {
+        return false;
+    }
+    an_noise_key_complete(key);
+    return memcmp(wanted, key->public, sizeof(wanted)) == 0; /* no flipped bit */
+}
+
+enum an_err
+node_noise_read(struct an_noise_key *key, const char *path, char *why, size_t why_len)
+{
+    enum an_err err;
+    json_t *root = load(path, &err, why, why_len);
+    bool whole;
+
+    if (root == NULL) {
+        return err;
+    }
+    whole = take_noise(root, key);
+    json_decref(root);
+    if (!whole) {
+        snprintf(why, why_len, "%s: has no noise key with a secret and its public half",
+                 path);
+        return AN_ERR_CORRUPT;
+    }
+    return AN_OK;
+}
+
 /* ------------------------------------------------------------------ writing */
 
 static json_t *
@@ -190,8 +226,13 @@ make_text(const struct node_file *file)
         "{s:i, s:s, s:i, s:s, s:s, s:s, s:s, s:o}", "version", VERSION, "cluster",
         file->cluster, "pid", (int)file->pid, "tcp", file->tcp, "control", file->control,
         "events", file->events, "app", AN_APP_DEFAULT, "key", key_json(&file->key));
-    char *text = root == NULL ? NULL : json_dumps(root, JSON_INDENT(2));
+    char *text = NULL;
 
+    if (root != NULL &&
+        (file->noise[0] == '\0' ||
+         json_object_set_new(root, "noise_key", json_string(file->noise)) == 0)) {
+        text = json_dumps(root, JSON_INDENT(2));
+    }
     json_decref(root);
     return text;
 }
@@ -228,6 +269,29 @@ node_key_write(const struct an_token_key *key, const char *path, char *why,
     json_t *root = json_pack("{s:o}", "key", key_json(key));
     char *text = root == NULL ? NULL : json_dumps(root, JSON_INDENT(2));
 
+    json_decref(root);
+    return write_text(text, path, why, why_len);
+}
+
+enum an_err
+node_noise_take(struct an_noise_key *key, const char *path, bool *made, char *why,
+                size_t why_len)
+{
+    char secret[AN_NOISE_TEXT_MAX], public[AN_NOISE_TEXT_MAX];
+    enum an_err err = node_noise_read(key, path, why, why_len);
+    json_t *root;
+    char *text;
+
+    *made = err == AN_ERR_NOT_FOUND;
+    if (!*made) {
+        return err;
+    }
+    an_noise_key_make(key);
+    an_noise_key_print(key->secret, secret);
+    an_noise_key_print(key->public, public);
+    root = json_pack("{s:{s:s, s:s}}", "noise", "public", public, "secret", secret);
+    sodium_memzero(secret, sizeof(secret));
+    text = root == NULL ? NULL : json_dumps(root, JSON_INDENT(2));
     json_decref(root);
     return write_text(text, path, why, why_len);
 }

@@ -3,12 +3,18 @@
  *
  *   {"version":1, "cluster":"...", "pid":1, "tcp":"tcp://127.0.0.1:7400",
  *    "control":"ipc://...", "events":"ipc://...", "app":"default",
- *    "key":{"id":"...", "secret":"base64url"}} */
+ *    "key":{"id":"...", "secret":"base64url"},
+ *    "noise_key":"base64url, the public half, once it has listened with Noise"}
+ *
+ * DIR/noise.json (0600): the key of its Noise door, made when it is first listened on:
+ *   {"noise":{"public":"base64url", "secret":"base64url"}} */
 #ifndef AN_CLUSTER_NODE_FILE_H
 #define AN_CLUSTER_NODE_FILE_H
 
 #include "core/err.h"
+#include "core/noise.h"
 #include "core/token.h"
+#include <stdbool.h>
 #include <stddef.h>
 
 enum { NODE_URL_MAX = 160, NODE_CLUSTER_LEN = 16 };
@@ -20,6 +26,7 @@ struct node_file {
     char control[NODE_URL_MAX];
     char events[NODE_URL_MAX];
     struct an_token_key key;
+    char noise[AN_NOISE_TEXT_MAX]; /* public; empty: it never had such a door */
 };
 
 /* A fresh cluster id and a fresh key; nothing else set. */
@@ -37,6 +44,13 @@ AN_MUST_USE enum an_err node_key_read(struct an_token_key *key, const char *path
 void node_key_make(struct an_token_key *key);
 AN_MUST_USE enum an_err node_key_write(const struct an_token_key *key, const char *path,
                                        char *why, size_t why_len);
+/* A file with a Noise key, whose halves must belong together. AN_ERR_NOT_FOUND,
+ * AN_ERR_CORRUPT, AN_ERR_IO, with *why. */
+AN_MUST_USE enum an_err node_noise_read(struct an_noise_key *key, const char *path,
+                                        char *why, size_t why_len);
+/* The same; makes it (0600) where there is none: *made. Errors of node_file_write too. */
+AN_MUST_USE enum an_err node_noise_take(struct an_noise_key *key, const char *path,
+                                        bool *made, char *why, size_t why_len);
 /* Replaces it durably. AN_ERR_IO, AN_ERR_DISK_FULL, AN_ERR_NO_MEMORY, with *why. */
 AN_MUST_USE enum an_err node_file_write(const struct node_file *file, const char *dir,
                                         char *why, size_t why_len);

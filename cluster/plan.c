@@ -86,7 +86,7 @@ static enum an_err
 place_files(const struct reading *r, struct config *settings)
 {
     char **const files[] = {&settings->gate_tls_cert, &settings->gate_tls_key,
-                            &settings->gate_tls_client_ca};
+                            &settings->gate_tls_client_ca, &settings->gate_noise_key};
 
     for (unsigned i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
         char *path = *files[i][0] == '\0' ? NULL : plan_path(r->dir, *files[i]);
@@ -253,6 +253,20 @@ plan_free(struct plan *plan)
 }
 
 /* ------------------------------------------------------------------ looking up */
+
+bool
+plan_listens_with(const struct plan_actor *gate, enum an_cover cover)
+{
+    for (unsigned i = 0; i < gate->listen_count; i++) {
+        struct an_listen listen;
+
+        if (an_listen_parse(&listen, gate->listen[i]) &&
+            an_scheme_cover(listen.scheme) == cover) {
+            return true;
+        }
+    }
+    return false;
+}
 
 const struct plan_actor *
 plan_actor_find(const struct plan *plan, struct an_addr addr)

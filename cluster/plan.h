@@ -71,6 +71,8 @@ const struct plan_actor *plan_actor_find(const struct plan *plan, struct an_addr
 AN_MUST_USE enum an_err plan_actor_parse(const struct plan *plan, const char *text,
                                          const struct plan_actor **out, char *why,
                                          size_t why_len);
+/* Does it listen on an address that is covered so? */
+bool plan_listens_with(const struct plan_actor *gate, enum an_cover cover);
 /* This machine's host: by name when not NULL, else the only one, else the one with an
  * address of this machine. AN_ERR_CONFIG with *why. */
 AN_MUST_USE enum an_err plan_host(const struct plan *plan, const char *name,

@@ -36,8 +36,8 @@
 #define AN_IDLE_MS          30000u /* silent longer: closed */
 #define AN_LOGIN_TIMEOUT_MS 10000u /* connected but not logged in: closed */
 #define AN_HANDSHAKE_MS                                                                  \
-    5000u /* TLS, and the request that opens a WebSocket, take no longer: a client on a  \
-           * bad line needs one or two seconds for its few round trips */
+    5000u /* TLS, Noise, the request that opens a WebSocket take no longer: a client on  \
+           * a bad line needs one or two seconds for its few round trips */
 #define AN_HANDSHAKES_MAX                                                                \
     1024u /* at once; beyond, the oldest ends: honest ones are through within moments,   \
            * so it is the slow who make room. 40 KB each while they last */

@@ -52,6 +52,7 @@ struct an_noise_handshake {
     uint8_t step;
 };
 
+/* A fresh pair. */
 void an_noise_key_make(struct an_noise_key *key);
 /* The public half of a secret one. */
 void an_noise_key_complete(struct an_noise_key *key);
@@ -96,6 +97,7 @@ AN_MUST_USE enum an_err an_noise_encrypt(struct an_noise_cipher *cipher,
 AN_MUST_USE enum an_err an_noise_decrypt(struct an_noise_cipher *cipher,
                                          const uint8_t *message, size_t len,
                                          uint8_t *out);
+/* Overwrites what the compiler must not optimise away. */
 void an_noise_wipe(void *secret, size_t len);
 
 #endif

@@ -180,6 +180,7 @@ open_client(struct bench *b, size_t at, const char *device, bool send_only)
     }
     options.token = token;
     cli_target_tls(&options, NULL, NULL, NULL);
+    options.server_key = b->node.server_key;
     options.callbacks.on_send = on_send;
     options.callbacks.on_message = on_message;
     options.callbacks.on_warning = on_warning;

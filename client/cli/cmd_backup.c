@@ -120,7 +120,8 @@ copy_store(struct backup *backup)
 
 /* The node's own directory: the store alone is not enough to start from. */
 static enum an_err
-copy_file(struct backup *backup, const char *from_dir, const char *to_dir)
+copy_file(struct backup *backup, const char *from_dir, const char *to_dir,
+          const char *name)
 {
     char from[PATH_MAX + 16], to[PATH_MAX + 16], bytes[FILE_LEN_MAX];
     FILE *in;
@@ -128,8 +129,8 @@ copy_file(struct backup *backup, const char *from_dir, const char *to_dir)
     size_t len = 0;
     bool good;
 
-    snprintf(from, sizeof(from), "%s/node.json", from_dir);
-    snprintf(to, sizeof(to), "%s/node.json", to_dir);
+    snprintf(from, sizeof(from), "%s/%s", from_dir, name);
+    snprintf(to, sizeof(to), "%s/%s", to_dir, name);
     in = fopen(from, "re");
     if (in != NULL) {
         len = fread(bytes, 1, sizeof(bytes), in);
@@ -144,8 +145,17 @@ copy_file(struct backup *backup, const char *from_dir, const char *to_dir)
     if (out >= 0) {
         close(out);
     }
-    explicit_bzero(bytes, sizeof(bytes)); /* the node's key */
+    explicit_bzero(bytes, sizeof(bytes)); /* a key */
     return good ? AN_OK : AN_ERR_IO;
+}
+
+static bool
+has_noise(const char *data)
+{
+    char path[PATH_MAX + 16];
+
+    snprintf(path, sizeof(path), "%s/noise.json", data);
+    return access(path, F_OK) == 0;
 }
 
 static enum an_err
@@ -168,7 +178,9 @@ copy_node(struct backup *backup, const char *data, const char *out)
         (void)rmdir(full); /* unless the store's part lies in it */
         return err;
     }
-    return copy_file(backup, data, full);
+    err = copy_file(backup, data, full, "node.json");
+    return err == AN_OK && has_noise(data) ? copy_file(backup, data, full, "noise.json")
+                                           : err;
 }
 
 /* out need not exist: its parent does, or the store says so. */

@@ -78,9 +78,9 @@ cmd_up(int argc, char **argv)
         {"config", 'c', "FILE", "YAML; docs/configuration.md has every key",
          &request.file, NULL},
         {"listen", 'l', "URL,...",
-         "tcp://, tls://, ws://, wss://HOST:PORT; port 0: the system picks",
-         &request.listen, NULL},
-        {"plain", 0, NULL, "let clients in without TLS beyond this machine: readable",
+         "tcp://, tls://, noise://, ws://, wss://HOST:PORT; port 0: any", &request.listen,
+         NULL},
+        {"plain", 0, NULL, "let clients in in clear text beyond this machine: readable",
          NULL, &request.plain}};
     const struct cli_command command = {
         .name = "up",

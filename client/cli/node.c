@@ -63,6 +63,7 @@ cli_node_load(struct cli_node *node, const char *dir)
     node->control = member(root, "control");
     node->events = member(root, "events");
     node->app = member(root, "app");
+    node->server_key = member(root, "noise_key");
     if (node->app == NULL) {
         node->app = strdup(AN_APP_DEFAULT);
     }
@@ -111,14 +112,36 @@ take_gates(struct cli_node *node, const struct plan *plan, uint16_t host, bool o
         for (unsigned k = 0; wanted && k < actor->listen_count; k++) {
             char *url = gate_address(&plan->places.hosts[actor->host], actor->listen[k]);
 
-            /* The library speaks no WebSocket. */
+            /* The library speaks no WebSocket, and no Noise without a key. */
             if (url != NULL && strncmp(url, "ws", 2) != 0 &&
+                (strncmp(url, "noise", 5) != 0 || node->server_key != NULL) &&
                 node->tcp_count < CLI_ADDRESSES_MAX) {
                 node->tcp[node->tcp_count++] = url;
             } else {
                 free(url);
             }
         }
+    }
+}
+
+/* The public half of the gates' key; those of other hosts have the same, or are pinned by
+ * hand. Without the file its doors cannot be used from here: that is said then. */
+static void
+take_server_key(struct cli_node *node, const struct plan *plan, uint16_t host)
+{
+    const char *file = plan->settings.gate_noise_key;
+    char path[AN_PATH_LEN_MAX], why[256];
+    struct an_noise_key key;
+
+    if (file[0] != '\0' &&
+        plan_expand(file, plan->places.hosts[host == AN_HOST_NONE ? 0 : host].name, path,
+                    sizeof(path)) &&
+        node_noise_read(&key, path, why, sizeof(why)) == AN_OK) {
+        node->server_key = malloc(AN_NOISE_TEXT_MAX);
+        if (node->server_key != NULL) {
+            an_noise_key_print(key.public, node->server_key);
+        }
+        an_noise_wipe(&key, sizeof(key));
     }
 }
 
@@ -139,6 +162,7 @@ cli_node_load_cluster(struct cli_node *node, const char *file, const char *host,
     }
     if (err == AN_OK) {
         node->app = strdup(plan->app == NULL ? AN_APP_DEFAULT : plan->app);
+        take_server_key(node, plan, here);
         take_gates(node, plan, here, true);
         take_gates(node, plan, here, false);
         err = node->app == NULL ? AN_ERR_NO_MEMORY : AN_OK;
@@ -197,6 +221,7 @@ cli_node_fini(struct cli_node *node)
     free(node->control);
     free(node->events);
     free(node->app);
+    free(node->server_key);
     sodium_memzero(&node->key, sizeof(node->key));
     *node = (struct cli_node){0};
 }

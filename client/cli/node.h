@@ -29,6 +29,7 @@ struct cli_node {
     char *events;  /* may be NULL */
     char *app;
     struct an_token_key key;
+    char *server_key; /* of noise://, in base64; NULL: it has no such address */
 };
 
 /* CONNECTION when there is no such file: no node runs there. CONFIG when it makes no

@@ -1,4 +1,5 @@
 #include "client/cli/target.h"
+#include "core/noise.h"
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -167,6 +168,22 @@ fail_tls(const struct anser_options *options)
                         : "no certificate in PEM, or certificate and key do not match");
 }
 
+static int
+fail_noise(const char *address, const char *key)
+{
+    uint8_t raw[AN_NOISE_KEY_LEN];
+
+    if (key == NULL) {
+        return cli_fail(AN_ERR_ARGUMENT, address,
+                        "with noise:// there must be --server-key, which `anser noise "
+                        "key` prints on the server");
+    }
+    return cli_fail(AN_ERR_ARGUMENT, an_noise_key_parse(raw, key) ? address : key,
+                    an_noise_key_parse(raw, key)
+                        ? "it is no noise://HOST:PORT"
+                        : "it is no key of 32 bytes in base64 (43 characters)");
+}
+
 int
 cli_target_open(struct cli_target *target, struct anser_options *options,
                 const char *device_default)
@@ -188,6 +205,8 @@ cli_target_open(struct cli_target *target, struct anser_options *options,
     options->address_count = count;
     options->token = token;
     cli_target_tls(options, target->ca, target->cert, target->key);
+    options->server_key =
+        target->server_key != NULL ? target->server_key : target->node.server_key;
     options->device = target->device != NULL ? target->device : device_default;
     options->client_name = "anser-cli " AN_VERSION;
     options->user = target;
@@ -201,10 +220,13 @@ cli_target_open(struct cli_target *target, struct anser_options *options,
     if (err == AN_ERR_TLS) {
         return fail_tls(options);
     }
+    if (err == AN_ERR_ARGUMENT && strncmp(addresses[0], "noise", 5) == 0) {
+        return fail_noise(addresses[0], options->server_key);
+    }
     if (err == AN_ERR_ARGUMENT && strncmp(addresses[0], "ws", 2) == 0) {
         return cli_fail(err, addresses[0],
-                        "commands speak no WebSocket: a gate needs a tcp:// or tls:// "
-                        "address for them");
+                        "commands speak no WebSocket: a gate needs a tcp://, tls:// "
+                        "or noise:// address for them");
     }
     if (err != AN_OK) {
         return cli_fail(err, err == AN_ERR_DEVICE_NAME ? options->device : addresses[0],

@@ -11,6 +11,7 @@ struct cli_target {
     const char *command; /* for error lines */
     const char *data, *cluster, *host, *server, *token, *user, *device;
     const char *ca, *cert, *key; /* of TLS; NULL: $ANSER_CA, none */
+    const char *server_key;      /* of Noise; NULL: the node's */
     struct cli_node node;        /* unless server is given */
     struct anser_client *client;
     bool was_online;
@@ -22,7 +23,7 @@ struct cli_target {
     {"data",    0,   "DIR", "the node's directory ($ANSER_DATA, else ./anser-data)",     \
      &(t).data, NULL},                                                                   \
         CLI_CLUSTER_OPTION((t).cluster), CLI_HOST_OPTION((t).host),                      \
-        {"server",    0,   "URL", "tcp:// or tls://HOST:PORT instead; with --token",     \
+        {"server",    0,   "URL", "tcp://, tls:// or noise://HOST:PORT; with --token",   \
          &(t).server, NULL},                                                             \
         {"ca",    0,                                                                     \
          "FILE",  "whom to believe with tls:// ($ANSER_CA, else the system's)",          \
@@ -30,6 +31,8 @@ struct cli_target {
         {"cert",    0,   "FILE", "your certificate, where the server wants one",         \
          &(t).cert, NULL},                                                               \
         {"key", 0, "FILE", "its key", &(t).key, NULL},                                   \
+        {"server-key",    0,   "KEY", "the server's public key, with noise://",          \
+         &(t).server_key, NULL},                                                         \
         {"token",    0,   "T", "log in with this token; @FILE reads it from a file",     \
          &(t).token, NULL},                                                              \
     {                                                                                    \

@@ -211,6 +211,45 @@ test_keygen_hosts_reach_each_other_strangers_nobody(void **state)
     assert_int_not_equal(dial(config(NNG_TLS_MODE_CLIENT, "out", "keys", "b-2"), "a"), 0);
 }
 
+/* ------------------------------------------------------------------ Noise */
+
+/* One for all gates, made once; or one for each host. */
+static void
+test_keygen_noise_key_is_made_once_and_printed(void **state)
+{
+    static const char tls[] = "{ca: keys/ca.pem, cert: \"keys/%h.pem\", key: "
+                              "\"keys/%h.key\"}\nsettings: {gate: {noise_key: ";
+    struct plan *plain = plan;
+    char text[512], path[PATH_ROOM * 2], public[AN_NOISE_TEXT_MAX];
+    struct an_noise_key key, again;
+    struct stat st;
+
+    (void)state;
+    snprintf(text, sizeof(text), "%skeys/noise.json}}", tls);
+    plan = load(text);
+    must_make(NULL, false, NULL);
+    snprintf(path, sizeof(path), "%s/keys/noise.json", dir);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0600);
+    assert_int_equal(node_noise_read(&key, path, why, sizeof(why)), AN_OK);
+    an_noise_key_print(key.public, public);
+    assert_non_null(strstr(said, public));
+    must_make(NULL, true, NULL); /* certificates anew: what clients pin stays */
+    assert_int_equal(node_noise_read(&again, path, why, sizeof(why)), AN_OK);
+    assert_memory_equal(&key, &again, sizeof(key));
+    assert_int_equal(unlink(path), 0);
+    plan_free(plan);
+    snprintf(text, sizeof(text), "%s\"keys/%%h-noise.json\"}}", tls);
+    plan = load(text);
+    must_make(NULL, false, "b-2");
+    snprintf(path, sizeof(path), "%s/keys/a-noise.json", dir);
+    assert_int_equal(access(path, F_OK), -1);
+    snprintf(path, sizeof(path), "%s/keys/b-2-noise.json", dir);
+    assert_int_equal(unlink(path), 0);
+    plan_free(plan);
+    plan = plain;
+}
+
 /* ------------------------------------------------------------------ files */
 
 static void
@@ -353,6 +392,7 @@ main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_keygen_hosts_reach_each_other_strangers_nobody),
+        TEST(test_keygen_noise_key_is_made_once_and_printed),
         TEST(test_keygen_private_files_are_private),
         TEST(test_keygen_again_keeps_renew_makes_anew),
         TEST(test_keygen_what_does_not_fit_is_refused),

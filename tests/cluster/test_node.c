@@ -287,6 +287,72 @@ test_node_key_with_a_flipped_bit_is_never_used(void **state)
 }
 
 static void
+test_node_noise_key_is_private_and_kept(void **state)
+{
+    struct node *node;
+    struct node_file before, after;
+    struct an_noise_key key;
+    char path[192], text[AN_NOISE_TEXT_MAX], kept[192];
+
+    (void)state;
+    snprintf(path, sizeof(path), "%s/noise.json", data);
+    snprintf(kept, sizeof(kept), "%s/kept.json", top);
+    stop(start()); /* without such a door there is no key */
+    assert_int_equal(access(path, F_OK), -1);
+    assert_int_equal(config_set_text(&config.top_listen, "noise://127.0.0.1:0"), AN_OK);
+    node = start();
+    before = read_file();
+    assert_int_equal(strncmp(before.tcp, "noise://127.0.0.1:", 18), 0);
+    assert_int_equal(mode_of(path), 0600);
+    assert_int_equal(node_noise_read(&key, path, why, sizeof(why)), AN_OK);
+    an_noise_key_print(key.public, text);
+    assert_string_equal(before.noise, text);
+    stop(node);
+    stop(start());
+    after = read_file();
+    assert_string_equal(before.noise, after.noise);
+    /* Lost, it is not made anew behind the backs of those who have pinned it. */
+    assert_int_equal(rename(path, kept), 0);
+    assert_int_equal(node_start(&node, &config, why, sizeof(why)), AN_ERR_CONFIG);
+    assert_non_null(strstr(why, path));
+    assert_non_null(strstr(why, before.noise));
+    assert_int_equal(access(path, F_OK), -1);
+    assert_int_equal(rename(kept, path), 0);
+    stop(start());
+}
+
+static void
+test_node_noise_key_with_a_flipped_bit_is_never_used(void **state)
+{
+    struct an_noise_key key, found;
+    char path[192], text[1024];
+    size_t len, refused = 0;
+    bool made;
+
+    (void)state;
+    snprintf(path, sizeof(path), "%s/noise.json", top);
+    assert_int_equal(node_noise_take(&key, path, &made, why, sizeof(why)), AN_OK);
+    assert_true(made);
+    len = read_text(path, text, sizeof(text));
+    for (size_t bit = 0; bit < 8 * len; bit++) {
+        FILE *file = fopen(path, "we");
+        assert_non_null(file);
+        text[bit / 8] ^= (char)(1 << bit % 8);
+        fwrite(text, 1, len, file);
+        fclose(file);
+        text[bit / 8] ^= (char)(1 << bit % 8);
+        if (node_noise_take(&found, path, &made, why, sizeof(why)) != AN_OK) {
+            assert_non_null(strstr(why, "noise.json"));
+            refused++;
+            continue;
+        }
+        assert_false(made);
+        assert_memory_equal(found.public, key.public, sizeof(key.public));
+    }
+    assert_true(refused > 8 * 80); /* the characters of both halves alone */
+}
+
+static void
 test_node_lost_node_json_says_what_to_put_back(void **state)
 {
     struct node *node = start();
@@ -351,6 +417,8 @@ main(void)
         TEST(test_node_data_that_cannot_be_made_is_named),
         TEST(test_node_damaged_node_json_is_named_not_replaced),
         TEST(test_node_key_with_a_flipped_bit_is_never_used),
+        TEST(test_node_noise_key_is_private_and_kept),
+        TEST(test_node_noise_key_with_a_flipped_bit_is_never_used),
         TEST(test_node_lost_node_json_says_what_to_put_back),
         TEST(test_node_start_removes_a_dead_ones_sockets),
     };
