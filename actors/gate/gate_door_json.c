@@ -1,5 +1,5 @@
 /* The JSON form at the door: text is collected until it is whole, and becomes a frame.
- * Where nothing else frames it, over TCP and TLS, an object is a line. Translating is
+ * Where nothing else frames it, without WebSocket, an object is a line. Translating is
  * gate_json.c's. */
 #include "actors/gate/gate_door_priv.h"
 #include <stdlib.h>

@@ -4,8 +4,8 @@
 #include "actors/gate/gate_json.h"
 #include "actors/gate/gate_ws.h"
 #include "core/listen.h"
-#include "core/noise_conn.h"
 #include "tests/actors/gate_door_kit.h"
+#include "tests/actors/noise_peer.h"
 #include <netinet/tcp.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
@@ -73,49 +73,14 @@ struct peer {
     bool web;
     SSL_CTX *ctx;
     SSL *ssl;
-    struct an_noise_conn *noise;
-    uint8_t plain[AN_NOISE_PAYLOAD_MAX]; /* opened, not taken yet */
-    size_t plain_at, plain_len;
+    struct noise_peer *noise;
 };
-
-static void
-put_noise(struct peer *peer, const void *data, size_t len)
-{
-    uint8_t *sealed = malloc(an_noise_sealed_len(len));
-
-    assert_non_null(sealed);
-    assert_int_equal(an_noise_seal(peer->noise, data, len, sealed), AN_OK);
-    door_put(peer->fd, sealed, an_noise_sealed_len(len));
-    free(sealed);
-}
-
-static void
-get_noise(struct peer *peer, uint8_t *at, size_t len)
-{
-    static uint8_t record[AN_NOISE_MESSAGE_MAX];
-
-    for (; len > 0; len--) {
-        while (peer->plain_at == peer->plain_len) {
-            uint8_t length[2];
-            size_t whole;
-
-            door_get(peer->fd, length, 2);
-            whole = (size_t)length[0] << 8 | length[1];
-            door_get(peer->fd, record, whole);
-            assert_int_equal(an_noise_open(peer->noise, record, whole, peer->plain),
-                             AN_OK);
-            peer->plain_at = 0;
-            peer->plain_len = whole - AN_NOISE_TAG_LEN;
-        }
-        *at++ = peer->plain[peer->plain_at++];
-    }
-}
 
 static void
 put(struct peer *peer, const void *data, size_t len)
 {
     if (peer->noise != NULL) {
-        put_noise(peer, data, len);
+        noise_peer_put(peer->noise, data, len);
     } else if (peer->ssl == NULL) {
         door_put(peer->fd, data, len);
     } else {
@@ -129,7 +94,7 @@ get(struct peer *peer, void *data, size_t len)
     uint8_t *at = data;
 
     if (peer->noise != NULL) {
-        get_noise(peer, at, len);
+        noise_peer_get(peer->noise, at, len);
         return;
     }
     while (len > 0 && peer->ssl != NULL) {
@@ -165,29 +130,6 @@ open_web(struct peer *peer)
     assert_non_null(strstr(head, accept));
 }
 
-/* The handshake with this key, the client's part cut into so many bytes. */
-static void
-open_noise(struct peer *peer, const uint8_t *pinned, size_t step)
-{
-    uint8_t hello[AN_NOISE_HELLO_LEN], none[AN_NOISE_HELLO_LEN];
-    size_t len;
-
-    peer->noise = malloc(sizeof(*peer->noise));
-    assert_non_null(peer->noise);
-    assert_int_equal(an_noise_conn_client(peer->noise, pinned, hello), AN_OK);
-    for (size_t at = 0; at < sizeof(hello); at += step) {
-        door_put(peer->fd, hello + at,
-                 step < sizeof(hello) - at ? step : sizeof(hello) - at);
-    }
-    if (pinned != noise_key.public) {
-        return; /* no answer will come */
-    }
-    door_get(peer->fd, hello, sizeof(hello));
-    assert_int_equal(hello[0] << 8 | hello[1], AN_NOISE_HELLO_EXTRA);
-    assert_int_equal(
-        an_noise_shake(peer->noise, hello + 2, AN_NOISE_HELLO_EXTRA, none, &len), AN_OK);
-}
-
 static struct peer
 join(const struct stub *s, SSL_SESSION *session)
 {
@@ -204,7 +146,8 @@ join(const struct stub *s, SSL_SESSION *session)
         assert_int_equal(SSL_connect(peer.ssl), 1);
     }
     if (strncmp(s->url, "noise", 5) == 0) {
-        open_noise(&peer, noise_key.public, 1);
+        peer.noise = noise_peer_begin(peer.fd, noise_key.public, 1);
+        noise_peer_answer(peer.noise);
     }
     if (peer.web) {
         open_web(&peer);
@@ -215,10 +158,7 @@ join(const struct stub *s, SSL_SESSION *session)
 static void
 vanish(struct peer *peer)
 {
-    if (peer->noise != NULL) {
-        an_noise_conn_fini(peer->noise);
-    }
-    free(peer->noise);
+    noise_peer_free(peer->noise);
     SSL_free(peer->ssl);
     SSL_CTX_free(peer->ctx);
     close(peer->fd);
@@ -673,117 +613,6 @@ test_door_expired_certificate_is_told(void **state)
     stub_stop(s);
 }
 
-/* ------------------------------------------------------------------ Noise */
-
-static void
-await_stat(struct stub *s, const uint64_t *stat, uint64_t value)
-{
-    do {
-        door_await_turn(s);
-    } while (door_read(s, stat) < value);
-    assert_int_equal(door_read(s, stat), value);
-}
-
-static void
-test_door_noise_with_another_key_or_a_weak_one_is_refused_and_logged(void **state)
-{
-    struct stub *s = start("noise", 0, 0);
-    struct an_noise_key other;
-    uint8_t weak[AN_NOISE_HELLO_LEN] = {0, AN_NOISE_HELLO_EXTRA};
-    struct peer peer = {.fd = door_client(s)};
-    int fd;
-
-    (void)state;
-    an_noise_key_make(&other);
-    open_noise(&peer, other.public, AN_NOISE_HELLO_LEN);
-    door_get_end(peer.fd);
-    vanish(&peer);
-    await_stat(s, &s->stats.handshakes_failed, 1);
-    assert_int_equal(door_read(s, &s->logs), 1);
-    fd = door_client(s);
-    door_put(fd, weak, sizeof(weak)); /* the point 0 */
-    door_get_end(fd);
-    close(fd);
-    await_stat(s, &s->stats.handshakes_failed, 2);
-    assert_int_equal(door_read(s, &s->opened), 0);
-    assert_int_equal(door_read(s, &s->stats.noise_full), 0);
-    stub_stop(s);
-}
-
-/* A record with one bit changed, one that comes again, one that is none: each ends it. */
-static void
-test_door_noise_changed_repeated_or_short_record_ends_it(void **state)
-{
-    struct stub *s = start("noise", 0, 0);
-
-    (void)state;
-    for (unsigned i = 1; i <= 3; i++) {
-        struct peer peer = join(s, NULL);
-        uint8_t frame[64], sealed[128], body[8];
-        size_t len = door_frame_make(frame, CMD_ECHO, "a", 1);
-
-        assert_int_equal(an_noise_seal(peer.noise, frame, len, sealed), AN_OK);
-        if (i == 1) {
-            sealed[2 + len / 2] ^= 1;
-        } else if (i == 2) {
-            door_put(peer.fd, sealed, an_noise_sealed_len(len));
-            assert_int_equal(get_frame(&peer, CMD_ECHO, body, sizeof(body)), 1);
-        } else {
-            sealed[0] = 0;
-            sealed[1] = AN_NOISE_TAG_LEN - 1;
-        }
-        door_put(peer.fd, sealed, an_noise_sealed_len(len));
-        door_get_end(peer.fd);
-        vanish(&peer);
-        door_await(s, &s->closed, i);
-        await_stat(s, &s->stats.broken, i);
-    }
-    assert_int_equal(door_read(s, &s->frames), 1);
-    assert_int_equal(door_read(s, &s->stats.noise_full), 3);
-    stub_stop(s);
-}
-
-/* One byte at a time, also in the length; and the largest record that there is. */
-static void
-test_door_noise_records_of_any_size_and_cut(void **state)
-{
-    static uint8_t much[AN_NOISE_MESSAGE_MAX + 2], body[AN_FRAME_LEN_MAX];
-    struct stub *s = start("noise", 0, 0);
-    struct peer peer = join(s, NULL);
-    uint8_t frame[64], sealed[128];
-    size_t len = door_frame_make(frame, CMD_ECHO, "a", 1);
-
-    (void)state;
-    assert_int_equal(an_noise_seal(peer.noise, frame, len, sealed), AN_OK);
-    for (size_t i = 0; i < an_noise_sealed_len(len); i++) {
-        door_put(peer.fd, sealed + i, 1);
-        door_await_turn(s);
-    }
-    assert_int_equal(get_frame(&peer, CMD_ECHO, body, sizeof(body)), 1);
-    much[0] = much[1] = 0xFF;
-    len = door_frame_make(much + 2, CMD_ECHO, body,
-                          AN_NOISE_PAYLOAD_MAX - AN_FRAME_HEADER_LEN);
-    assert_int_equal(len, AN_NOISE_PAYLOAD_MAX);
-    assert_int_equal(an_noise_encrypt(&peer.noise->out, much + 2, len, much + 2), AN_OK);
-    door_put(peer.fd, much, sizeof(much));
-    assert_int_equal(get_frame(&peer, CMD_ECHO, body, sizeof(body)),
-                     AN_NOISE_PAYLOAD_MAX - AN_FRAME_HEADER_LEN);
-    leave(&peer);
-    stub_stop(s);
-}
-
-static void
-test_door_noise_without_a_key_is_no_door(void **state)
-{
-    struct gate_door_cfg cfg = {.listen = {"noise://127.0.0.1:0"}, .listen_count = 1};
-    struct an_door *door;
-    char why[256];
-
-    (void)state;
-    assert_int_equal(gate_door_create(&door, &cfg, why, sizeof(why)), AN_ERR_CONFIG);
-    assert_non_null(strstr(why, "gate.noise_key"));
-}
-
 /* ------------------------------------------------------------------ addresses */
 
 static void
@@ -852,11 +681,6 @@ main(void)
         cmocka_unit_test(test_door_reload_changes_new_connections_only),
         cmocka_unit_test(test_door_session_is_resumed),
         cmocka_unit_test(test_door_expired_certificate_is_told),
-        cmocka_unit_test(
-            test_door_noise_with_another_key_or_a_weak_one_is_refused_and_logged),
-        cmocka_unit_test(test_door_noise_changed_repeated_or_short_record_ends_it),
-        cmocka_unit_test(test_door_noise_records_of_any_size_and_cut),
-        cmocka_unit_test(test_door_noise_without_a_key_is_no_door),
         cmocka_unit_test(test_listen_says_what_it_read),
     };
 
