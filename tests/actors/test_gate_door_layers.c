@@ -295,10 +295,15 @@ test_door_a_brace_begins_lines_of_json(void **state)
     char line[512];
 
     (void)state;
-    for (unsigned k = 0; k < 2; k++) {
-        struct stub *s = start(schemes[k], 0, 0);
-        struct peer peer = join(s, NULL);
+    for (unsigned k = 0; k < SCHEMES; k++) {
+        struct stub *s;
+        struct peer peer;
 
+        if (strncmp(schemes[k], "ws", 2) == 0) {
+            continue;
+        }
+        s = start(schemes[k], 0, 0);
+        peer = join(s, NULL);
         for (size_t i = 0; i < sizeof(first) - 1; i++) {
             put(&peer, first + i, 1);
         }
@@ -411,10 +416,15 @@ test_door_a_close_is_answered_at_once(void **state)
     uint8_t first, code[2];
 
     (void)state;
-    for (unsigned k = 2; k < SCHEMES; k++) {
-        struct stub *s = start(schemes[k], 0, 0);
-        struct peer peer = join(s, NULL);
+    for (unsigned k = 0; k < SCHEMES; k++) {
+        struct stub *s;
+        struct peer peer;
 
+        if (strncmp(schemes[k], "ws", 2) != 0) {
+            continue;
+        }
+        s = start(schemes[k], 0, 0);
+        peer = join(s, NULL);
         door_await(s, &s->opened, 1);
         door_await_turn(s);
         put(&peer, close_frame, sizeof(close_frame));

@@ -385,8 +385,8 @@ test_plan_gates_and_stores_have_what_they_need(void **state)
     expect_refused(HEAD "actors:\n  gate/0: {host: a, listen: []}\n",
                    "c.yaml:4: gate/0.listen: 0 addresses");
     expect_refused(HEAD "actors:\n  gate/0:\n    host: a\n    listen: [a.example:1]\n",
-                   "c.yaml:6: gate/0.listen: 'a.example:1' is not tcp://, tls://, ws:// "
-                   "or wss://HOST:PORT");
+                   "c.yaml:6: gate/0.listen: 'a.example:1' is not tcp://, tls://, "
+                   "noise://, ws:// or wss://HOST:PORT");
     expect_refused(HEAD "actors:\n  gate/0: {host: a, listen: [\"tcp://1.2.3.4:65536\"]}",
                    "c.yaml:4: gate/0.listen: 'tcp://1.2.3.4:65536' is not");
     expect_refused(HEAD "actors:\n  store/0: {host: a, slots: 0-1023}\n",
