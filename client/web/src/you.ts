@@ -1,0 +1,109 @@
+/** The account: language, devices, password, signing out. */
+
+import type { Chat } from "./chat.js";
+import { fill, h, icon, say } from "./dom.js";
+import { type Device, http, HttpError } from "./http.js";
+import { t, tellError, when } from "./i18n.js";
+import { languageSwitch } from "./language.js";
+import type { Session } from "./session.js";
+import { avatar } from "./side.js";
+
+export interface Account {
+    readonly chat: Chat;
+    readonly session: Session;
+    signOut(): void;
+    redraw(): void;
+}
+
+function told(fault: unknown): string {
+    return fault instanceof HttpError ? tellError(fault.code, fault.message, fault.retryAfterS || 1)
+        : tellError("OTHER", String(fault));
+}
+
+export function accountView(account: Account): HTMLElement {
+    const { session } = account;
+    const heading = h("h2", { tabindex: -1 }, t("account"));
+    return h("section", { class: "you", "aria-label": t("account") },
+        h("header", {}, h("a", { class: "back", href: "#/", "aria-label": t("back") }, icon("back")),
+            heading),
+        h("div", { class: "scroll" },
+            h("div", { class: "sheet self" }, avatar(session.user),
+                h("div", {}, h("p", { class: "hint" }, t("signedInAs")), h("p", { class: "name" }, session.user)),
+                languageSwitch(account.redraw)),
+            devices(account), password(account), leave(account)));
+}
+
+function devices({ session }: Account): HTMLElement {
+    const list = h("ul", { class: "devices" });
+    const status = h("p", { class: "answer", role: "status" });
+    const draw = async () => {
+        try {
+            const all = await http.devices(await session.token(false));
+            fill(list, ...all.sort((a, b) => b.used - a.used).map((device) => row(device)));
+        } catch (fault) {
+            say(status, told(fault));
+        }
+    };
+    const row = (device: Device) => {
+        const mine = device.device === session.device;
+        const phone = /ios|android/.test(`${device.platform} ${device.device}`);
+        const notes = [device.platform, !device.active && t("signedOut"),
+            device.used > 0 && t("lastUsed", { when: when(device.used) })];
+        return h("li", {}, icon(phone ? "phone" : "screen"),
+            h("div", {}, h("p", { class: "name" }, device.device),
+                h("p", { class: "hint" }, notes.filter(Boolean).join(" · "))),
+            mine ? h("span", { class: "tag" }, t("thisDevice"))
+                : device.active ? h("button", { class: "plain", type: "button",
+                    "aria-label": `${t("remove")} ${device.device}`,
+                    onclick: () => void remove(device.device) }, t("remove")) : null);
+    };
+    const remove = async (device: string) => {
+        try {
+            await http.removeDevice(await session.token(false), device);
+            say(status, t("removed", { name: device }));
+        } catch (fault) {
+            say(status, told(fault));
+        }
+        await draw();
+    };
+    void draw();
+    return h("div", { class: "sheet" }, h("h3", {}, t("devices")),
+        h("p", { class: "hint" }, t("devicesHint")), list, status);
+}
+
+function password({ session }: Account): HTMLElement {
+    const status = h("p", { class: "answer", role: "status" });
+    const before = h("input", { id: "old", type: "password", autocomplete: "current-password", required: true });
+    const fresh = h("input", {
+        id: "new", type: "password", autocomplete: "new-password", required: true, "aria-describedby": "new-hint",
+    });
+    const submit = async (event: SubmitEvent) => {
+        event.preventDefault();
+        say(status, "");
+        try {
+            await session.changePassword(before.value, fresh.value);
+            say(status, t("changed"));
+            before.value = fresh.value = "";
+        } catch (fault) {
+            say(status, told(fault));
+        }
+    };
+    return h("details", { class: "sheet" }, h("summary", {}, h("h3", {}, t("changePassword"))),
+        h("form", { onsubmit: submit },
+            h("input", { type: "text", name: "username", autocomplete: "username", value: session.user,
+                hidden: true }),
+            h("label", { for: "old" }, t("oldPassword")), before,
+            h("label", { for: "new" }, t("newPassword")), fresh,
+            h("p", { class: "hint", id: "new-hint" }, t("passwordHint")),
+            h("button", { type: "submit", class: "plain" }, t("change")), status));
+}
+
+function leave({ chat, signOut }: Account): HTMLElement {
+    return h("div", { class: "sheet" },
+        h("button", { class: "plain danger", type: "button", onclick: () => {
+            let waiting = 0;
+            for (const talk of chat.talks.values()) waiting += talk.waiting.length;
+            if (waiting === 0 || confirm(t("signOutWaiting", { n: waiting }))) signOut();
+        } }, t("signOut")),
+        h("p", { class: "hint" }, t("signOutHint")));
+}
