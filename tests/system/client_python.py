@@ -30,6 +30,10 @@ def case_servers_that_end_and_come_back(case):
     run(case, "test_restart")
 
 
+def case_client_at_every_door(case):
+    run(case, "test_doors")
+
+
 def case_c_library_and_python_talk(case):
     run(case, "test_interop")
 

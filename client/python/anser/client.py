@@ -47,7 +47,8 @@ class State(enum.Enum):
 class Client:
     """`async with Client(...) as client:` logs in, keeps the connection, logs out at the end.
 
-    addresses       HOST:PORT of every gate; they are tried in turn
+    addresses       HOST:PORT of every gate; they are tried in turn. With tcp://, tls://, ws:// or
+                    wss:// before it; without, `ssl` says whether there is TLS
     token           a token, or a function (plain or async) that gives a fresh one for each login;
                     when it raises OSError, the next try is after a pause
     device          names this installation; keep it

@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError
 from .errors import ConnectionLost, Refused
 from .frame import ANSWER, ERROR, HEADER_LEN, Command, Frame, FrameError, read_frame
 from .schema import pb
+from .web import WebWriter, open_web
 
 _ANSWERS = {
     Command.LOGIN: pb.LoginOk,
@@ -36,8 +37,8 @@ def refusal(error: Any) -> Refused:
 
 
 def split_address(address: str) -> tuple[str, int]:
-    """HOST:PORT, with tcp:// or without; [::1]:7400 for IPv6."""
-    host, colon, port = address.removeprefix("tcp://").rpartition(":")
+    """HOST:PORT, with a scheme or without; [::1]:7400 for IPv6."""
+    host, colon, port = address.rpartition("://")[2].rpartition(":")
     if not colon or not port.isdigit():
         raise ValueError(f"not HOST:PORT: {address!r}")
     return host.removeprefix("[").removesuffix("]"), int(port)
@@ -49,7 +50,7 @@ class Connection:
     def __init__(
         self,
         reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
+        writer: asyncio.StreamWriter | WebWriter,
         on_push: Callable[[int, bytes], None],
         answer_timeout: float,
     ) -> None:
@@ -78,8 +79,19 @@ class Connection:
         connect_timeout: float,
         answer_timeout: float,
     ) -> Connection:
+        """tls and wss verify as `ssl` says, or as the system does; with tcp, or without a
+        scheme, `ssl` decides."""
+        scheme = address.rpartition("://")[0]
+        if scheme not in ("", "tcp", "tls", "ws", "wss"):
+            raise ValueError(f"no scheme that is known: {address!r}")
+        if scheme == "ws" and ssl:
+            raise ValueError(f"ws:// has no TLS, wss:// has: {address!r}")
+        if scheme in ("tls", "wss"):
+            ssl = ssl or ssl_module.create_default_context()
         host, port = split_address(address)
         async with asyncio.timeout(connect_timeout):
+            if scheme in ("ws", "wss"):
+                return cls(*await open_web(address, ssl), on_push, answer_timeout)
             reader, writer = await asyncio.open_connection(host, port, ssl=ssl)
         return cls(reader, writer, on_push, answer_timeout)
 

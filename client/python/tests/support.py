@@ -46,8 +46,9 @@ __all__ = [
 class Server:
     """`anser up` on a directory; killed and started again at will, each time at a new port."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *more: str, listen: str = "tcp://127.0.0.1:0") -> None:
         self.directory = directory
+        self.more = "--listen", listen, *more
         self.address = ""
         self._process: asyncio.subprocess.Process | None = None
 
@@ -55,7 +56,7 @@ class Server:
         with open(self.directory.parent / "server.log", "ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 BINARY,
-                *("up", "--data", self.directory, "--listen", "tcp://127.0.0.1:0"),
+                *("up", "--data", self.directory, *self.more),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
@@ -65,6 +66,7 @@ class Server:
             line = (await self._process.stdout.readline()).decode()
         if not line.startswith("anser ready "):
             raise RuntimeError(f"the server did not start: {line!r}")
+        self.doors = {word.split(":")[0]: word for word in line.split() if "://" in word}
         self.address = line.split()[2]
 
     async def end(self, how: signal.Signals) -> None:
