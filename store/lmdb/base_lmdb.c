@@ -452,7 +452,8 @@ static const struct base_ops lmdb_ops = {
 };
 
 static int
-open_env(struct lmdb_base *l, const struct base_cfg *cfg, const char *path)
+open_env(struct lmdb_base *l, const struct base_cfg *cfg, const char *path,
+         unsigned flags)
 {
     MDB_envinfo info;
     MDB_stat stat;
@@ -466,9 +467,7 @@ open_env(struct lmdb_base *l, const struct base_cfg *cfg, const char *path)
         (rc = mdb_env_set_maxreaders(l->env, READERS_MAX)) != 0) {
         return rc;
     }
-    /* Read-only: whoever asks holds the directory's own lock already. */
-    unsigned flags = MDB_NOTLS | (cfg->read_only ? MDB_RDONLY | MDB_NOLOCK : 0);
-    if ((rc = mdb_env_open(l->env, path, flags, 0600)) != 0 ||
+    if ((rc = mdb_env_open(l->env, path, MDB_NOTLS | flags, 0600)) != 0 ||
         (rc = mdb_env_stat(l->env, &stat)) != 0 ||
         (rc = mdb_env_info(l->env, &info)) != 0) {
         return rc;
@@ -544,6 +543,38 @@ sync_names(const char *path)
     return rc;
 }
 
+/* The first time: made whole under another name and named when it is on disk. A power cut
+ * while LMDB writes the first pages of a file leaves what it never opens again. */
+static int
+make_file(const struct base_cfg *cfg, const char *path)
+{
+    char name[STORE_PATH_LEN_MAX + 32], made[STORE_PATH_LEN_MAX + 32];
+    struct lmdb_base l = {0};
+
+    snprintf(name, sizeof name, "%s/data.mdb", path);
+    snprintf(made, sizeof made, "%s/data.new", path);
+    if (mkdir(path, 0700) != 0 && errno != EEXIST) {
+        return errno;
+    }
+    if (access(name, F_OK) == 0) {
+        return 0;
+    }
+    if (unlink(made) != 0 && errno != ENOENT) {
+        return errno;
+    }
+    int rc = open_env(&l, cfg, made, MDB_NOSUBDIR | MDB_NOLOCK);
+    if (rc == 0) {
+        rc = open_databases(&l, false);
+    }
+    if (l.env != NULL) {
+        mdb_env_close(l.env);
+    }
+    if (rc == 0 && rename(made, name) != 0) {
+        rc = errno;
+    }
+    return rc;
+}
+
 enum an_err
 base_lmdb_open(struct base **out, const struct base_cfg *cfg)
 {
@@ -556,12 +587,10 @@ base_lmdb_open(struct base **out, const struct base_cfg *cfg)
     l->base.ops = &lmdb_ops;
     snprintf(path, sizeof path, "%s/lmdb", cfg->dir);
     /* Not through the file table: LMDB's files are real whatever the log's are. */
-    int rc = 0;
-    if (!cfg->read_only && mkdir(path, 0700) != 0 && errno != EEXIST) {
-        rc = errno;
-    }
+    int rc = cfg->read_only ? 0 : make_file(cfg, path);
     if (rc == 0) {
-        rc = open_env(l, cfg, path);
+        /* Read-only: whoever asks holds the directory's own lock already. */
+        rc = open_env(l, cfg, path, cfg->read_only ? MDB_RDONLY | MDB_NOLOCK : 0);
     }
     if (rc == 0) {
         rc = open_databases(l, cfg->read_only);

@@ -19,6 +19,7 @@ import tape
 from harness import Closed, Node, Pipeline, ServerError, pb, send_body, uuid7
 
 CONFIG = "store:\n  overlay_rows_max: {rows}\n  log_segment_bytes: 8388608\n"
+FIRST_EVENTS = 60  # of a directory: with them it is made
 RECORDINGS_MAX = 3  # until one is true
 # LMDB's lock file is shared memory: it means nothing once nobody runs.
 SHARED = "/store/lmdb/lock.mdb"
@@ -384,6 +385,22 @@ def case_a_disk_that_lies_is_found_out(case):
         shutil.rmtree(cuts.folder)
         return
     raise AssertionError("nothing was found wrong with a disk that lies")
+
+
+def case_R1_power_cuts_of_the_first_start(case):
+    """A directory that is being made, cut behind every operation and in every way: the
+    next start makes what is missing."""
+    recording = Recording(case, 1, 4, 400, small).start()
+    recording.talk(1)
+    recording.finish()
+    cuts = Cuts(case, recording, random.Random(1))
+    made = [number for number, event in enumerate(recording.events[:FIRST_EVENTS], 1)
+            if event.op == tape.WRITE]
+    variants = list(tape.VARIANTS) * 4
+    cuts.run({number: variants for number in made})
+    print(f"     {cuts.done} disks behind {cuts.by_kind}")
+    case.count(prefixes=cuts.done)
+    assert cuts.done > 100, cuts.done
 
 
 def case_R1_S1_R6_power_cuts_of_a_recorded_run(case):
