@@ -171,7 +171,7 @@ struct anser_message {
     size_t body_len;
     uint8_t client_msg_id[ANSER_MSG_ID_LEN]; /* what its sender chose */
     bool own;        /* sent by this user, here or on another device */
-    bool own_device; /* sent by this very device (an earlier run of it, say) */
+    bool own_device; /* by this very device: a note to oneself, or an earlier run's */
 };
 
 /* A message to be sent. */

@@ -220,6 +220,8 @@ void ac_outgoing_link_lost(struct anser_client *client);
 /* Is this message of our device one that this client sent, and told of or will tell of?
  */
 bool ac_outgoing_knows(struct anser_client *client, const struct anser_message *message);
+/* Is this the user that is logged in? */
+bool ac_to_self(const struct anser_client *client, const char *to);
 /* Gives up what waited too long. */
 void ac_outgoing_expire(struct anser_client *client);
 /* Every message fails with the client's last error. */

@@ -68,15 +68,20 @@ ac_message_get(const struct anser_client *client, struct anser_message *out,
     return AN_OK;
 }
 
-/* The other side learns of what reached us; our own messages it needs not. A message to
- * oneself is delivered when another device has it. */
+bool
+ac_to_self(const struct anser_client *client, const char *to)
+{
+    return strcmp(to, client->name) == 0;
+}
+
+/* The other side learns of what reached us; our own messages it needs not. A note to
+ * oneself has been received when any device of ours has it. */
 static void
 note_received(struct anser_client *client, const struct anser_message *message)
 {
-    bool to_self = message->own && strcmp(message->to, client->name) == 0;
     struct ac_conv *conv;
 
-    if (message->own && (!to_self || message->own_device)) {
+    if (message->own && !ac_to_self(client, message->to)) {
         return;
     }
     conv = ac_conv_get(client, (const uint8_t *)message->peer, strlen(message->peer));
@@ -105,7 +110,8 @@ hand_over(struct anser_client *client, const Anser__Client__Event *event)
     if (err != AN_OK) {
         return err;
     }
-    if (message.own_device && ac_outgoing_knows(client, &message)) {
+    if (message.own_device && !ac_to_self(client, message.to) &&
+        ac_outgoing_knows(client, &message)) {
         in->next++; /* on_send has told of it, or will */
         ac_confirm_moved(client, true);
         return AN_OK;

@@ -374,6 +374,8 @@ accepted(struct anser_client *client, struct ac_outgoing *m,
 {
     struct anser_send send = describe(m, ANSER_SEND_SENT);
     struct ac_conv *conv = m->conv;
+    /* A note to oneself comes as an Event, whatever the answer says of its place. */
+    bool receives = !client->send_only && !ac_to_self(client, conv->peer);
 
     send.seq = ok->seq;
     send.message_id = ok->message_id;
@@ -385,10 +387,9 @@ accepted(struct anser_client *client, struct ac_outgoing *m,
         conv->not_before = 0;
     }
     ac_conv_settle(client, conv);
-    if (!client->send_only && ok->inbox_seq != 0) {
+    if (receives && ok->inbox_seq != 0) {
         ac_inbox_own(client, ok->inbox_seq);
-    } else if (!client->send_only && client->callbacks.on_message != NULL &&
-               !m->own_seen) {
+    } else if (receives && client->callbacks.on_message != NULL && !m->own_seen) {
         own_follows(client, m->id);
     }
     ac_outgoing_tell(client, &send);

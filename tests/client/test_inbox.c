@@ -197,6 +197,59 @@ test_inbox_own_message_as_event_is_told_once(void **state)
     rig_fini(&rig);
 }
 
+static void
+note_event(struct rig *rig, uint64_t seq, const uint8_t id[16])
+{
+    Anser__Client__Event event = ANSER__CLIENT__EVENT__INIT;
+    Anser__Client__Message message = ANSER__CLIENT__MESSAGE__INIT;
+
+    event.inbox_seq = seq;
+    event.inbox_generation = 7;
+    event.message = &message;
+    message.seq = seq;
+    message.message_id = 1;
+    message.from = (ProtobufCBinaryData){5, (uint8_t *)(uintptr_t) "alice"};
+    message.to = message.from;
+    message.from_device = (ProtobufCBinaryData){
+        strlen(rig->options.device), (uint8_t *)(uintptr_t)rig->options.device};
+    message.client_msg_id = (ProtobufCBinaryData){16, (uint8_t *)(uintptr_t)id};
+    message.type = 1;
+    message.body = (ProtobufCBinaryData){4, (uint8_t *)(uintptr_t) "note"};
+    mock_frame(mock_conn(&rig->mock), AN_COMMAND_EVENT, 0, 0, &event.base);
+    rig_settle(rig);
+}
+
+/* The answer may name its entry: it comes as an Event all the same, and is handed out. */
+static void
+test_inbox_note_to_oneself_is_handed_out(void **state)
+{
+    static struct rig rig;
+    (void)state;
+
+    rig_init(&rig);
+    rig.mock.generation = 7;
+    rig.mock.own_inbox = true;
+    rig_start(&rig);
+    assert_true(rig_until(&rig, rig_online));
+    rig_send(&rig, "alice", "note");
+    rig_settle(&rig);
+    assert_int_equal(rig_told(&rig, 1, ANSER_SEND_SENT), 1);
+    assert_int_equal(rig.message_count, 0);
+    note_event(&rig, 1, mock_nth(&rig.mock, AN_COMMAND_SEND, 0)->id);
+    assert_int_equal(rig.message_count, 1);
+    assert_true(rig.messages[0].own_device);
+    note_event(&rig, 1, mock_nth(&rig.mock, AN_COMMAND_SEND, 0)->id); /* twice: once */
+    assert_int_equal(rig.message_count, 1);
+    /* Overtakes the answer. */
+    rig.mock.on_frame = leave_sends;
+    rig_send(&rig, "alice", "note");
+    rig_settle(&rig);
+    note_event(&rig, 2, mock_nth(&rig.mock, AN_COMMAND_SEND, 1)->id);
+    assert_int_equal(rig.message_count, 2);
+    assert_in_order(&rig, 1, 2);
+    rig_fini(&rig);
+}
+
 /* An empty inbox has no generation yet; the first entries are this device's own, of which
  * only numbers are told. What the first event says then is no other inbox. */
 static void
@@ -507,6 +560,7 @@ main(void)
         cmocka_unit_test(test_inbox_lost_last_push_is_healed_by_the_heartbeat),
         cmocka_unit_test(test_inbox_own_messages_fill_their_places),
         cmocka_unit_test(test_inbox_own_message_as_event_is_told_once),
+        cmocka_unit_test(test_inbox_note_to_oneself_is_handed_out),
         cmocka_unit_test(
             test_inbox_own_messages_before_the_generation_is_known_are_no_reset),
         cmocka_unit_test(test_inbox_echo_from_another_device_is_flagged),

@@ -40,6 +40,7 @@ def load(name):
 def passes(*adapter, env=None):
     code, out = conform("--patience", "3", "--", *adapter, env=env)
     assert code == 0 and " scripts, 0 rules broken\n" in out, out
+    assert "advice note-to-self" not in out, out
 
 
 def case_Z10_c_library_breaks_no_rule(case):
