@@ -65,6 +65,8 @@ struct an_door_ops {
      * are there keep what they have. Any thread, between start and destroy; blocks for
      * the files. An error, with *why, changes nothing. */
     enum an_err (*reload)(struct an_door *door, char *why, size_t why_len);
+    /* Every metric that the door keeps itself, as an actor's own are. NULL: none. */
+    void (*metrics)(const struct an_door *door, an_metric_f *metric, void *ctx);
     /* Accept no more (the actor was told to stop). Connections stay. */
     void (*close_listeners)(struct an_door *door);
     /* run() closes what is left, after at most a bounded time for unsent output, delivers

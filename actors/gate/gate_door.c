@@ -408,6 +408,19 @@ reload(struct an_door *base, char *why, size_t why_len)
     return err;
 }
 
+static void
+metrics(const struct an_door *base, an_metric_f *metric, void *ctx)
+{
+    const struct gate_door_stats *stats = &((const struct gate_door *)base)->stats;
+
+#define METRIC(name, help) metric(ctx, #name "_total", help, true, stats->name);
+    DOOR_COUNTERS(METRIC)
+#undef METRIC
+    metric(ctx, "handshakes", "handshakes not through yet", false, stats->handshakes);
+    metric(ctx, "partial_bytes", "memory of frames and JSON not whole yet", false,
+           stats->partial_bytes);
+}
+
 enum an_err
 gate_door_create(struct an_door **out, const struct gate_door_cfg *cfg, char *why,
                  size_t why_len)
@@ -420,6 +433,7 @@ gate_door_create(struct an_door **out, const struct gate_door_cfg *cfg, char *wh
         .carry = gate_door_carry,
         .flush = gate_door_flush,
         .reload = reload,
+        .metrics = metrics,
         .close_listeners = close_listeners,
         .quit = quit,
         .destroy = destroy,

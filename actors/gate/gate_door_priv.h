@@ -40,6 +40,16 @@ enum {
 
 #define DOOR_NONE UINT32_MAX
 
+/* Of struct gate_door_stats, what the gate's metrics show: X(name, help) */
+#define DOOR_COUNTERS(X)                                                                 \
+    X(tls_full, "TLS handshakes that went through in full")                              \
+    X(tls_resumed, "TLS handshakes that resumed a session")                              \
+    X(handshakes_failed, "handshakes refused, broken or given up by the client")         \
+    X(handshakes_late, "handshakes too slow, or pushed out by newer ones")               \
+    X(bad_lines, "lines that were no JSON object")                                       \
+    X(accept_pauses, "times that accepting waited for descriptors")                      \
+    X(read_pauses, "times that a client's unread output stopped its input")
+
 /* Counted in tens of thousands: what a connection needs only now and then is allocated
  * then. */
 struct door_conn {

@@ -410,6 +410,9 @@ instance_metrics(struct instance *inst, struct an_metrics *metrics)
     if (inst->actor->ops->metrics != NULL) {
         inst->actor->ops->metrics(inst->actor, add_metric, &to);
     }
+    if (inst->door != NULL && inst->door->ops->metrics != NULL) {
+        inst->door->ops->metrics(inst->door, add_metric, &to);
+    }
 #define ADD(name, sentence)                                                              \
     an_metrics_add(metrics, "runner", inst->who, #name "_total", sentence, true,         \
                    atomic_load(&inst->counters.name));

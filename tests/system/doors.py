@@ -164,6 +164,12 @@ def case_Y1_sessions_are_resumed(case):
     third = tls(node, "alice", context, session=session)
     assert not third.socket.session_reused
     third.close()
+    s_client(node, "-tls1_1", expect=1)
+    metrics = node.metrics()
+    counted = {name: metrics[f"anser_gate_{name}_total"]
+               for name in ("tls_full", "tls_resumed", "handshakes_failed", "handshakes_late")}
+    assert list(counted.values()) == [3, 2, 1, 0], counted
+    assert metrics["anser_gate_handshakes"] == 0, metrics
     finish(case, node)
 
 
