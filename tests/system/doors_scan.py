@@ -14,6 +14,7 @@ FINE = ("OK", "INFO", "LOW", "DEBUG")
 OURS = {
     "cert_revocation": "the test CA has no revocation list",
     "engine_problem": "the tool's openssl has no GOST",
+    "HTTP_status_code": "426: a door of WebSockets has no page",
 }
 
 
