@@ -82,6 +82,13 @@ take_list(char **to, struct an_yaml_at list)
     return len == 0 ? an_yaml_refuse(list, "empty") : config_set_text(to, all);
 }
 
+static bool
+takes_list(const struct row *row)
+{
+    return row->offset == offsetof(struct config, top_listen) ||
+           row->offset == offsetof(struct config, api_listen);
+}
+
 static enum an_err
 take_value(struct config *config, const struct row *row, struct an_yaml_at at)
 {
@@ -92,7 +99,7 @@ take_value(struct config *config, const struct row *row, struct an_yaml_at at)
     if (row->kind == KIND_NUMBER) {
         return an_yaml_number(at, row->least, row->most, (uint64_t *)(void *)to);
     }
-    if (row->offset == offsetof(struct config, top_listen) && an_yaml_is_list(at)) {
+    if (takes_list(row) && an_yaml_is_list(at)) {
         return take_list((char **)(void *)to, at);
     }
     err = an_yaml_text(at, &text);
@@ -202,6 +209,13 @@ config_take(struct config *config, struct an_yaml_at map, bool settings)
             an_yaml_refuse(an_yaml_find(gate, "unlimited"),
                            "not addresses with commas between, at most %d", AN_NETS_MAX);
     }
+    if (err == AN_OK && settings) {
+        struct an_yaml_at at = an_yaml_find(an_yaml_find(map, "api"), "listen");
+
+        err = an_yaml_there(at)
+                  ? an_yaml_refuse(at, "each api of the file says it for itself")
+                  : AN_OK;
+    }
     if (err == AN_OK && config->gate_idle_ms < 2 * config->gate_heartbeat_ms) {
         struct an_yaml_at at = an_yaml_find(gate, "idle_ms");
 
@@ -216,6 +230,8 @@ config_take(struct config *config, struct an_yaml_at map, bool settings)
 const char *
 config_listen_refusal(const struct config *config, const struct an_listen *listen)
 {
+    const bool http = an_scheme_is_http(listen->scheme);
+
     switch (an_scheme_cover(listen->scheme)) {
     case AN_COVER_NOISE:
         return config->gate_noise_key[0] != '\0' ? NULL : "Noise needs gate.noise_key";
@@ -226,11 +242,39 @@ config_listen_refusal(const struct config *config, const struct an_listen *liste
     case AN_COVER_NONE:
         break;
     }
-    return an_listen_is_local(listen) || strcmp(config->gate_plain, "anywhere") == 0
-               ? NULL
-               : "others could read what goes over it: use TLS or Noise, or say that it "
-                 "may be "
-                 "so with gate.plain: anywhere";
+    if (an_listen_is_local(listen) ||
+        strcmp(http ? config->api_plain : config->gate_plain, "anywhere") == 0) {
+        return NULL;
+    }
+    return http ? "others could read what goes over it: use https://, or say that it may "
+                  "be so with api.plain: anywhere"
+                : "others could read what goes over it: use TLS or Noise, or say that it "
+                  "may be so with gate.plain: anywhere";
+}
+
+enum an_err
+config_split_listen(char *text, char **out, unsigned most, unsigned *count, char *why,
+                    size_t why_len)
+{
+    char *rest, *one;
+
+    *count = 0;
+    if (strcmp(text, "off") == 0) {
+        return AN_OK;
+    }
+    for (one = strtok_r(text, ", ", &rest); one != NULL;
+         one = strtok_r(NULL, ", ", &rest)) {
+        if (*count == most) {
+            snprintf(why, why_len, "listen: more than %u addresses", most);
+            return AN_ERR_CONFIG;
+        }
+        out[(*count)++] = one;
+    }
+    if (*count == 0) {
+        snprintf(why, why_len, "listen: no address");
+        return AN_ERR_CONFIG;
+    }
+    return AN_OK;
 }
 
 /* ------------------------------------------------------------------ whole files */

@@ -76,6 +76,21 @@
            "Of them at once; beyond, the oldest is closed.")                             \
     TEXT(gate, origins, "*",                                                             \
          "Pages that may open a WebSocket, with commas between; `*`: any.")
+#define AN_CONFIG_API(TEXT, CHOICE, NUMBER)                                              \
+    TEXT(api, listen, "http://127.0.0.1:7480",                                           \
+         "Where HTTP is spoken, one or a list; `off`: nowhere. [HTTP](http.md).")        \
+    CHOICE(api, plain, "loopback", "loopback|anywhere",                                  \
+           "Where http:// addresses may be.")                                            \
+    TEXT(api, web, "",                                                                   \
+         "Directory of the web page; empty: the one that came with the program.")        \
+    NUMBER(api, conns_max, AN_HTTP_CONNS_MAX, 1, 65536,                                  \
+           "Connections; beyond, the oldest that asks nothing is closed.")               \
+    NUMBER(api, body_len_max, AN_HTTP_BODY_LEN_MAX, 1024, 16777216,                      \
+           "Bytes of a request's body; beyond: BODY_TOO_LARGE.")                         \
+    NUMBER(api, request_ms, AN_HTTP_REQUEST_MS, 100, 600000,                             \
+           "For a whole request to come in; then closed.")                               \
+    NUMBER(api, idle_ms, AN_HTTP_IDLE_MS, 100, 3600000,                                  \
+           "Between two requests of a connection; then closed.")
 #define AN_CONFIG_SEQUENCER(TEXT, CHOICE, NUMBER)                                        \
     NUMBER(sequencer, dedupe_window_ms, AN_DEDUPE_WINDOW_MS, 60000, 2592000000,          \
            "A client_msg_id is remembered this long.")                                   \
@@ -111,6 +126,7 @@
     AN_CONFIG_TOP(TEXT, CHOICE, NUMBER)                                                  \
     AN_CONFIG_LOG(TEXT, CHOICE, NUMBER)                                                  \
     AN_CONFIG_GATE(TEXT, CHOICE, NUMBER)                                                 \
+    AN_CONFIG_API(TEXT, CHOICE, NUMBER)                                                  \
     AN_CONFIG_SEQUENCER(TEXT, CHOICE, NUMBER)                                            \
     AN_CONFIG_IDGEN(TEXT, CHOICE, NUMBER)                                                \
     AN_CONFIG_STORE(TEXT, CHOICE, NUMBER)
@@ -148,5 +164,9 @@ void config_fini(struct config *config);
  * loopback that nobody asked for, TLS or Noise without its files. */
 const char *config_listen_refusal(const struct config *config,
                                   const struct an_listen *listen);
+/* The addresses of a list with commas, up to most of them; "off" has none. text is cut up
+ * and kept: *out point into it. AN_ERR_CONFIG with *why. */
+AN_MUST_USE enum an_err config_split_listen(char *text, char **out, unsigned most,
+                                            unsigned *count, char *why, size_t why_len);
 
 #endif

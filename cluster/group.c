@@ -79,6 +79,8 @@ group_create(struct group **out, const struct group_cfg *cfg, char *why, size_t 
     for (unsigned i = 0; err == AN_OK && i < group->member_count; i++) {
         if (group->members[i].placed->addr.role == AN_ROLE_GATE) {
             err = member_make_door(group, &group->members[i], why, why_len);
+        } else if (group->members[i].placed->listen_count > 0) {
+            err = member_make_http(group, &group->members[i], why, why_len);
         }
     }
     if (err != AN_OK) {
@@ -132,25 +134,25 @@ lacks_a_store(const struct group *group)
 }
 
 static bool
-is_gate(const struct member *member)
+has_door(const struct member *member)
 {
-    return member->placed->addr.role == AN_ROLE_GATE;
+    return member->placed->listen_count > 0;
 }
 
-/* As they start. Before a store is made the gates come first: an address that cannot be
- * had then leaves none behind. A store that is there may take its time to open, and
- * clients had better be refused meanwhile than wait. */
+/* As they start. Before a store is made those with doors come first: an address that
+ * cannot be had then leaves none behind. A store that is there may take its time to open,
+ * and clients had better be refused meanwhile than wait. */
 static enum an_err
 add_members(struct group *group, struct timespec *since, char *why, size_t why_len)
 {
-    const bool gates_first = lacks_a_store(group);
+    const bool doors_first = lacks_a_store(group);
     enum an_err err = AN_OK;
 
     for (unsigned pass = 0; pass < 2; pass++) {
         for (unsigned i = 0; err == AN_OK && i < group->member_count; i++) {
             struct member *member = &group->members[i];
 
-            if ((is_gate(member) == gates_first) == (pass == 0)) {
+            if ((has_door(member) == doors_first) == (pass == 0)) {
                 err = add_member(group, member, why, why_len);
                 note_phase(group, member->who, since);
             }
@@ -168,6 +170,8 @@ group_open(struct group *group, const struct an_runner_cfg *cfg, char *why,
     enum an_err err;
 
     clock_gettime(CLOCK_MONOTONIC, &since);
+    snprintf(group->control, sizeof(group->control), "%s",
+             cfg->control == NULL ? "" : cfg->control);
     own.topology = &group->cfg.plan->topology;
     own.untraced = strcmp(group->cfg.plan->settings.top_trace, "off") == 0;
     err = an_runner_create(&group->runner, &own, why, why_len);
@@ -178,10 +182,14 @@ group_open(struct group *group, const struct an_runner_cfg *cfg, char *why,
 const char *
 group_address(const struct group *group, unsigned index)
 {
-    for (unsigned i = 0; i < group->member_count; i++) {
-        const struct member *member = &group->members[i];
+    for (unsigned pass = 0; pass < 2; pass++) { /* gates, then apis */
+        for (unsigned i = 0; i < group->member_count; i++) {
+            const struct member *member = &group->members[i];
+            const bool gate = member->placed->addr.role == AN_ROLE_GATE;
 
-        if (member->door != NULL) {
+            if (member->door == NULL || gate != (pass == 0)) {
+                continue;
+            }
             if (index < member->placed->listen_count) {
                 return member->door->ops->address(member->door, index);
             }

@@ -43,8 +43,9 @@ AN_MUST_USE enum an_err group_await(struct group *group, uint32_t timeout_ms, ch
                                     size_t why_len);
 /* "sequencer/0" of those that were started and are not ready, in order; NULL beyond. */
 const char *group_unready(const struct group *group, unsigned index);
-/* The addresses that gates listen on, "tcp://HOST:PORT" with the real port and its kin,
- * in order; NULL beyond the last. After group_open, as long as the group. */
+/* The addresses that gates, and behind them apis, listen on, "tcp://HOST:PORT" with the
+ * real port and its kin, in order; NULL beyond the last. After group_open, as long as the
+ * group. */
 const char *group_address(const struct group *group, unsigned index);
 /* The certificates that gates show, read again: for new connections. An error, with *why,
  * leaves that gate and those behind it with what they had. */

@@ -1,5 +1,6 @@
 /* An actor, made from the plan's settings and its own lines in the plan. */
 #include "actors/api/api.h"
+#include "actors/api/api_door.h"
 #include "actors/gate/gate.h"
 #include "actors/gate/gate_door.h"
 #include "actors/idgen/idgen.h"
@@ -9,6 +10,7 @@
 #include "cluster/data_dir.h"
 #include "cluster/group_priv.h"
 #include "cluster/node_file.h"
+#include "core/control.h"
 #include "core/log.h"
 #include "store/files.h"
 #include <sodium.h>
@@ -193,15 +195,15 @@ file_of(const struct plan *plan, const struct member *member, const char *text, 
 }
 
 static enum an_err
-judge_listen(const struct config *config, const char *url, char *why, size_t why_len)
+judge_listen(const struct config *config, const char *url, bool http, char *why,
+             size_t why_len)
 {
     struct an_listen listen;
     const char *refusal;
 
-    if (!an_listen_parse(&listen, url)) {
-        snprintf(why, why_len,
-                 "listen: '%s' is no " AN_LISTEN_FORMS " (HOST a number, or localhost)",
-                 url);
+    if (!(http ? an_listen_parse_http : an_listen_parse)(&listen, url)) {
+        snprintf(why, why_len, "%slisten: '%s' is no %s (HOST a number, or localhost)",
+                 http ? "api." : "", url, http ? AN_LISTEN_HTTP_FORMS : AN_LISTEN_FORMS);
         return AN_ERR_CONFIG;
     }
     refusal = config_listen_refusal(config, &listen);
@@ -259,7 +261,7 @@ member_make_door(const struct group *group, struct member *member, char *why,
     _Static_assert((int)PLAN_LISTEN_MAX <= (int)GATE_DOOR_LISTEN_MAX,
                    "a door takes them all");
     for (unsigned i = 0; err == AN_OK && i < placed->listen_count; i++) {
-        err = judge_listen(config, placed->listen[i], why, why_len);
+        err = judge_listen(config, placed->listen[i], false, why, why_len);
         cfg.listen[i] = placed->listen[i];
     }
     if (err == AN_OK && plan_listens_with(placed, AN_COVER_NOISE)) {
@@ -271,4 +273,80 @@ member_make_door(const struct group *group, struct member *member, char *why,
     }
     an_noise_wipe(&noise_key, sizeof(noise_key));
     return err;
+}
+
+/* ------------------------------------------------------------------ HTTP */
+
+/* The process's numbers, as its text endpoint gives them. Blocks; a door asks it on a
+ * thread that nobody waits for. */
+static char *
+read_metrics(void *ctx)
+{
+    const struct group *group = ctx;
+    char *text = NULL;
+
+    if (an_control_ask(&text, group->control, "metrics", AN_METRICS_MS) != AN_OK) {
+        return NULL;
+    }
+    return text;
+}
+
+/* Where the web page is when nobody says: beside the program as it was installed, or in
+ * the sources it was built from. False: nowhere. */
+static bool
+find_web(char out[AN_PATH_LEN_MAX])
+{
+    char program[AN_PATH_LEN_MAX];
+    ssize_t len = readlink("/proc/self/exe", program, sizeof(program) - 1);
+    char *slash;
+
+    if (len > 0) {
+        program[len] = '\0';
+        slash = strrchr(program, '/');
+        if (slash != NULL &&
+            (size_t)snprintf(out, AN_PATH_LEN_MAX, "%.*s/../share/anser/web",
+                             (int)(slash - program), program) < AN_PATH_LEN_MAX &&
+            access(out, R_OK | X_OK) == 0) {
+            return true;
+        }
+    }
+    snprintf(out, AN_PATH_LEN_MAX, "%s", AN_WEB_DIST);
+    return access(out, R_OK | X_OK) == 0;
+}
+
+enum an_err
+member_make_http(struct group *group, struct member *member, char *why, size_t why_len)
+{
+    const struct plan *plan = group->cfg.plan;
+    const struct config *config = &plan->settings;
+    const struct plan_actor *placed = member->placed;
+    char cert[AN_PATH_LEN_MAX], key[AN_PATH_LEN_MAX], web[AN_PATH_LEN_MAX];
+    struct api_door_cfg cfg = {
+        .listen_count = placed->listen_count,
+        .conns_max = (uint32_t)config->api_conns_max,
+        .body_len_max = (uint32_t)config->api_body_len_max,
+        .request_ms = (uint32_t)config->api_request_ms,
+        .idle_ms = (uint32_t)config->api_idle_ms,
+        .tls_cert = file_of(plan, member, config->gate_tls_cert, cert),
+        .tls_key = file_of(plan, member, config->gate_tls_key, key),
+        .web = file_of(plan, member, config->api_web, web),
+        .metrics = read_metrics,
+        .metrics_ctx = group,
+        .log = log_line,
+        .log_ctx = member->who};
+
+    _Static_assert((int)PLAN_LISTEN_MAX <= (int)API_DOOR_LISTEN_MAX,
+                   "a door takes them all");
+    for (unsigned i = 0; i < placed->listen_count; i++) {
+        enum an_err err = judge_listen(config, placed->listen[i], true, why, why_len);
+
+        if (err != AN_OK) {
+            return err;
+        }
+        cfg.listen[i] = placed->listen[i];
+    }
+    if (cfg.web == NULL && find_web(web)) {
+        cfg.web = web;
+    }
+    return api_door_create(&member->new_door, &cfg, why, why_len);
 }

@@ -20,6 +20,8 @@
 enum {
     READY_MS = 30000, /* for the actors to get ready, and then for the gate */
     ACTORS = 6,
+    GATE = 0, /* places in actors */
+    API = 5,
 };
 
 struct node {
@@ -31,11 +33,12 @@ struct node {
     char data[PATH_MAX];
     char store[PATH_MAX + 8];
     char run_dir[RUN_DIR_MAX];
-    char *listen; /* the actors' texts of it */
+    char *listen, *listen_http; /* the actors' texts of it */
     char noise_path[PATH_MAX];
-    char
-        addresses[PLAN_LISTEN_MAX * NODE_URL_MAX]; /* those bound, with a space between */
-    bool fresh;                                    /* no node.json was there */
+    /* Those bound, with a space between. */
+    char addresses[PLAN_LISTEN_MAX * NODE_URL_MAX];
+    char http[PLAN_LISTEN_MAX * NODE_URL_MAX];
+    bool fresh; /* no node.json was there */
     int lock_fd;
     char *why;
     size_t why_len;
@@ -134,11 +137,27 @@ ease(const struct an_listen *listen)
            covers[an_scheme_cover(listen->scheme)];
 }
 
+/* The api's addresses; the group has them behind the gate's. */
+static void
+write_http(struct node *node, bool bound)
+{
+    const struct plan_actor *api = &node->actors[API];
+    size_t len = 0;
+
+    for (unsigned i = 0; i < api->listen_count; i++) {
+        unsigned behind = node->actors[GATE].listen_count;
+
+        len += (size_t)snprintf(
+            node->http + len, sizeof(node->http) - len, "%s%s", i == 0 ? "" : " ",
+            bound ? group_address(node->group, behind + i) : api->listen[i]);
+    }
+}
+
 /* bound: as they are; else as they were asked for. */
 static enum an_err
 write_file(struct node *node, bool bound)
 {
-    const struct plan_actor *gate = &node->actors[0];
+    const struct plan_actor *gate = &node->actors[GATE];
     struct an_listen best = {0};
     size_t len = 0;
 
@@ -154,6 +173,7 @@ write_file(struct node *node, bool bound)
         len += (size_t)snprintf(node->addresses + len, sizeof(node->addresses) - len,
                                 "%s%s", i == 0 ? "" : " ", url);
     }
+    write_http(node, bound);
     local_address(&best, node->file.tcp);
     node->file.pid = (long)getpid();
     return node_file_write(&node->file, node->data, node->why, node->why_len);
@@ -163,29 +183,13 @@ write_file(struct node *node, bool bound)
 
 /* "tcp://127.0.0.1:7400,tls://0.0.0.0:7401" in parts. */
 static enum an_err
-split_listen(struct node *node, const char *all)
+split_listen(struct node *node, struct plan_actor *actor, char **own, const char *all)
 {
-    struct plan_actor *gate = &node->actors[0];
-    char *rest, *one;
-
-    node->listen = strdup(all);
-    if (node->listen == NULL) {
-        return AN_ERR_NO_MEMORY;
-    }
-    for (one = strtok_r(node->listen, ", ", &rest); one != NULL;
-         one = strtok_r(NULL, ", ", &rest)) {
-        if (gate->listen_count == PLAN_LISTEN_MAX) {
-            snprintf(node->why, node->why_len, "listen: more than %d addresses",
-                     PLAN_LISTEN_MAX);
-            return AN_ERR_CONFIG;
-        }
-        gate->listen[gate->listen_count++] = one;
-    }
-    if (gate->listen_count == 0) {
-        snprintf(node->why, node->why_len, "listen: no address");
-        return AN_ERR_CONFIG;
-    }
-    return AN_OK;
+    *own = strdup(all);
+    return *own == NULL
+               ? AN_ERR_NO_MEMORY
+               : config_split_listen(*own, actor->listen, PLAN_LISTEN_MAX,
+                                     &actor->listen_count, node->why, node->why_len);
 }
 
 /* One of each actor, in one process. */
@@ -195,6 +199,7 @@ make_plan(struct node *node, const struct config *config)
     static const uint8_t roles[ACTORS] = {AN_ROLE_GATE,      AN_ROLE_ROUTER,
                                           AN_ROLE_SEQUENCER, AN_ROLE_STORE,
                                           AN_ROLE_IDGEN,     AN_ROLE_API};
+    enum an_err err;
 
     node->plan.settings = *config; /* its texts stay the caller's */
     node->plan.actors = node->actors;
@@ -205,7 +210,14 @@ make_plan(struct node *node, const struct config *config)
     }
     node->actors[3].data = node->store;
     node->actors[3].slot_last = AN_SLOTS - 1;
-    return split_listen(node, config->top_listen);
+    err = split_listen(node, &node->actors[GATE], &node->listen, config->top_listen);
+    if (err == AN_OK && node->actors[GATE].listen_count == 0) {
+        snprintf(node->why, node->why_len, "listen: no address");
+        err = AN_ERR_CONFIG;
+    }
+    return err == AN_OK ? split_listen(node, &node->actors[API], &node->listen_http,
+                                       config->api_listen)
+                        : err;
 }
 
 static enum an_err
@@ -365,6 +377,7 @@ node_free(struct node *node)
     sodium_memzero(&node->keys, sizeof(node->keys));
     if (ended) {
         free(node->listen);
+        free(node->listen_http);
         free(node); /* else the runner still has its topology */
     }
     return ended;
@@ -403,6 +416,12 @@ const char *
 node_address(const struct node *node)
 {
     return node->addresses;
+}
+
+const char *
+node_http(const struct node *node)
+{
+    return node->http;
 }
 
 const char *

@@ -24,6 +24,8 @@ AN_MUST_USE enum an_err node_start(struct node **out, const struct config *confi
 /* "tcp://HOST:PORT" with the real port, several with a space between;
  * "/absolute/data/dir". Live as long as the node. */
 const char *node_address(const struct node *node);
+/* The same of the api; empty: HTTP is off. */
+const char *node_http(const struct node *node);
 const char *node_data(const struct node *node);
 /* Certificates read again: as group_reload. */
 AN_MUST_USE enum an_err node_reload(struct node *node, char *why, size_t why_len);

@@ -27,7 +27,7 @@ struct plan_process {
 struct plan_actor {
     struct an_addr addr;
     uint16_t host, process;
-    char *listen[PLAN_LISTEN_MAX]; /* gate: "tls://0.0.0.0:7401" */
+    char *listen[PLAN_LISTEN_MAX]; /* gate: "tls://0.0.0.0:7401"; api: "http://..." */
     unsigned listen_count;
     char *data;                     /* store: its directory */
     uint16_t slot_first, slot_last; /* store */

@@ -76,12 +76,12 @@ check_data(struct reading *r, unsigned i, unsigned j)
                           b->data, plan_actor_name(r, i));
 }
 
-/* Of a gate: it was read before. */
+/* Of a gate or an api: it was read before. */
 static struct an_listen
 listen_of(const char *url)
 {
     struct an_listen listen;
-    bool good = an_listen_parse(&listen, url);
+    bool good = an_listen_parse(&listen, url) || an_listen_parse_http(&listen, url);
 
     assert(good);
     return listen;
@@ -144,7 +144,7 @@ check_listen(struct reading *r, unsigned i, unsigned j)
     return AN_OK;
 }
 
-/* A gate's port must not be one of the bus on its host. */
+/* A door's port must not be one of the bus on its host. */
 static enum an_err
 check_bus_port(struct reading *r, unsigned gate, unsigned i)
 {

@@ -402,13 +402,18 @@ read_process(struct reading *r, struct an_yaml_at at, struct plan_actor *actor)
     return AN_OK;
 }
 
+/* Of a gate; an api may have none. */
 static enum an_err
 read_listen(struct an_yaml_at map, struct plan_actor *actor)
 {
+    const bool http = actor->addr.role == AN_ROLE_API;
     struct an_yaml_at at = an_yaml_find(map, "listen");
     unsigned count = an_yaml_count(at);
     enum an_err err;
 
+    if (!an_yaml_there(at) && http) {
+        return AN_OK;
+    }
     if (!an_yaml_there(at)) {
         return an_yaml_refuse(at, "missing: where clients connect, "
                                   "[tcp://0.0.0.0:7400]");
@@ -423,11 +428,11 @@ read_listen(struct an_yaml_at map, struct plan_actor *actor)
         const char *text;
 
         err = an_yaml_text(an_yaml_nth(at, i), &text);
-        if (err == AN_OK && !an_listen_parse(&listen, text)) {
+        if (err == AN_OK &&
+            !(http ? an_listen_parse_http : an_listen_parse)(&listen, text)) {
             err = an_yaml_refuse(an_yaml_nth(at, i),
-                                 "'%.60s' is not " AN_LISTEN_FORMS
-                                 " with a numeric host or localhost",
-                                 text);
+                                 "'%.60s' is not %s with a numeric host or localhost",
+                                 text, http ? AN_LISTEN_HTTP_FORMS : AN_LISTEN_FORMS);
         }
         if (err == AN_OK) {
             err = config_set_text(&actor->listen[i], text);
@@ -462,13 +467,16 @@ keys_of(unsigned role)
     static const char *const router[] = {"host", "process", "slots", NULL};
     static const char *const sequencer[] = {"host", "process", "slots", "standby", NULL};
     static const char *const store[] = {"host", "process", "slots", "data", NULL};
-    static const char *const other[] = {"host", "process", NULL};
+    static const char *const idgen[] = {"host", "process", NULL};
 
+    if (role == AN_ROLE_API) {
+        return gate; /* the same keys */
+    }
     return role == AN_ROLE_GATE        ? gate
            : role == AN_ROLE_ROUTER    ? router
            : role == AN_ROLE_SEQUENCER ? sequencer
            : role == AN_ROLE_STORE     ? store
-                                       : other;
+                                       : idgen;
 }
 
 static enum an_err
@@ -490,7 +498,8 @@ read_actor(struct reading *r, struct an_yaml_at at, struct plan_actor *actor)
     if (err == AN_OK) {
         err = read_slots(r, at, actor);
     }
-    if (err == AN_OK && actor->addr.role == AN_ROLE_GATE) {
+    if (err == AN_OK &&
+        (actor->addr.role == AN_ROLE_GATE || actor->addr.role == AN_ROLE_API)) {
         err = read_listen(at, actor);
     }
     if (err == AN_OK && actor->addr.role == AN_ROLE_STORE) {

@@ -166,7 +166,7 @@ actor_json(const struct plan *plan, const struct plan_actor *actor)
                        plan->places.hosts[actor->host].name, "process",
                        plan->processes[actor->process].name, "bus",
                        bus_url(plan, actor->host, place->port));
-    if (actor->addr.role == AN_ROLE_GATE) {
+    if (actor->addr.role == AN_ROLE_GATE || actor->listen_count > 0) {
         json_object_set(object, "listen", listen);
     }
     json_decref(listen);

@@ -11,6 +11,7 @@
 
 #include "core/arena.h"
 #include "core/err.h"
+#include "core/http.h"
 #include "core/job.h"
 #include "core/nets.h"
 #include "proto/frame.h"
@@ -50,6 +51,9 @@ struct an_msg {
     uint64_t output_bytes;           /* CONN_OUTPUT: not yet taken by the client */
     uint8_t address[AN_ADDRESS_LEN]; /* CONN_OPEN: the client's (core/nets.h) */
 
+    /* HTTP: the request; it is there until an_out_http has answered it. */
+    const struct an_http_request *http;
+
     /* The runner's. */
     struct an_arena arena;
     unsigned refs;
@@ -88,6 +92,7 @@ enum an_effect_type {
     AN_EFFECT_OFFLOAD,
     AN_EFFECT_CONN_SEND,
     AN_EFFECT_CONN_CLOSE,
+    AN_EFFECT_HTTP,
     AN_EFFECT_EVENT,
     AN_EFFECT_LOG,
     AN_EFFECT_READY,
@@ -105,7 +110,9 @@ struct an_effect {
     uint64_t tag;         /* ASK, TIMER */
     uint64_t at_mono_ms;  /* TIMER */
     uint32_t budget_ms;   /* ASK */
-    uint64_t conn;        /* CONN_* */
+    uint64_t conn;        /* CONN_*; HTTP: the request's id */
+    uint16_t status;      /* HTTP */
+    uint32_t retry_s;     /* HTTP: Retry-After; 0: none */
     struct an_job *job;   /* OFFLOAD */
     uint8_t reply_to_len; /* ANSWER: copied from the request */
     uint8_t reply_to[AN_REPLY_TO_MAX];
@@ -181,6 +188,10 @@ void an_out_conn_send_packed(struct an_outbox *out, uint64_t conn,
                              size_t len);
 /* Gate: sends what was given before, within a bounded time, then closes. */
 void an_out_conn_close(struct an_outbox *out, uint64_t conn);
+/* Api: the answer to a request of its door, once for each; the request is gone then.
+ * body: JSON. retry_s: when to come again, as Retry-After; 0: nothing is said. */
+void an_out_http(struct an_outbox *out, uint64_t id, unsigned status, uint32_t retry_s,
+                 const char *body, size_t len);
 /* A line for `nngcat`: "TOPIC {json}". Check out->watched first: it costs nothing while
  * nobody listens. fmt makes the JSON object's text. */
 void an_out_event(struct an_outbox *out, const char *topic, const char *fmt, ...)

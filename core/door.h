@@ -1,7 +1,7 @@
 /* A door: the runner-side half of an actor whose peers are not on the bus (the gate's TCP
- * connections). It turns bytes into CONN_* messages and CONN_* effects into bytes, and it
- * decides nothing. The actor's thread belongs to the door's event loop; the runner does
- * its own work in the loop's turns:
+ * connections, the api's HTTP requests). It turns bytes into CONN_* or HTTP messages and
+ * such effects into bytes, and it decides nothing. The actor's thread belongs to the
+ * door's event loop; the runner does its own work in the loop's turns:
  *
  *   before the thread: door->ops->start(door, &host)  listens, accepts nothing yet
  *   the thread:        door->ops->run(door)           until quit; in a loop:
@@ -29,10 +29,10 @@ struct an_door;
 /* The runner, as its door sees it. */
 struct an_door_host {
     void *ctx;
-    /* One CONN_* message: step the actor with it now. It is borrowed: it and the bytes it
-     * points at are gone when this returns, so an actor copies what it keeps and never
-     * holds one. The host may, when AN_DRAIN_MSGS_MAX steps are full, call drained and
-     * carry out effects (ops->carry, ops->flush) inside this call. */
+    /* One CONN_* or HTTP message: step the actor with it now. It is borrowed: it and the
+     * bytes it points at are gone when this returns, so an actor copies what it keeps and
+     * never holds one. The host may, when AN_DRAIN_MSGS_MAX steps are full, call drained
+     * and carry out effects (ops->carry, ops->flush) inside this call. */
     void (*deliver)(void *ctx, struct an_msg *msg);
     /* Called after every batch of socket events, after a wake, and when the time returned
      * last has passed. Returns in how many ms it wants the next call at the latest: 0 at
@@ -54,9 +54,9 @@ struct an_door_ops {
     void (*run)(struct an_door *door);
     /* Thread safe, cheap, may be called at any time between start and destroy. */
     void (*wake)(struct an_door *door);
-    /* One CONN_SEND or CONN_CLOSE effect. bytes: its effect->len bytes; they must stay
-     * where they are until flush. Of a connection that is gone: nothing happens. Delivers
-     * nothing. */
+    /* One CONN_SEND, CONN_CLOSE or HTTP effect. bytes: its effect->len bytes; they must
+     * stay where they are until flush. Of a connection that is gone: nothing happens.
+     * Delivers nothing. */
     void (*carry)(struct an_door *door, const struct an_effect *effect,
                   const uint8_t *bytes);
     /* Writes what was carried: one write for each connection. Delivers nothing. */

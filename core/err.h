@@ -53,6 +53,14 @@ enum an_handling {
     X(116, REFRESH_INVALID, AUTH, GIVE_UP, "the refresh token is not valid")             \
     X(117, REFRESH_REUSED, AUTH, GIVE_UP,                                                \
       "the refresh token was used before; the device is logged out")                     \
+    X(118, SIGNATURE_MISSING, AUTH, FIX,                                                 \
+      "the request is not signed: one of its Anser- headers is missing")                 \
+    X(119, SIGNATURE_KEY, AUTH, GIVE_UP,                                                 \
+      "the request is signed with a key that is not known here")                         \
+    X(120, SIGNATURE_EXPIRED, AUTH, FIX,                                                 \
+      "the time in the signed request is too far from the server's")                     \
+    X(121, SIGNATURE_WRONG, AUTH, FIX, "the signature is not that of this request")      \
+    X(122, SIGNATURE_REPLAYED, AUTH, FIX, "the signed request was seen before")          \
     X(200, FORBIDDEN, PERMISSION, GIVE_UP, "this user may not do that")                  \
     X(201, USER_FORBIDDEN, PERMISSION, GIVE_UP, "the user is forbidden")                 \
     X(202, MUTED, PERMISSION, GIVE_UP, "the user is muted and may not send")             \
@@ -90,6 +98,8 @@ enum an_handling {
     X(510, DRAINING, BUSY, RETRY, "the gate asks its clients to connect elsewhere")      \
     X(511, RATE, BUSY, RETRY, "more requests of this kind than are taken in the time")   \
     X(512, ADDRESS_FULL, BUSY, RETRY, "this address has as many connections as it may")  \
+    X(513, TOO_MANY_TRIES, BUSY, RETRY,                                                  \
+      "too many wrong passwords; wait as long as the answer says")                       \
     X(600, FRAME_MAGIC, INVALID, GIVE_UP,                                                \
       "the frame does not begin with the protocol's magic")                              \
     X(601, FRAME_VERSION, INVALID, GIVE_UP,                                              \
@@ -107,6 +117,10 @@ enum an_handling {
     X(612, DEVICE_NAME, INVALID, FIX, "the device name is not allowed")                  \
     X(613, CONFIG, INVALID, FIX, "the configuration is not valid")                       \
     X(614, JSON, INVALID, FIX, "the text is not one JSON object")                        \
+    X(615, METHOD, INVALID, FIX, "the path knows no such method")                        \
+    X(616, CONTENT_TYPE, INVALID, FIX,                                                   \
+      "the body's content type must be application/json")                                \
+    X(617, PASSWORD_LENGTH, INVALID, FIX, "a password has 8 to 256 bytes")               \
     X(700, INTERNAL, INTERNAL, GIVE_UP, "the server met a fault of its own")             \
     X(701, FENCED, INTERNAL, RETRY, "another sequencer has claimed the slot")            \
     X(702, GAP, INTERNAL, RETRY, "the number is not the next one of its timeline")       \

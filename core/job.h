@@ -11,6 +11,7 @@
 enum an_lane {
     AN_LANE_READ,  /* short: a page of rows */
     AN_LANE_APPLY, /* long, one at a time: an LMDB transaction, preparing a log segment */
+    AN_LANE_HASH, /* long and only computing: passwords; one at a time, behind all else */
     AN_LANE_COUNT,
 };
 

@@ -7,9 +7,9 @@
 static const struct {
     const char *name;
     enum an_cover cover;
-    bool web;
+    bool web, http;
 } schemes[] = {
-#define ROW(id, text, cover, web) {text, AN_COVER_##cover, web},
+#define ROW(id, text, cover, web, http) {text, AN_COVER_##cover, web, http},
     AN_SCHEMES(ROW)
 #undef ROW
 };
@@ -32,14 +32,20 @@ an_scheme_is_web(enum an_scheme scheme)
     return schemes[scheme].web;
 }
 
+bool
+an_scheme_is_http(enum an_scheme scheme)
+{
+    return schemes[scheme].http;
+}
+
 /* "tls://..." gives what is behind the slashes; NULL: no scheme of ours. */
 static const char *
-take_scheme(const char *url, enum an_scheme *scheme)
+take_scheme(const char *url, bool http, enum an_scheme *scheme)
 {
     for (unsigned i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++) {
         size_t len = strlen(schemes[i].name);
 
-        if (strncmp(url, schemes[i].name, len) == 0 &&
+        if (schemes[i].http == http && strncmp(url, schemes[i].name, len) == 0 &&
             strncmp(url + len, "://", 3) == 0) {
             *scheme = (enum an_scheme)i;
             return url + len + 3;
@@ -62,10 +68,10 @@ take_port(const char *text, in_port_t *port)
     return value <= UINT16_MAX;
 }
 
-bool
-an_listen_parse(struct an_listen *out, const char *url)
+static bool
+parse(struct an_listen *out, const char *url, bool http)
 {
-    const char *host = take_scheme(url, &out->scheme), *colon;
+    const char *host = take_scheme(url, http, &out->scheme), *colon;
     struct sockaddr_in *in = (struct sockaddr_in *)&out->at;
     struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&out->at;
     char text[INET6_ADDRSTRLEN + 2];
@@ -93,6 +99,18 @@ an_listen_parse(struct an_listen *out, const char *url)
     in->sin_port = port;
     return inet_pton(AF_INET, strcmp(text, "localhost") == 0 ? "127.0.0.1" : text,
                      &in->sin_addr) == 1;
+}
+
+bool
+an_listen_parse(struct an_listen *out, const char *url)
+{
+    return parse(out, url, false);
+}
+
+bool
+an_listen_parse_http(struct an_listen *out, const char *url)
+{
+    return parse(out, url, true);
 }
 
 uint16_t

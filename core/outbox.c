@@ -248,6 +248,23 @@ an_out_conn_close(struct an_outbox *out, uint64_t conn)
 }
 
 void
+an_out_http(struct an_outbox *out, uint64_t id, unsigned status, uint32_t retry_s,
+            const char *body, size_t len)
+{
+    struct an_effect *effect = add(out, AN_EFFECT_HTTP);
+
+    assert(status >= 200 && status <= 599);
+    effect->conn = id;
+    effect->status = (uint16_t)status;
+    effect->retry_s = retry_s;
+    if (len > 0) {
+        memcpy(reserve(out, len), body, len);
+    }
+    out->bytes_len += len;
+    effect->len = len;
+}
+
+void
 an_out_event(struct an_outbox *out, const char *topic, const char *fmt, ...)
 {
     struct an_effect *effect;

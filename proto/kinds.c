@@ -22,15 +22,15 @@ an_kind_row(unsigned kind)
 const char *
 an_kind_name(unsigned kind)
 {
-    static const char *const local[] = {"START",    "TIMER",       "JOB_DONE",
-                                        "STOP",     "CONN_OPEN",   "CONN_FRAME",
-                                        "CONN_BAD", "CONN_OUTPUT", "CONN_CLOSED"};
+    static const char *const local[] = {
+        "START",      "TIMER",    "JOB_DONE",    "STOP",        "CONN_OPEN",
+        "CONN_FRAME", "CONN_BAD", "CONN_OUTPUT", "CONN_CLOSED", "HTTP"};
     const struct an_kind_row *row = an_kind_row(kind);
 
     if (row != NULL) {
         return row->name;
     }
-    if (kind >= AN_KIND_START && kind <= AN_KIND_CONN_CLOSED) {
+    if (kind >= AN_KIND_START && kind <= AN_KIND_HTTP) {
         return local[kind - AN_KIND_START];
     }
     return "unknown";

@@ -68,6 +68,7 @@ enum an_kind {
                           * Err JSON: one line of it, and the door goes on */
     AN_KIND_CONN_OUTPUT, /* gate: how many bytes of output the client has not taken */
     AN_KIND_CONN_CLOSED, /* gate: gone; no effect for it is carried out any more */
+    AN_KIND_HTTP,        /* api: one whole request of its door */
 };
 #undef AN_KIND_ENUM
 

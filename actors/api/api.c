@@ -4,6 +4,7 @@
  * not known is simply taken again, and an account left half made by a crash is completed
  * by the next attempt. */
 #include "actors/api/api.h"
+#include "actors/api/api_http.h"
 #include "core/limits.h"
 #include "core/log.h"
 #include "core/rng.h"
@@ -448,6 +449,8 @@ api_step(struct an_actor *actor, struct an_msg *msg, struct an_now now,
         if (account != NULL) {
             advance(api, account, now, out);
         }
+    } else if (msg->kind == AN_KIND_HTTP) {
+        api_http(msg->http, out);
     } else if (msg->kind == AN_KIND_START) {
         an_out_ready(out);
     } else if (msg->kind == AN_KIND_STOP) {

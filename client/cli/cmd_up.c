@@ -13,7 +13,7 @@
 enum { WHY_MAX = 1024 };
 
 struct request {
-    const char *file, *data, *listen;
+    const char *file, *data, *listen, *http;
     bool plain;
 };
 
@@ -35,8 +35,14 @@ make_config(struct config *config, const struct request *request, char *why)
     if (err == AN_OK && request->listen != NULL) {
         err = config_set_text(&config->top_listen, request->listen);
     }
+    if (err == AN_OK && request->http != NULL) {
+        err = config_set_text(&config->api_listen, request->http);
+    }
     if (err == AN_OK && request->plain) {
         err = config_set_text(&config->gate_plain, "anywhere");
+    }
+    if (err == AN_OK && request->plain) {
+        err = config_set_text(&config->api_plain, "anywhere");
     }
     return err;
 }
@@ -58,7 +64,8 @@ run(const struct config *config, const sigset_t *signals)
     if (err != AN_OK) {
         return cli_fail(err, "up", why);
     }
-    printf("anser ready %s data=%s\n", node_address(node), node_data(node));
+    printf("anser ready %s%s%s data=%s\n", node_address(node),
+           node_http(node)[0] == '\0' ? "" : " ", node_http(node), node_data(node));
     fflush(stdout);
     got = cli_serve_wait(signals, UINT32_MAX, reload, node);
     an_log(AN_LOG_INFO, "node", "stopping signal=%s", cli_serve_signal_name(got));
@@ -80,14 +87,18 @@ cmd_up(int argc, char **argv)
         {"listen", 'l', "URL,...",
          "tcp://, tls://, noise://, ws://, wss://HOST:PORT; port 0: any", &request.listen,
          NULL},
+        {"http", 0, "URL,...",
+         "http://, https://HOST:PORT of the HTTP interface and the page; off: none",
+         &request.http, NULL},
         {"plain", 0, NULL, "let clients in in clear text beyond this machine: readable",
          NULL, &request.plain}};
     const struct cli_command command = {
         .name = "up",
-        .usage = "[--data DIR] [--config FILE] [--listen URL,...] [--plain]",
+        .usage = "[--data DIR] [--config FILE] [--listen URL,...] [--http URL,...] "
+                 "[--plain]",
         .summary = "Runs a node: every actor and the store in one process",
         .details = "Prints one line once logins are accepted:\n"
-                   "  anser ready tcp://HOST:PORT [tls://...] data=DIR\n"
+                   "  anser ready tcp://HOST:PORT [tls://...] [http://...] data=DIR\n"
                    "Logs go to stderr. Ends cleanly on SIGINT and SIGTERM; SIGHUP makes\n"
                    "it read its certificates again.",
         .options = options,

@@ -2,6 +2,10 @@
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+enum { HUMBLE_NICE = 10 };
 
 struct pool_entry {
     struct pool_entry *next;
@@ -36,6 +40,10 @@ lane_main(void *arg)
     struct pool_entry *entry;
 
     pthread_setname_np(pthread_self(), "lane");
+    if (lane->humble) {
+        /* Linux has it for each thread: who computes for long gives way to who serves. */
+        (void)setpriority(PRIO_PROCESS, (id_t)gettid(), HUMBLE_NICE);
+    }
     while ((entry = lane_take(lane)) != NULL) {
         entry->job->run(entry->job);
         inbox_put_job(entry->inst, entry->job);
@@ -66,9 +74,14 @@ lane_start(struct lane *lane, unsigned count)
 enum an_err
 pool_start(struct pool *pool, unsigned readers)
 {
+    pool->lanes[AN_LANE_HASH].humble = true;
+
     enum an_err err = lane_start(&pool->lanes[AN_LANE_READ], readers);
 
-    return err == AN_OK ? lane_start(&pool->lanes[AN_LANE_APPLY], 1) : err;
+    if (err == AN_OK) {
+        err = lane_start(&pool->lanes[AN_LANE_APPLY], 1);
+    }
+    return err == AN_OK ? lane_start(&pool->lanes[AN_LANE_HASH], 1) : err;
 }
 
 void
@@ -113,4 +126,5 @@ pool_stop(struct pool *pool)
 {
     lane_stop(&pool->lanes[AN_LANE_READ]);
     lane_stop(&pool->lanes[AN_LANE_APPLY]);
+    lane_stop(&pool->lanes[AN_LANE_HASH]);
 }

@@ -344,6 +344,7 @@ struct lane {
     struct pool_entry *head, **tail;
     pthread_t *threads;
     unsigned count;
+    bool humble; /* gives way to everything else that wants the processor */
     bool quit;
 };
 
@@ -351,7 +352,8 @@ struct pool {
     struct lane lanes[AN_LANE_COUNT];
 };
 
-/* readers: threads of the READ lane; APPLY has one. AN_ERR_NO_MEMORY; stop it also then.
+/* readers: threads of the READ lane; APPLY and HASH have one. AN_ERR_NO_MEMORY; stop it
+ * also then.
  */
 enum an_err pool_start(struct pool *pool, unsigned readers);
 /* Runs the job on a thread of its lane, then puts it into the instance's inbox. */

@@ -133,6 +133,7 @@ carry(struct instance *inst, const struct an_effect *effect)
         return;
     case AN_EFFECT_CONN_SEND:
     case AN_EFFECT_CONN_CLOSE:
+    case AN_EFFECT_HTTP:
         if (inst->door != NULL) {
             inst->door->ops->carry(inst->door, effect, bytes);
         }

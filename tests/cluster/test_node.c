@@ -30,6 +30,7 @@ setup(void **state)
     assert_int_equal(config_init(&config), AN_OK);
     assert_int_equal(config_set_text(&config.top_data, data), AN_OK);
     assert_int_equal(config_set_text(&config.top_listen, "tcp://127.0.0.1:0"), AN_OK);
+    assert_int_equal(config_set_text(&config.api_listen, "http://127.0.0.1:0"), AN_OK);
     config.store_log_segment_bytes = 8388608;
     an_log_setup(AN_LOG_ERROR, false);
     return 0;

@@ -281,6 +281,7 @@ carry(struct cast *c, const struct an_effect *e, const uint8_t *bytes)
     case AN_EFFECT_FAILED:
         c->failed = true; /* the process would end */
         return;
+    case AN_EFFECT_HTTP:
     case AN_EFFECT_EVENT:
     case AN_EFFECT_LOG:
     case AN_EFFECT_READY:

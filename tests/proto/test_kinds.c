@@ -75,7 +75,8 @@ test_kinds_local_ones_have_names_and_no_row(void **state)
     assert_string_equal(an_kind_name(AN_KIND_START), "START");
     assert_string_equal(an_kind_name(AN_KIND_STOP), "STOP");
     assert_string_equal(an_kind_name(AN_KIND_CONN_CLOSED), "CONN_CLOSED");
-    assert_string_equal(an_kind_name(AN_KIND_CONN_CLOSED + 1), "unknown");
+    assert_string_equal(an_kind_name(AN_KIND_HTTP), "HTTP");
+    assert_string_equal(an_kind_name(AN_KIND_HTTP + 1), "unknown");
     assert_string_equal(an_kind_name(0), "unknown");
 }
 

@@ -218,6 +218,9 @@ effect_carry_out(struct sim *sim, unsigned index, const struct an_effect *effect
     case AN_EFFECT_CONN_CLOSE:
         sim_door_close(sim, index, effect->conn);
         break;
+    case AN_EFFECT_HTTP: /* no door is simulated: nobody asked */
+        sim_fail(sim, "%s/%u answers HTTP that nobody asked", role, actor->addr.index);
+        break;
     case AN_EFFECT_EVENT:
     case AN_EFFECT_LOG:
         sim_mix(sim, bytes, effect->len);

@@ -22,7 +22,7 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.abspath(os.path.join(HERE, "..", ".."))
-READY = re.compile(r"^anser ready ((?:(?:tcp|tls|ws|wss)://\S+ )+)data=(.*)$")
+READY = re.compile(r"^anser ready ((?:(?:tcp|tls|noise|ws|wss|https?)://\S+ )+)data=(.*)$")
 ADDRESS = re.compile(r"^(\w+)://(\[[^\]]+\]|[^:]+):(\d+)$")
 BODY_MAX = 65536
 
@@ -136,6 +136,7 @@ class Node:
             self.args += ["--config", path]
         self.process = None
         self.listen = "tcp://127.0.0.1:0"
+        self.http = "http://127.0.0.1:0"
         self.host, self.port = "127.0.0.1", 0
         self.doors = {}  # scheme: (host, port), once it is ready
         self.prefix = []  # before a command: how to be where the server is reached
@@ -148,7 +149,7 @@ class Node:
         with open(self.errors, "ab") as errors:
             self.process = subprocess.Popen(
                 [*self.launch, self.case.anser, "up", "--data", self.data, "--listen",
-                 self.listen, *self.args],
+                 self.listen, "--http", self.http, *self.args],
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors,
                 env=self.env, cwd=self.case.dir)
         return self
@@ -161,7 +162,7 @@ class Node:
         for url in found.group(1).split():
             scheme, host, port = ADDRESS.match(url).groups()
             self.doors[scheme] = (host, int(port))
-        self.host, self.port = self.doors.get("tcp", (host, int(port)))
+        self.host, self.port = self.doors.get("tcp", next(iter(self.doors.values())))
         return self
 
     def start(self, timeout=30.0):

@@ -56,7 +56,7 @@ class Server:
         with open(self.directory.parent / "server.log", "ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 BINARY,
-                *("up", "--data", self.directory, *self.more),
+                *("up", "--data", self.directory, "--http", "off", *self.more),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,

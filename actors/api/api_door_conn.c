@@ -1,0 +1,163 @@
+/* Connections of the api's door, and how long each may take for what is waited for. A
+ * client that trickles bytes is as late as one that sends none. */
+#include "actors/api/api_door_priv.h"
+#include "core/limits.h"
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+/* ------------------------------------------------------------------ deadlines */
+
+static uint64_t
+patience_ms(const struct api_door *door, enum http_phase phase)
+{
+    switch (phase) {
+    case HTTP_ASKING:
+        return door->cfg.request_ms;
+    case HTTP_ANSWERING:
+        return AN_HTTP_ANSWER_MS;
+    case HTTP_IDLE:
+        return door->cfg.idle_ms;
+    case HTTP_THINKING:
+        break; /* the actor's deadlines hold */
+    }
+    return UINT64_MAX;
+}
+
+/* Under the lock, so the socket is open: libmicrohttpd tells us before it closes one. */
+static void
+cut(struct http_conn *conn)
+{
+    if (!conn->cut) {
+        conn->cut = true;
+        (void)shutdown(conn->fd, SHUT_RDWR);
+    }
+}
+
+void
+api_conn_sweep(struct api_door *door)
+{
+    uint64_t now_ms = api_door_now_ms();
+
+    pthread_mutex_lock(&door->lock);
+    for (struct http_conn *conn = door->conns; conn != NULL; conn = conn->next) {
+        if (now_ms - conn->since_ms > patience_ms(door, conn->phase)) {
+            cut(conn);
+        }
+    }
+    pthread_mutex_unlock(&door->lock);
+}
+
+/* Too many: who has asked nothing for the longest makes room. */
+static void
+make_room(struct api_door *door)
+{
+    struct http_conn *oldest = NULL;
+
+    for (struct http_conn *conn = door->conns; conn != NULL; conn = conn->next) {
+        if ((conn->phase == HTTP_ASKING || conn->phase == HTTP_IDLE) && !conn->cut &&
+            (oldest == NULL || conn->since_ms <= oldest->since_ms)) {
+            oldest = conn;
+        }
+    }
+    if (oldest != NULL) {
+        cut(oldest);
+    }
+}
+
+void
+api_conn_phase(struct http_conn *conn, enum http_phase phase)
+{
+    pthread_mutex_lock(&conn->door->lock);
+    conn->phase = phase;
+    conn->since_ms = api_door_now_ms();
+    pthread_mutex_unlock(&conn->door->lock);
+}
+
+/* ------------------------------------------------------------------ open, closed */
+
+static void
+name_peer(struct http_conn *conn, struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    struct sockaddr_storage peer = {0};
+    const void *raw = &((const struct sockaddr_in *)&peer)->sin_addr;
+    size_t len;
+
+    if (info == NULL || info->client_addr == NULL) {
+        return;
+    }
+    len = info->client_addr->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6)
+                                                   : sizeof(struct sockaddr_in);
+    memcpy(&peer, info->client_addr, len);
+    if (peer.ss_family == AF_INET6) {
+        raw = &((const struct sockaddr_in6 *)&peer)->sin6_addr;
+    }
+    (void)inet_ntop(peer.ss_family, raw, conn->from, sizeof(conn->from));
+}
+
+static void
+opened(struct api_door *door, struct MHD_Connection *connection, void **context)
+{
+    struct http_conn *conn = calloc(1, sizeof(*conn));
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+
+    *context = conn;
+    if (conn == NULL || info == NULL) {
+        free(conn);
+        *context = NULL; /* its requests are refused */
+        return;
+    }
+    conn->door = door;
+    conn->fd = info->connect_fd;
+    conn->since_ms = api_door_now_ms();
+    name_peer(conn, connection);
+    pthread_mutex_lock(&door->lock);
+    conn->next = door->conns;
+    conn->link = &door->conns;
+    if (door->conns != NULL) {
+        door->conns->link = &conn->next;
+    }
+    door->conns = conn;
+    if (++door->conn_count > door->cfg.conns_max) {
+        make_room(door);
+    }
+    if (door->conn_count == 1) {
+        door->woken = true; /* there are deadlines to look at again */
+        pthread_cond_signal(&door->wake);
+    }
+    pthread_mutex_unlock(&door->lock);
+}
+
+static void
+closed(struct api_door *door, struct http_conn *conn)
+{
+    if (conn == NULL) {
+        return;
+    }
+    pthread_mutex_lock(&door->lock);
+    *conn->link = conn->next;
+    if (conn->next != NULL) {
+        conn->next->link = conn->link;
+    }
+    door->conn_count--;
+    pthread_mutex_unlock(&door->lock);
+    free(conn);
+}
+
+void
+api_conn_notify(void *cls, struct MHD_Connection *connection, void **context,
+                enum MHD_ConnectionNotificationCode code)
+{
+    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+        opened(cls, connection, context);
+    } else {
+        closed(cls, *context);
+        *context = NULL;
+    }
+}

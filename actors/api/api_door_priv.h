@@ -1,0 +1,131 @@
+/* The inside of the api's door, shared by its files. */
+#ifndef AN_ACTORS_API_DOOR_PRIV_H
+#define AN_ACTORS_API_DOOR_PRIV_H
+
+#include "actors/api/api_door.h"
+#include "actors/api/api_error.h"
+#include "core/http.h"
+#include "core/listen.h"
+#include <microhttpd.h>
+#include <pthread.h>
+#include <stdbool.h>
+
+enum {
+    DOOR_LINE_MAX = 512,
+    DOOR_PATH_MAX = 1024,
+    DOOR_SPARE_CONNS = 64, /* above conns_max, until the oldest have made room */
+    DOOR_TICK_MS = 1000,   /* deadlines of connections are looked at this often */
+    DOOR_BACKLOG = 511,
+};
+
+struct api_door;
+
+/* What a connection is waited for: each has its deadline. */
+enum http_phase {
+    HTTP_ASKING,    /* a whole request */
+    HTTP_THINKING,  /* us */
+    HTTP_ANSWERING, /* the answer to be taken */
+    HTTP_IDLE,      /* the next request */
+};
+
+/* A TCP connection; of the door's list while its socket is open. */
+struct http_conn {
+    struct http_conn *next, **link;
+    struct api_door *door;
+    int fd;
+    enum http_phase phase;
+    uint64_t since_ms;
+    bool cut; /* told to end */
+    char from[AN_HTTP_FROM_MAX];
+};
+
+/* One request and its answer. Its connection's thread has it, but between the two marked
+ * places: from dispatch to resume it is the actor's, or the errand's. */
+struct exchange {
+    struct an_http_request request; /* first */
+    struct api_door *door;
+    struct http_conn *conn;
+    struct MHD_Connection *connection;
+    char *uri;
+    uint8_t *body;
+    size_t body_len, body_cap;
+    enum { EX_NEW, EX_READING, EX_AWAY, EX_BACK } state;
+    enum an_err refused; /* while reading: the rest is thrown away */
+    struct MHD_Response *response;
+    unsigned status;
+    struct exchange *next; /* in a queue */
+    struct exchange *away_next, **away_link;
+};
+
+struct http_queue {
+    struct exchange *first, **end;
+};
+
+struct http_listener {
+    struct an_listen at;
+    char address[AN_LISTEN_TEXT_MAX];
+    int fd;     /* -1: not bound */
+    bool quiet; /* accepts no more; the socket is ours again */
+    struct MHD_Daemon *daemon;
+};
+
+struct api_door {
+    struct an_door door; /* first */
+    struct api_door_cfg cfg;
+    struct an_door_host host;
+    struct an_msg msg; /* the one that is delivered */
+    struct http_listener listeners[API_DOOR_LISTEN_MAX];
+    unsigned listener_count;
+    char *tls_cert, *tls_key; /* PEM texts */
+    int web_fd;               /* the directory; -1: none */
+    pthread_t errands;
+    bool has_errands;
+
+    pthread_mutex_t lock; /* of all below */
+    pthread_cond_t wake;  /* of run() */
+    pthread_cond_t errand;
+    struct http_conn *conns; /* youngest first */
+    uint32_t conn_count;
+    struct http_queue fresh;   /* for the actor */
+    struct http_queue metrics; /* for the errands' thread */
+    struct exchange *away;     /* the actor's, and those in fresh */
+    uint64_t serial;
+    size_t body_bytes;
+    size_t exchange_count;
+    size_t leaving; /* on the way to away */
+    bool woken, quitting;
+};
+
+uint64_t api_door_now_ms(void);
+void api_door_log(struct api_door *door, int level, const char *line);
+
+/* api_door_conn.c: connections. */
+void api_conn_notify(void *cls, struct MHD_Connection *connection, void **context,
+                     enum MHD_ConnectionNotificationCode code);
+/* Those past their deadlines end. On the door's thread. */
+void api_conn_sweep(struct api_door *door);
+void api_conn_phase(struct http_conn *conn, enum http_phase phase);
+
+/* api_door_request.c: requests; callbacks of libmicrohttpd. */
+void *api_request_begin(void *cls, const char *uri, struct MHD_Connection *connection);
+enum MHD_Result api_request_on(void *cls, struct MHD_Connection *connection,
+                               const char *url, const char *method, const char *version,
+                               const char *upload, size_t *upload_len, void **context);
+void api_request_end(void *cls, struct MHD_Connection *connection, void **context,
+                     enum MHD_RequestTerminationCode code);
+/* Its answer is ready (NULL: none could be made, the connection ends); it goes back to
+ * its connection's thread. Any thread; the exchange is not the caller's any more. */
+void api_request_back(struct exchange *exchange, unsigned status,
+                      struct MHD_Response *response);
+/* An answer of JSON; copies. NULL without memory. */
+struct MHD_Response *api_response_json(const void *body, size_t len, uint32_t retry_s);
+struct MHD_Response *api_response_error(enum an_err err);
+void api_queue_add(struct http_queue *queue, struct exchange *exchange);
+struct exchange *api_queue_take_all(struct http_queue *queue);
+
+/* api_door_web.c: the web page. *status is written. NULL without memory. */
+struct MHD_Response *api_web_answer(struct api_door *door,
+                                    const struct an_http_request *request,
+                                    struct MHD_Connection *connection, unsigned *status);
+
+#endif

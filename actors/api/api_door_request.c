@@ -1,0 +1,370 @@
+/* From the first byte of a request to the last of its answer. */
+#include "actors/api/api_door_priv.h"
+#include "core/limits.h"
+#include <assert.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ------------------------------------------------------------------ answers */
+
+struct MHD_Response *
+api_response_json(const void *body, size_t len, uint32_t retry_s)
+{
+    struct MHD_Response *response = MHD_create_response_from_buffer(
+        len, (void *)(uintptr_t)body, MHD_RESPMEM_MUST_COPY);
+    char text[16];
+
+    if (response == NULL) {
+        return NULL;
+    }
+    (void)MHD_add_response_header(response, "Content-Type", "application/json");
+    (void)MHD_add_response_header(response, "Cache-Control", "no-store");
+    (void)MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+    if (retry_s > 0) {
+        snprintf(text, sizeof(text), "%u", (unsigned)retry_s);
+        (void)MHD_add_response_header(response, "Retry-After", text);
+    }
+    return response;
+}
+
+struct MHD_Response *
+api_response_error(enum an_err err)
+{
+    char json[API_ERROR_JSON_MAX];
+    size_t len = api_error_json(err, NULL, json);
+
+    return api_response_json(json, len, api_error_status(err) == 503 ? 1 : 0);
+}
+
+/* Once for each request. */
+static enum MHD_Result
+answer(struct exchange *exchange, unsigned status, struct MHD_Response *response)
+{
+    enum MHD_Result result;
+
+    if (response == NULL) {
+        return MHD_NO;
+    }
+    api_conn_phase(exchange->conn, HTTP_ANSWERING);
+    result = MHD_queue_response(exchange->connection, status, response);
+    MHD_destroy_response(response);
+    return result;
+}
+
+static enum MHD_Result
+refuse(struct exchange *exchange, enum an_err err)
+{
+    struct MHD_Response *response = api_response_error(err);
+
+    if (response != NULL && err == AN_ERR_BODY_TOO_LARGE) {
+        /* What it still wants to send is not read. */
+        (void)MHD_add_response_header(response, "Connection", "close");
+    }
+    return answer(exchange, api_error_status(err), response);
+}
+
+/* ------------------------------------------------------------------ queues */
+
+void
+api_queue_add(struct http_queue *queue, struct exchange *exchange)
+{
+    exchange->next = NULL;
+    *queue->end = exchange;
+    queue->end = &exchange->next;
+}
+
+struct exchange *
+api_queue_take_all(struct http_queue *queue)
+{
+    struct exchange *all = queue->first;
+
+    queue->first = NULL;
+    queue->end = &queue->first;
+    return all;
+}
+
+/* ------------------------------------------------------------------ reading */
+
+static bool
+is_path(const char *uri, const char *path)
+{
+    size_t len = strlen(path);
+
+    return strncmp(uri, path, len) == 0 && (uri[len] == '\0' || uri[len] == '?');
+}
+
+static enum an_http_method
+method_of(const char *name)
+{
+    static const char *const names[] = {
+#define NAME(method) #method,
+        AN_HTTP_METHODS(NAME)
+#undef NAME
+    };
+
+    for (unsigned i = 0; i < AN_HTTP_OTHER; i++) {
+        if (strcmp(names[i], name) == 0) {
+            return (enum an_http_method)i;
+        }
+    }
+    return AN_HTTP_OTHER;
+}
+
+/* Its headers are here. What announces too much is refused before it comes. */
+static enum MHD_Result
+headers_in(struct exchange *exchange, const char *method)
+{
+    struct an_http_request *request = &exchange->request;
+    struct MHD_Connection *connection = exchange->connection;
+    const char *length = MHD_lookup_connection_value(connection, MHD_HEADER_KIND,
+                                                     MHD_HTTP_HEADER_CONTENT_LENGTH);
+
+    exchange->state = EX_READING;
+    request->method_name = method;
+    request->method = method_of(method);
+#define TAKE(field, name)                                                                \
+    request->field = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, name);
+    AN_HTTP_HEADERS(TAKE)
+#undef TAKE
+    if (length != NULL && (strlen(length) > 9 || strtoul(length, NULL, 10) >
+                                                     exchange->door->cfg.body_len_max)) {
+        return refuse(exchange, AN_ERR_BODY_TOO_LARGE);
+    }
+    return MHD_YES;
+}
+
+/* Room for as many bytes as have come; all requests share a bound. */
+static enum an_err
+body_grow(struct exchange *exchange, size_t more)
+{
+    struct api_door *door = exchange->door;
+    size_t want = exchange->body_len + more;
+    size_t cap = exchange->body_cap == 0 ? 1024 : exchange->body_cap;
+    uint8_t *bigger;
+    bool fits;
+
+    if (want > door->cfg.body_len_max) {
+        return AN_ERR_BODY_TOO_LARGE;
+    }
+    if (want <= exchange->body_cap) {
+        return AN_OK;
+    }
+    while (cap < want) {
+        cap *= 2;
+    }
+    pthread_mutex_lock(&door->lock);
+    fits = door->body_bytes + cap - exchange->body_cap <= AN_HTTP_BODIES_BYTES_MAX;
+    door->body_bytes += fits ? cap - exchange->body_cap : 0;
+    pthread_mutex_unlock(&door->lock);
+    if (!fits) {
+        return AN_ERR_BUSY;
+    }
+    bigger = malloc(cap); /* not realloc: old copies of passwords are wiped */
+    if (bigger == NULL) {
+        pthread_mutex_lock(&door->lock);
+        door->body_bytes -= cap - exchange->body_cap;
+        pthread_mutex_unlock(&door->lock);
+        return AN_ERR_NO_MEMORY;
+    }
+    if (exchange->body != NULL) {
+        memcpy(bigger, exchange->body, exchange->body_len);
+        sodium_memzero(exchange->body, exchange->body_cap);
+        free(exchange->body);
+    }
+    exchange->body = bigger;
+    exchange->body_cap = cap;
+    return AN_OK;
+}
+
+static void
+body_in(struct exchange *exchange, const char *data, size_t len)
+{
+    if (exchange->refused == AN_OK) {
+        exchange->refused = body_grow(exchange, len);
+    }
+    if (exchange->refused == AN_OK) {
+        memcpy(exchange->body + exchange->body_len, data, len);
+        exchange->body_len += len;
+    }
+}
+
+/* ------------------------------------------------------------------ away and back */
+
+/* To the actor's thread, or to the errands'. The connection sleeps first: who is quick
+ * may wake it at once. No call of libmicrohttpd is made under our lock, as it may call us
+ * under its own. False: the door ends. */
+static bool
+send_away(struct exchange *exchange, bool metrics)
+{
+    struct api_door *door = exchange->door;
+    bool open;
+
+    pthread_mutex_lock(&door->lock);
+    open = !door->quitting;
+    door->leaving += open;
+    pthread_mutex_unlock(&door->lock);
+    if (!open) {
+        return false;
+    }
+    MHD_suspend_connection(exchange->connection);
+    pthread_mutex_lock(&door->lock);
+    door->leaving--;
+    exchange->state = EX_AWAY;
+    exchange->conn->phase = HTTP_THINKING;
+    exchange->away_next = door->away;
+    exchange->away_link = &door->away;
+    if (door->away != NULL) {
+        door->away->away_link = &exchange->away_next;
+    }
+    door->away = exchange;
+    api_queue_add(metrics ? &door->metrics : &door->fresh, exchange);
+    pthread_cond_signal(metrics ? &door->errand : &door->wake);
+    pthread_mutex_unlock(&door->lock);
+    return true;
+}
+
+void
+api_request_back(struct exchange *exchange, unsigned status,
+                 struct MHD_Response *response)
+{
+    struct api_door *door = exchange->door;
+    struct MHD_Connection *connection = exchange->connection;
+
+    pthread_mutex_lock(&door->lock);
+    *exchange->away_link = exchange->away_next;
+    if (exchange->away_next != NULL) {
+        exchange->away_next->away_link = exchange->away_link;
+    }
+    exchange->status = status;
+    exchange->response = response;
+    exchange->state = EX_BACK;
+    pthread_mutex_unlock(&door->lock);
+    MHD_resume_connection(connection);
+}
+
+/* It is whole: whose is it? */
+static enum MHD_Result
+whole(struct exchange *exchange)
+{
+    struct an_http_request *request = &exchange->request;
+    const bool metrics = is_path(request->uri, "/metrics");
+    const bool read = request->method == AN_HTTP_GET || request->method == AN_HTTP_HEAD;
+    struct MHD_Response *response;
+    unsigned status;
+
+    request->body = exchange->body;
+    request->body_len = exchange->body_len;
+    if (exchange->refused != AN_OK) {
+        return refuse(exchange, exchange->refused);
+    }
+    if ((metrics && read) || strncmp(request->uri, "/v1/", 4) == 0 ||
+        is_path(request->uri, "/healthz")) {
+        return send_away(exchange, metrics) ? MHD_YES
+                                            : refuse(exchange, AN_ERR_SHUTTING_DOWN);
+    }
+    if (!read) {
+        return refuse(exchange, AN_ERR_METHOD);
+    }
+    response = api_web_answer(exchange->door, request, exchange->connection, &status);
+    return answer(exchange, status, response);
+}
+
+/* ------------------------------------------------------------------ the callbacks */
+
+/* The request line is here; path and query are still as they were sent. */
+void *
+api_request_begin(void *cls, const char *uri, struct MHD_Connection *connection)
+{
+    struct api_door *door = cls;
+    struct exchange *exchange = calloc(1, sizeof(*exchange));
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+
+    if (exchange == NULL || info == NULL || info->socket_context == NULL) {
+        free(exchange);
+        return NULL;
+    }
+    exchange->uri = strdup(uri);
+    if (exchange->uri == NULL) {
+        free(exchange);
+        return NULL;
+    }
+    exchange->door = door;
+    exchange->conn = info->socket_context;
+    exchange->connection = connection;
+    exchange->request.uri = exchange->uri;
+    memcpy(exchange->request.from, exchange->conn->from, sizeof(exchange->conn->from));
+    api_conn_phase(exchange->conn, HTTP_ASKING);
+    pthread_mutex_lock(&door->lock);
+    exchange->request.id = ++door->serial;
+    door->exchange_count++;
+    pthread_mutex_unlock(&door->lock);
+    return exchange;
+}
+
+enum MHD_Result
+api_request_on(void *cls, struct MHD_Connection *connection, const char *url,
+               const char *method, const char *version, const char *upload,
+               size_t *upload_len, void **context)
+{
+    struct exchange *exchange = *context;
+    struct MHD_Response *response;
+
+    (void)cls;
+    (void)connection;
+    (void)url;
+    (void)version;
+    if (exchange == NULL) {
+        return MHD_NO; /* without memory */
+    }
+    switch (exchange->state) {
+    case EX_NEW:
+        return headers_in(exchange, method);
+    case EX_READING:
+        if (*upload_len > 0) {
+            body_in(exchange, upload, *upload_len);
+            *upload_len = 0;
+            return MHD_YES;
+        }
+        return whole(exchange);
+    case EX_BACK:
+        response = exchange->response;
+        exchange->response = NULL;
+        return answer(exchange, exchange->status, response);
+    case EX_AWAY:
+        break;
+    }
+    return MHD_NO;
+}
+
+void
+api_request_end(void *cls, struct MHD_Connection *connection, void **context,
+                enum MHD_RequestTerminationCode code)
+{
+    struct api_door *door = cls;
+    struct exchange *exchange = *context;
+
+    (void)connection;
+    (void)code;
+    if (exchange == NULL) {
+        return;
+    }
+    *context = NULL;
+    api_conn_phase(exchange->conn, HTTP_IDLE);
+    pthread_mutex_lock(&door->lock);
+    door->exchange_count--;
+    door->body_bytes -= exchange->body_cap;
+    pthread_cond_signal(&door->wake);
+    pthread_mutex_unlock(&door->lock);
+    if (exchange->response != NULL) {
+        MHD_destroy_response(exchange->response);
+    }
+    if (exchange->body != NULL) {
+        sodium_memzero(exchange->body, exchange->body_cap);
+        free(exchange->body);
+    }
+    free(exchange->uri);
+    free(exchange);
+}

@@ -1,0 +1,226 @@
+"""The HTTP door: what it gives by itself, and what it does with clients that are slow, greedy
+or wrong. Spoken to by curl, by sockets, and by Prometheus's own parser."""
+import json
+import os
+import shutil
+import socket
+import subprocess
+import threading
+import time
+
+from harness import await_that
+
+CONFIG = "api: {web: %s, request_ms: 1000, idle_ms: 1500, body_len_max: 4096, conns_max: 8}\n"
+
+
+def web_node(case, **how):
+    """A node with a page, and files beside it that are nobody's business."""
+    web = case.new_dir("web")
+    os.mkdir(os.path.join(web, "assets"))
+    for name, text in (("index.html", "<h1>page</h1>"), ("assets/a-1.js", "let a = 1;"),
+                       (".hidden", "secret"), ("../secret.txt", "secret")):
+        with open(os.path.join(web, name), "w", encoding="utf-8") as f:
+            f.write(text)
+    os.symlink("/etc/hostname", os.path.join(web, "link.txt"))
+    node = case.new_node(config=CONFIG % web, **how)
+    node.web = web
+    return node.start()
+
+
+class Reply:
+    def __init__(self, status, headers, body):
+        self.status, self.headers, self.body = status, headers, body
+
+    @property
+    def error(self):
+        """The error's name; its number and sentence must be there too."""
+        error = json.loads(self.body)["error"]
+        assert isinstance(error["code"], int) and error["message"], error
+        assert self.headers["content-type"] == "application/json", self.headers
+        return error["name"]
+
+
+def curl(node, path, *args, body=None, scheme="http"):
+    """One request by curl, the path as it is."""
+    host, port = node.doors[scheme]
+    done = subprocess.run(
+        ["curl", "-sS", "-i", "--path-as-is", "--max-time", "20", *args,
+         *(("--data-binary", "@-") if body is not None else ()),
+         f"{scheme}://{host}:{port}{path}"],
+        input=body, capture_output=True, timeout=30, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    head, _, rest = done.stdout.partition(b"\r\n\r\n")
+    while head.startswith(b"HTTP/1.1 100"):
+        head, _, rest = rest.partition(b"\r\n\r\n")
+    lines = head.decode().split("\r\n")
+    headers = {name.lower(): value.strip() for name, value in
+               (line.split(":", 1) for line in lines[1:])}
+    return Reply(int(lines[0].split()[1]), headers, rest)
+
+
+def case_metrics_are_prometheus_text(case):
+    from prometheus_client.parser import text_string_to_metric_families
+    node = web_node(case)
+    reply = curl(node, "/metrics")
+    assert reply.status == 200
+    assert reply.headers["content-type"].startswith("text/plain; version=0.0.4"), reply.headers
+    families = {family.name: family
+                for family in text_string_to_metric_families(reply.body.decode())}
+    for name in ("anser_gate_logins", "anser_store_users", "anser_sequencer_commands"):
+        assert any(known.startswith(name) for known in families), (name, sorted(families))
+    assert all(f.documentation for f in families.values())
+    if shutil.which("promtool"):
+        subprocess.run(["promtool", "check", "metrics"], input=reply.body, check=True)
+    assert reply.body.decode().splitlines()[0].startswith("# HELP")
+    node.stop()
+
+
+def case_page_has_types_and_tags(case):
+    node = web_node(case)
+    page = curl(node, "/")
+    assert (page.status, page.body) == (200, b"<h1>page</h1>"), page
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert "frame-ancestors 'none'" in page.headers["content-security-policy"]
+    assert curl(node, "/assets/a-1.js?x=1").headers["content-type"].startswith("text/javascript")
+    again = curl(node, "/", "-H", f"If-None-Match: {page.headers['etag']}")
+    assert (again.status, again.body) == (304, b""), again.status
+    with open(os.path.join(node.web, "index.html"), "w", encoding="utf-8") as f:
+        f.write("<h1>another</h1>")
+    fresh = curl(node, "/", "-H", f"If-None-Match: {page.headers['etag']}")
+    assert (fresh.status, fresh.body) == (200, b"<h1>another</h1>")
+    assert curl(node, "/", "-I").headers["content-length"] == "16"
+    node.stop()
+
+
+def case_nothing_leads_out_of_the_page(case):
+    node = web_node(case)
+    for path in ("/../secret.txt", "/assets/../../secret.txt", "/%2e%2e/secret.txt",
+                 "/..%2fsecret.txt", "//etc/passwd", "/.hidden", "/link.txt", "/assets", "/nope",
+                 "/a\\b", "/" + "a" * 3000):
+        reply = curl(node, path)
+        assert (reply.status, reply.error) == (404, "NOT_FOUND"), (path, reply.status)
+        assert b"secret" not in reply.body
+    node.stop()
+
+
+def case_wrong_requests_are_named(case):
+    node = web_node(case)
+    assert json.loads(curl(node, "/healthz").body) == {"ok": True}
+    for path, args, body, status, name in (
+            ("/v1/nothing", (), None, 404, "NOT_FOUND"),
+            ("/v1/", (), None, 404, "NOT_FOUND"),
+            ("/healthz", ("-X", "DELETE"), None, 405, "METHOD"),
+            ("/metrics", ("-X", "POST"), None, 405, "METHOD"),
+            ("/", ("-X", "POST"), b"x", 405, "METHOD"),
+            ("/", ("-X", "BREW"), None, 405, "METHOD"),
+            ("/v1/login", (), b"x" * 5000, 413, "BODY_TOO_LARGE"),
+            ("/v1/login", ("-H", "Content-Length: 99999999999999999999"), b"x", None, None),
+            ("/v1/login", ("-H", "Transfer-Encoding: chunked"), b"x" * 5000, 413,
+             "BODY_TOO_LARGE")):
+        reply = curl(node, path, *args, body=body)
+        if status is None:
+            assert reply.status in (400, 413), reply.status
+        else:
+            assert (reply.status, reply.error) == (status, name), (path, reply.status)
+    node.stop()
+
+
+def dial(node):
+    s = socket.create_connection(node.doors["http"], timeout=20)
+    node.case.sockets.append(s)
+    return s
+
+
+def case_a_trickle_ends(case):
+    """Bytes that keep coming are no sign of a request."""
+    node = web_node(case)
+    started = time.monotonic()
+    slow = dial(node)
+    ended = threading.Event()
+
+    def trickle():
+        try:
+            for byte in b"POST /v1/login HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 600:
+                slow.sendall(bytes([byte]))
+                if ended.wait(0.02):
+                    return
+        except OSError:
+            pass
+
+    thread = threading.Thread(target=trickle)
+    thread.start()
+    try:
+        data = slow.recv(100)
+    except ConnectionResetError:
+        data = b""
+    ended.set()
+    thread.join()
+    took = time.monotonic() - started
+    assert data == b"" and 0.9 < took < 10, (data, took)
+    node.stop()
+
+
+def case_silent_ones_make_room(case):
+    """More connections than there may be, all silent: who asks is answered."""
+    node = web_node(case)
+    silent = [dial(node) for _ in range(24)]
+    await_that("an answer", lambda: curl(node, "/healthz").status == 200)
+    ended = 0
+    for s in silent:
+        try:
+            ended += s.recv(1) == b""
+        except ConnectionResetError:
+            ended += 1
+    assert ended == len(silent)  # the last by their deadline
+    node.stop()
+
+
+def case_a_stop_answers_and_ends(case):
+    """With connections that are idle, half asked and kept alive."""
+    node = web_node(case)
+    idle, half = dial(node), dial(node)
+    idle.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert idle.recv(1000).startswith(b"HTTP/1.1 200")
+    half.sendall(b"POST /v1/login HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n{")
+    started = time.monotonic()
+    node.process.terminate()
+    assert node.process.wait(20) == 0
+    assert time.monotonic() - started < 10
+
+
+def case_https_shows_the_gates_certificate(case):
+    from certs import Ca
+    folder = os.path.join(case.dir, "certs")
+    ca = Ca(folder)
+    ca.sign("server")
+    node = case.new_node(config=f"gate: {{tls_cert: {folder}/server.pem, "
+                                f"tls_key: {folder}/server.key}}\n")
+    node.http = "http://127.0.0.1:0,https://127.0.0.1:0"
+    node.start()
+    port = node.doors["https"][1]
+    reply = curl(node, "/healthz", "--cacert", ca.pem, "--connect-to",
+                 f"127.0.0.1:{port}:127.0.0.1:{port}", scheme="https")
+    assert reply.status == 200
+    old = subprocess.run(["curl", "-sS", "--cacert", ca.pem, "--tls-max", "1.1",
+                          f"https://127.0.0.1:{port}/healthz"], capture_output=True, check=False)
+    assert old.returncode != 0
+    node.stop()
+
+
+def case_plain_beyond_this_machine_has_to_be_meant(case):
+    node = case.new_node()
+    done = node.run("up", "--listen", "tcp://127.0.0.1:0", "--http", "http://0.0.0.0:0", expect=8)
+    assert "api.plain: anywhere" in done.err, done.err
+    done = node.run("up", "--listen", "tcp://127.0.0.1:0", "--http", "https://127.0.0.1:0",
+                    expect=8)
+    assert "gate.tls_cert" in done.err, done.err
+    done = node.run("up", "--listen", "tcp://127.0.0.1:0", "--http", "tcp://127.0.0.1:0", expect=8)
+    assert "http:// or https://" in done.err, done.err
+
+
+def case_off_is_off(case):
+    node = case.new_node()
+    node.http = "off"
+    node.start()
+    assert "http" not in node.doors
+    node.stop()
