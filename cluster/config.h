@@ -74,6 +74,10 @@
            "For TLS, Noise, a WebSocket's opening; then closed.")                        \
     NUMBER(gate, handshakes_max, AN_HANDSHAKES_MAX, 1, 65536,                            \
            "Of them at once; beyond, the oldest is closed.")                             \
+    NUMBER(gate, accept_per_s, AN_ACCEPT_PER_S, 0, 1000000,                              \
+           "Connections taken; the rest wait. 0: no limit.")                             \
+    NUMBER(gate, accept_burst, AN_ACCEPT_BURST, 1, 1000000,                              \
+           "Of them at once, after a quiet time.")                                       \
     TEXT(gate, origins, "*",                                                             \
          "Pages that may open a WebSocket, with commas between; `*`: any.")
 #define AN_CONFIG_API(TEXT, CHOICE, NUMBER)                                              \

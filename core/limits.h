@@ -108,6 +108,7 @@
 #define AN_ACCEPT_PER_S                                                                  \
     2000u /* connections that a gate takes: less than the TLS handshakes a core does, so \
            * that a storm leaves it time for those who are inside; the rest wait */
+#define AN_ACCEPT_BURST 500u /* of them at once, after a quiet time */
 #define AN_ACCEPT_WAIT_S                                                                 \
     4u /* the backlog holds what is taken in so many seconds: who waits longer has gone  \
         * when its turn comes */

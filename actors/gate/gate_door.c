@@ -100,6 +100,21 @@ on_wake(uv_async_t *async)
     (void)async; /* the loop comes round: that is all */
 }
 
+/* Whoever waits longer than a client has patience has gone when its turn comes: so few
+ * are kept waiting, and the others' kernels try again by themselves. */
+static int
+backlog(const struct gate_door_cfg *cfg)
+{
+    uint64_t len = (uint64_t)cfg->accept_per_s * AN_ACCEPT_WAIT_S;
+
+    if (len == 0) {
+        return DOOR_BACKLOG;
+    }
+    return len < DOOR_BACKLOG_MIN   ? DOOR_BACKLOG_MIN
+           : len > DOOR_BACKLOG_MAX ? DOOR_BACKLOG_MAX
+                                    : (int)len;
+}
+
 static enum an_err
 listen_at(struct gate_door *door, struct door_listener *listener)
 {
@@ -107,7 +122,7 @@ listen_at(struct gate_door *door, struct door_listener *listener)
     int rv = uv_tcp_bind(&listener->tcp, (const struct sockaddr *)&listener->at.at, 0);
 
     if (rv == 0) {
-        rv = uv_listen((uv_stream_t *)&listener->tcp, DOOR_BACKLOG, on_connection);
+        rv = uv_listen((uv_stream_t *)&listener->tcp, backlog(&door->cfg), on_connection);
     }
     if (rv != 0) {
         snprintf(line, sizeof(line), "cannot listen: %s", uv_strerror(rv));
@@ -320,6 +335,7 @@ loop_make(struct gate_door *door)
     return uv_async_init(&door->loop, &door->async, on_wake) == 0 &&
            uv_timer_init(&door->loop, &door->turn_timer) == 0 &&
            uv_timer_init(&door->loop, &door->cert_timer) == 0 &&
+           uv_timer_init(&door->loop, &door->accept_timer) == 0 &&
            gate_door_waits_init(door, &door->shaking, door->cfg.handshake_ms) &&
            gate_door_waits_init(door, &door->finishing, door->cfg.close_ms);
 }
@@ -449,6 +465,7 @@ gate_door_create(struct an_door **out, const struct gate_door_cfg *cfg, char *wh
     door->cfg = *cfg;
     defaults(&door->cfg);
     door->fd_max = descriptors_max();
+    door->accept_rate = an_rate_of(cfg->accept_per_s, cfg->accept_burst);
     an_arena_init(&door->arena, GATE_JSON_MEMORY_MAX);
     if (cfg->origins != NULL) {
         door->origins = strdup(cfg->origins);

@@ -20,6 +20,8 @@ struct gate_door_cfg {
     uint32_t close_ms;       /* unsent output of a closing connection gets this long */
     uint32_t handshake_ms;   /* AN_HANDSHAKE_MS */
     uint32_t handshakes_max; /* AN_HANDSHAKES_MAX */
+    uint32_t accept_per_s;   /* connections taken; the rest wait. 0: no limit */
+    uint32_t accept_burst;   /* of them at once, after a quiet time */
     /* PEM files of what listens with TLS: certificate with its chain, its key, and, when
      * clients must show a certificate, the CAs these are believed from (else NULL). */
     const char *tls_cert, *tls_key, *tls_client_ca;
@@ -34,7 +36,7 @@ struct gate_door_cfg {
 /* What a door counts; read on its thread, or after run() returned. */
 struct gate_door_stats {
     uint64_t accepted, closed, frames_in, frames_out, bytes_in, bytes_out, writes;
-    uint64_t bad_streams, bad_lines, accept_pauses, read_pauses;
+    uint64_t bad_streams, bad_lines, accept_pauses, accept_waits, read_pauses;
     uint64_t tls_full, tls_resumed; /* handshakes that succeeded */
     uint64_t noise_full;            /* the same of Noise */
     uint64_t broken;            /* open ones that ended by what came, as TLS or Noise */

@@ -348,26 +348,69 @@ watch_descriptors(struct gate_door *door, const struct door_conn *conn)
     }
 }
 
+static void
+say_full(struct gate_door *door)
+{
+    door->stats.accept_pauses++;
+    /* Clients that come and go at the limit must not fill the log. */
+    if (!door->full_logged &&
+        (door->full_ms == 0 || uv_now(&door->loop) - door->full_ms >= DOOR_SAY_MS)) {
+        door->full_logged = true;
+        door->full_ms = uv_now(&door->loop);
+        gate_door_log(door, AN_LOG_WARN,
+                      "out of descriptors: connections wait until others end");
+    }
+}
+
+void
+gate_door_accept_due(uv_timer_t *timer)
+{
+    struct gate_door *door = timer->loop->data;
+
+    for (unsigned i = 0; i < door->listener_count && !door->quitting; i++) {
+        if (door->listeners[i].open && door->listeners[i].waiting && !door->full) {
+            gate_door_accept(door, &door->listeners[i]);
+        }
+    }
+}
+
+/* After another gate's end all its clients come here at once: they are taken no faster
+ * than those inside can bear. The rest wait in the backlog. */
+static bool
+in_turn(struct gate_door *door)
+{
+    uint64_t now_ms = uv_now(&door->loop);
+    uint64_t wait_ms = an_bucket_wait_ms(&door->accepts, &door->accept_rate, now_ms);
+
+    if (wait_ms == 0) {
+        an_bucket_take(&door->accepts, &door->accept_rate, now_ms);
+        return true;
+    }
+    door->stats.accept_waits++;
+    if (!uv_is_active((uv_handle_t *)&door->accept_timer)) {
+        uv_timer_start(&door->accept_timer, gate_door_accept_due,
+                       wait_ms < DOOR_ACCEPT_STEP_MS ? DOOR_ACCEPT_STEP_MS : wait_ms, 0);
+    }
+    if (door->crowd_ms == 0 || now_ms - door->crowd_ms >= DOOR_CROWD_SAY_MS) {
+        door->crowd_ms = now_ms;
+        gate_door_log(door, AN_LOG_INFO, "more connections than accept_per_s: they wait");
+    }
+    return false;
+}
+
 void
 gate_door_accept(struct gate_door *door, struct door_listener *listener)
 {
     struct door_conn *conn;
 
     if (door->full) {
-        /* uv stops polling a listener whose connection is not accepted. */
-        listener->waiting = true;
-        door->stats.accept_pauses++;
-        /* Clients that come and go at the limit must not fill the log. */
-        if (!door->full_logged &&
-            (door->full_ms == 0 || uv_now(&door->loop) - door->full_ms >= DOOR_SAY_MS)) {
-            door->full_logged = true;
-            door->full_ms = uv_now(&door->loop);
-            gate_door_log(door, AN_LOG_WARN,
-                          "out of descriptors: connections wait until others end");
-        }
+        say_full(door);
+    }
+    /* uv stops polling a listener whose connection is not accepted. */
+    listener->waiting = door->full || !in_turn(door);
+    if (listener->waiting) {
         return;
     }
-    listener->waiting = false;
     conn = table_grow(door) ? calloc(1, sizeof(*conn)) : NULL;
     if (conn == NULL) {
         listener->waiting = true; /* without memory the same as without descriptors */

@@ -15,6 +15,7 @@
 #include "actors/gate/gate_http.h"
 #include "actors/gate/gate_json.h"
 #include "actors/gate/gate_ws.h"
+#include "core/bucket.h"
 #include "core/limits.h"
 #include "core/listen.h"
 #include "core/noise_conn.h"
@@ -28,8 +29,13 @@ enum {
     DOOR_PAUSE_BYTES =
         AN_CONN_PAUSE_BYTES, /* unread output that stops reading a connection */
     DOOR_BACKLOG = 1024,
+    DOOR_BACKLOG_MIN = 64,
+    DOOR_BACKLOG_MAX = 4096,
+    DOOR_ACCEPT_STEP_MS =
+        10, /* when there are more than may be taken, they are in steps */
     DOOR_SPARE_FDS = AN_GATE_SPARE_FDS, /* descriptors left to the rest of the process */
     DOOR_SAY_MS = 1000,                 /* between two lines about that */
+    DOOR_CROWD_SAY_MS = 10000,          /* and about too many at once */
     DOOR_HELD_BYTES = 64 * 1024 * 1024, /* requests and JSON not whole, of all together */
     DOOR_CERT_WARN_DAYS = 14,        /* left: who renews by himself has done it by then */
     DOOR_LINE_MAX = 256,             /* of the log */
@@ -42,6 +48,8 @@ enum {
 
 /* Of struct gate_door_stats, what the gate's metrics show: X(name, help) */
 #define DOOR_COUNTERS(X)                                                                 \
+    X(accepted, "connections taken, before their handshakes")                            \
+    X(accept_waits, "times that accepting waited for its rate")                          \
     X(tls_full, "TLS handshakes that went through in full")                              \
     X(tls_resumed, "TLS handshakes that resumed a session")                              \
     X(handshakes_failed, "handshakes refused, broken or given up by the client")         \
@@ -141,7 +149,7 @@ struct gate_door {
     struct gate_door_cfg cfg;
     uv_loop_t loop;
     uv_async_t async;
-    uv_timer_t turn_timer, cert_timer;
+    uv_timer_t turn_timer, cert_timer, accept_timer;
     struct door_listener listeners[GATE_DOOR_LISTEN_MAX];
     unsigned listener_count;
     bool loop_made, started, quitting, full, full_logged;
@@ -152,6 +160,9 @@ struct gate_door {
     uint64_t serial;
     uint32_t fd_max;
     uint64_t full_ms, refused_ms; /* when the log was told last */
+    struct an_rate accept_rate;
+    struct an_bucket accepts;
+    uint64_t crowd_ms; /* when the log was told that they wait */
 
     struct door_waits shaking, finishing;
     struct door_tls tls;
@@ -210,6 +221,8 @@ void gate_door_scratch_clear(struct door_scratch *scratch);
 
 /* ------------------------------------------------------------------ gate_door_conn.c */
 
+/* It is time for more of those that wait. */
+void gate_door_accept_due(uv_timer_t *timer);
 /* A listener has one to accept. */
 void gate_door_accept(struct gate_door *door, struct door_listener *listener);
 struct door_conn *gate_door_find(const struct gate_door *door, uint64_t id);

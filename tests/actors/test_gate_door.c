@@ -3,6 +3,7 @@
  * does not read or does not leave costs a bounded time and memory.
  *
  * The door runs in a thread; the test is the client, and waits for what it expects. */
+#include "core/bucket.h"
 #include "tests/actors/gate_door_kit.h"
 #include <sys/resource.h>
 #include <sys/time.h>
@@ -421,6 +422,45 @@ test_door_out_of_descriptors_pauses_accepting(void **state)
     stub_stop(s);
 }
 
+/* They wait until it is their turn, none is turned away, and nobody inside waits. */
+static void
+test_door_accepts_no_faster_than_it_may(void **state)
+{
+    enum { BURST = 5, PER_S = 40, COUNT = 25 };
+    const struct gate_door_cfg cfg = {.listen = {"tcp://127.0.0.1:0"},
+                                      .listen_count = 1,
+                                      .accept_per_s = PER_S,
+                                      .accept_burst = BURST};
+    struct stub *s = stub_start_at(&cfg);
+    struct timespec from, to;
+    int fds[COUNT];
+    uint8_t body[8];
+    double took_s;
+
+    (void)state;
+    clock_gettime(CLOCK_MONOTONIC, &from);
+    for (int i = 0; i < COUNT; i++) {
+        fds[i] = door_client(s);
+        door_put_frame(fds[i], CMD_ECHO, "here", 4);
+    }
+    door_await(s, &s->opened, BURST);
+    door_put_frame(fds[0], CMD_ECHO, "more", 4);
+    assert_int_equal(door_get_frame(fds[0], CMD_ECHO, body, sizeof(body)), 4);
+    assert_int_equal(door_get_frame(fds[0], CMD_ECHO, body, sizeof(body)), 4);
+    door_await(s, &s->opened, COUNT);
+    clock_gettime(CLOCK_MONOTONIC, &to);
+    took_s = (double)(to.tv_sec - from.tv_sec) +
+             (double)(to.tv_nsec - from.tv_nsec) / AN_BUCKET_S_NS;
+    assert_true(took_s > 0.9 * (COUNT - BURST) / PER_S);
+    assert_true(door_read(s, &s->stats.accept_waits) > 0);
+    for (int i = 0; i < COUNT; i++) {
+        close(fds[i]);
+    }
+    door_await(s, &s->closed, COUNT);
+    assert_int_equal(door_read(s, &s->logs), 1);
+    stub_stop(s);
+}
+
 static void
 test_door_turn_comes_when_asked_for(void **state)
 {
@@ -507,6 +547,7 @@ main(void)
         cmocka_unit_test(test_door_never_leaving_client_is_left),
         cmocka_unit_test(test_door_many_connections),
         cmocka_unit_test(test_door_out_of_descriptors_pauses_accepting),
+        cmocka_unit_test(test_door_accepts_no_faster_than_it_may),
         cmocka_unit_test(test_door_turn_comes_when_asked_for),
         cmocka_unit_test(test_door_quit_ends_open_connections),
         cmocka_unit_test(test_door_bad_addresses_refused),
