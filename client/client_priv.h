@@ -206,6 +206,8 @@ struct ac_sending {
     struct ac_conv_list ready, blocked;
     size_t count, bytes;
     unsigned in_flight;
+    unsigned narrow;     /* after RATE: at most so many in flight; 0: the whole window */
+    uint64_t not_before; /* after RATE: none is sent */
     uint64_t next_ticket;
     /* Accepted ones whose entry in our own inbox is still to come; a ring, as needed. */
     uint8_t (*own_ids)[ANSER_MSG_ID_LEN];

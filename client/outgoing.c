@@ -256,11 +256,40 @@ wake_blocked(struct anser_client *client)
     }
 }
 
+/* The user has sent more than he may: all conversations wait, and go on with fewer at
+ * once, so that what is refused is a few and not a window full. */
+static void
+slow_down(struct anser_client *client, uint64_t pause_ms)
+{
+    struct ac_sending *s = &client->sending;
+    unsigned wide = s->narrow == 0 ? client->window : s->narrow;
+
+    if (client->now >= s->not_before) { /* once for all that were in flight together */
+        s->narrow = wide < 2 ? 1 : wide / 2;
+    }
+    if (s->not_before < client->now + pause_ms) {
+        s->not_before = client->now + pause_ms;
+    }
+}
+
+static void
+speed_up(struct anser_client *client)
+{
+    struct ac_sending *s = &client->sending;
+
+    if (s->narrow != 0 && ++s->narrow >= client->window) {
+        s->narrow = 0;
+    }
+}
+
 static bool
 window_open(const struct anser_client *client)
 {
     const struct ac_sending *s = &client->sending;
 
+    if (client->now < s->not_before || (s->narrow != 0 && s->in_flight >= s->narrow)) {
+        return false;
+    }
     return s->in_flight < client->window && s->in_flight < client->session.sends_max &&
            client->link.out.len < ANSER_LIMIT_OUTPUT_HIGH_BYTES;
 }
@@ -381,6 +410,7 @@ accepted(struct anser_client *client, struct ac_outgoing *m,
     send.message_id = ok->message_id;
     send.time_ms = ok->time_ms;
     take_out(client, m);
+    speed_up(client);
     if (conv->in_flight == 0) { /* else those behind a refused one are still to answer */
         conv->probing = false;
         conv->refusals = 0;
@@ -410,8 +440,11 @@ refused(struct anser_client *client, struct ac_outgoing *m,
     conv->unsent = conv->first;
     conv->probing = true;
     conv->refused_on_link = true;
-    if (error->code == AN_ERR_ORDER && !m->sent_first) {
-        m->attempts--;
+    if ((error->code == AN_ERR_ORDER && !m->sent_first) || error->code == AN_ERR_RATE) {
+        m->attempts--; /* its time is bounded all the same */
+    }
+    if (error->code == AN_ERR_RATE) {
+        slow_down(client, error->retry_after_ms);
     }
     if (conv->first == m) {
         pause = ac_session_backoff(client, conv->refusals++);
@@ -461,6 +494,8 @@ ac_outgoing_link_lost(struct anser_client *client)
         conv->last_refusal = AN_ERR_CONNECTION;
         fly_remove(client, s->fly_last);
     }
+    s->narrow = 0; /* another gate may count anew */
+    s->not_before = 0;
     for (struct ac_outgoing *m = s->first; m != NULL; m = m->all_next) {
         struct ac_conv *conv = m->conv;
         conv->unsent = conv->first;
@@ -511,6 +546,9 @@ ac_outgoing_due(const struct anser_client *client)
     }
     if (s->ready.first != NULL && window_open(client)) {
         return 0;
+    }
+    if (s->ready.first != NULL && client->now < s->not_before) {
+        due = s->not_before < due ? s->not_before : due;
     }
     if (s->fly_first != NULL && s->fly_first->sent_at + client->answer_timeout_ms < due) {
         due = s->fly_first->sent_at + client->answer_timeout_ms;

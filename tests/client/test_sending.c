@@ -224,6 +224,68 @@ refuse_third(struct mock *mock, struct mock_conn *conn, const struct an_frame *f
     return false;
 }
 
+/* A server that takes one message in 500 ms from this user, whatever the conversation. */
+static struct rig *limited;
+static uint64_t next_ms;
+
+static bool
+one_in_half_a_second(struct mock *mock, struct mock_conn *conn,
+                     const struct an_frame *frame, const uint8_t *body)
+{
+    (void)body;
+
+    if (frame->command != AN_COMMAND_SEND) {
+        return false;
+    }
+    if (limited->now_ms < next_ms) {
+        mock->counter++;
+        mock_refuse(conn, frame, AN_ERR_RATE, (uint32_t)(next_ms - limited->now_ms));
+        return true;
+    }
+    next_ms = limited->now_ms + 500;
+    return false;
+}
+
+/* Y4: it waits as long as it is told, in every conversation, and does not go on asking
+ * for all that is pending; no message is given up for it. */
+static void
+test_sending_over_the_rate_waits_and_keeps_all(void **state)
+{
+    enum { MESSAGES = 60, CONVERSATIONS = 6 };
+    static struct rig rig;
+    size_t before;
+    (void)state;
+
+    limited = &rig;
+    next_ms = 0;
+    rig_init(&rig);
+    rig.options.send_attempts_max = 3;
+    rig.mock.on_frame = one_in_half_a_second;
+    rig_start(&rig);
+    for (int i = 0; i < MESSAGES; i++) {
+        char to[16], text[16];
+        (void)snprintf(to, sizeof(to), "user%d", i % CONVERSATIONS);
+        (void)snprintf(text, sizeof(text), "m%d", i);
+        rig_send(&rig, to, text);
+    }
+    assert_true(rig_until(&rig, rig_online));
+    rig_settle(&rig);
+    before = mock_seen(&rig.mock, AN_COMMAND_SEND);
+    rig_advance(&rig, 499);
+    rig_settle(&rig);
+    assert_int_equal(mock_seen(&rig.mock, AN_COMMAND_SEND), before);
+    for (int i = 0; i < 4000 && !rig_flushed(&rig); i++) {
+        rig_advance(&rig, 100);
+        rig_settle(&rig);
+    }
+    for (uint64_t i = 1; i <= MESSAGES; i++) {
+        assert_int_equal(rig_told(&rig, i, ANSER_SEND_SENT), 1);
+    }
+    /* The first window was refused, and then a few for each taken. */
+    assert_in_range(rig.mock.counter, 1, before + 3 * MESSAGES);
+    rig_fini(&rig);
+}
+
 static void
 test_sending_refusal_keeps_the_order(void **state)
 {
@@ -429,6 +491,7 @@ main(void)
         cmocka_unit_test(test_sending_window_bounds_what_is_unanswered),
         cmocka_unit_test(test_sending_r4_lost_connection_resends_the_same_ids_in_order),
         cmocka_unit_test(test_sending_unanswered_send_ends_the_connection),
+        cmocka_unit_test(test_sending_over_the_rate_waits_and_keeps_all),
         cmocka_unit_test(test_sending_refusal_keeps_the_order),
         cmocka_unit_test(test_sending_definite_refusal_fails_once),
         cmocka_unit_test(test_sending_r4_endless_refusal_gives_up_after_its_attempts),

@@ -407,7 +407,7 @@ class Cluster(Node):
     def connect(self, timeout, gate=0):
         if self.wire:
             return self.wire.connect(self.gates[gate], timeout)
-        return super().connect(timeout)
+        return socket.create_connection(self.gates[gate], timeout=timeout)
 
     def key(self):
         with open(self.token_key, encoding="utf-8") as f:

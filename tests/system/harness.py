@@ -58,6 +58,7 @@ class ServerError(Exception):
         self.code = error.code
         self.name = error.name.decode()
         self.retry = error.retry
+        self.retry_after_ms = error.retry_after_ms
         super().__init__(f"{self.name} ({self.code}): {error.text.decode()}")
 
 
