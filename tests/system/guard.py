@@ -8,8 +8,8 @@ import threading
 import time
 
 from cluster import FIVE, Cluster
-from doors import raw, trusting
-from doors_web import frame, logged_in, login_frame, opened, request, web_node
+from doors import raw, tls_node, trusting
+from doors_web import ALL, frame, logged_in, opened, request
 from features_sdk import Sdk
 from frames import Chat, login_bytes
 from harness import (CONFIRM, ERROR, HEADER, HEARTBEAT, HISTORY, LOGIN, SEND, SYNC, Client,
@@ -217,10 +217,10 @@ class Drip(threading.Thread):
 
 
 def case_Y4_slow_loris_on_every_door(case):
-    """In the handshake of TLS, the request of a WebSocket, the Login and a later frame: the
+    """In the handshake of TLS and of Noise, the request of a WebSocket, the Login and a later frame: the
     time runs from the beginning, and two people talk on beside them all."""
-    node = web_node(case, "handshake_ms: 2000, login_timeout_ms: 2000, idle_ms: 4000, "
-                    "heartbeat_ms: 1000")
+    node = tls_node(case, "handshake_ms: 2000, login_timeout_ms: 2000, idle_ms: 4000, "
+                    "heartbeat_ms: 1000", listen=ALL + ",noise://127.0.0.1:0")
     node.add_users("carol")
     login = login_bytes(node, "carol", "slow")
     heartbeat = HEADER.pack(b"AN", 1, 1, HEARTBEAT, 0, 9, 0)
@@ -244,6 +244,7 @@ def case_Y4_slow_loris_on_every_door(case):
             (2, Drip("tcp line", raw(node, "tcp"), line)),
             (2, Drip("tls hello", raw(node, "tls"), hello)),
             (2, Drip("tls login", tls("tls"), login + bytes(500))),
+            (2, Drip("noise hello", raw(node, "noise"), bytes([0, 48]) + bytes(500))),
             (2, Drip("ws request", raw(node, "ws"), slow_request)),
             (2, Drip("ws login", opened(node, "ws").socket, frame(login) + bytes(500))),
             (2, Drip("wss hello", raw(node, "wss"), hello)),
