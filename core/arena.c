@@ -52,6 +52,7 @@ an_arena_reset(struct an_arena *arena)
 {
     struct an_arena_block *keep = arena->blocks;
 
+    arena->exhausted = false;
     if (keep != NULL && keep->next == NULL && keep->cap <= BLOCK_KEEP_MAX) {
         arena->used = 0;
         return;
@@ -94,6 +95,7 @@ an_arena_alloc(struct an_arena *arena, size_t len)
     char *out;
 
     if (need < len) {
+        arena->exhausted = true;
         return NULL; /* overflow: a length made up by a peer */
     }
     if (need == 0) {
@@ -101,6 +103,7 @@ an_arena_alloc(struct an_arena *arena, size_t len)
     }
     if (arena->blocks == NULL || arena->blocks->cap - arena->used < need) {
         if (!grow(arena, need)) {
+            arena->exhausted = true;
             return NULL;
         }
     }
@@ -116,6 +119,7 @@ an_arena_calloc(struct an_arena *arena, size_t count, size_t size)
     void *out;
 
     if (size != 0 && count > SIZE_MAX / size) {
+        arena->exhausted = true;
         return NULL;
     }
     out = an_arena_alloc(arena, count * size);
@@ -134,6 +138,12 @@ an_arena_dup(struct an_arena *arena, const void *data, size_t len)
         memcpy(out, data, len);
     }
     return out;
+}
+
+bool
+an_arena_exhausted(const struct an_arena *arena)
+{
+    return arena->exhausted;
 }
 
 ProtobufCAllocator *

@@ -7,6 +7,7 @@
 #define AN_CORE_ARENA_H
 
 #include <protobuf-c/protobuf-c.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,6 +19,7 @@ struct an_arena {
     size_t used;                   /* bytes of the newest block in use */
     size_t total;                  /* bytes of all blocks */
     size_t limit;
+    bool exhausted; /* an allocation failed since the last reset */
     ProtobufCAllocator pb;
 };
 
@@ -33,6 +35,9 @@ void *an_arena_alloc(struct an_arena *arena, size_t len);
 void *an_arena_calloc(struct an_arena *arena, size_t count, size_t size);
 /* A copy of len bytes, or NULL. len 0 gives a valid pointer. */
 void *an_arena_dup(struct an_arena *arena, const void *data, size_t len);
+/* Has an allocation failed since the arena was made or reset? It tells an unpack that
+ * ran out of memory from one of damaged bytes. */
+bool an_arena_exhausted(const struct an_arena *arena);
 /* For protobuf-c's unpack; its free does nothing. Lives as long as the arena. */
 ProtobufCAllocator *an_arena_pb(struct an_arena *arena);
 

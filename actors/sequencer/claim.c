@@ -143,6 +143,22 @@ fall_back(struct seq *s, const struct seq_link *link, bool all)
     }
 }
 
+/* No attempt will do better. With the only store there is nothing to serve: who started
+ * it learns why now, and not when the time for getting ready is over. */
+static void
+claim_damaged(struct seq *s, const struct seq_link *link, struct an_outbox *out)
+{
+    static const char words[] =
+        "refuses the claim of its slots: a row of theirs is damaged; `anser check` says "
+        "which";
+
+    if (!s->ready && s->link_count == 1) {
+        an_out_failed(out, AN_ERR_CORRUPT, "store/%u %s", (unsigned)link->index, words);
+        return;
+    }
+    an_out_log(out, AN_LOG_ERROR, 0, "store/%u %s", (unsigned)link->index, words);
+}
+
 /* Nobody who waits shall wait for the next attempt. What was in an append may be stored:
  * its sender is told that the outcome is not known. */
 static void
@@ -151,6 +167,9 @@ claim_failed(struct seq *s, struct seq_link *link, enum an_err err, struct an_no
 {
     an_out_log(out, AN_LOG_WARN, 0, "claim failed store=%u err=%s", (unsigned)link->index,
                an_err_name(err));
+    if (err == AN_ERR_CORRUPT) {
+        claim_damaged(s, link, out);
+    }
     fall_back(s, link, true);
     seq_finish_waiting(s, &link->waiting, AN_ERR_UNAVAILABLE, now, out);
     later(link, now, out);

@@ -112,7 +112,7 @@ compare(struct store *store, struct store_cas *cas, const struct engine_item *it
             store, &store->decode, &anser__stored__register__descriptor, item);
 
         if (row == NULL) {
-            refuse(store, cas, AN_ERR_CORRUPT);
+            refuse(store, cas, store_undecoded(&store->decode));
             return;
         }
         cas->version = row->version;

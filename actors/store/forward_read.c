@@ -40,23 +40,26 @@ read_failed(struct store *store, struct store_peer *peer, enum an_err err)
 
 /* ------------------------------------------------------------------ messages */
 
-/* The entry of a row, in the arena; NULL when the message cannot be read. */
-static Anser__Bus__ForwardEntry *
+/* The entry of a row, in the arena. AN_ERR_CORRUPT: its message is gone or damaged.
+ * AN_ERR_NO_MEMORY: it is there, and another time it can be read. */
+static enum an_err
 make_entry(struct store *store, struct an_arena *arena,
-           const struct store_forward_row *row, const struct engine_answer *answer)
+           const struct store_forward_row *row, const struct engine_answer *answer,
+           Anser__Bus__ForwardEntry **entry)
 {
-    const Anser__Stored__Message *stored =
-        answer->item_count == 0
-            ? NULL
-            : store_decode(store, arena, &anser__stored__message__descriptor,
-                           &answer->items[0]);
+    const Anser__Stored__Message *stored;
     Anser__Bus__ForwardEntry *out = an_arena_alloc(arena, sizeof(*out));
     Anser__Bus__MessageEntry *message = an_arena_alloc(arena, sizeof(*message));
     uint8_t *conv = an_arena_dup(arena, row->conv.bytes, AN_CONV_LEN);
     uint64_t low, high;
 
+    if (answer->item_count == 0) {
+        return AN_ERR_CORRUPT;
+    }
+    stored = store_decode(store, arena, &anser__stored__message__descriptor,
+                          &answer->items[0]);
     if (stored == NULL || out == NULL || message == NULL || conv == NULL) {
-        return NULL;
+        return store_undecoded(arena);
     }
     an_conv_users(&row->conv, &low, &high);
     anser__bus__message_entry__init(message);
@@ -75,11 +78,12 @@ make_entry(struct store *store, struct an_arena *arena,
     anser__bus__forward_entry__init(out);
     out->user = row->user;
     out->message = message;
-    return out;
+    *entry = out;
+    return AN_OK;
 }
 
 /* The rows of one slot, as long as they have their message. Returns how many rows were
- * gone through; *full: the chunk takes no more. */
+ * gone through; *full: the chunk takes no more, or there is no memory for more. */
 static size_t
 take_slot(struct store *store, struct store_peer *peer,
           struct store_outgoing_chunk *chunk, size_t at,
@@ -91,9 +95,13 @@ take_slot(struct store *store, struct store_peer *peer,
 
     for (i = at; i < peer->row_count && peer->rows[i].slot == number; i++) {
         const struct store_forward_row *row = &peer->rows[i];
-        Anser__Bus__ForwardEntry *entry =
-            make_entry(store, &chunk->arena, row, &answers[i]);
+        Anser__Bus__ForwardEntry *entry = NULL;
+        enum an_err err = make_entry(store, &chunk->arena, row, &answers[i], &entry);
 
+        if (err == AN_ERR_NO_MEMORY) {
+            *full = true;
+            break;
+        }
         if (entry == NULL && taken == 0) {
             skip_to(store, peer, number, row->number);
         } else if (entry == NULL) {
@@ -126,6 +134,12 @@ messages_read(void *ctx, enum an_err err, const struct engine_answer *answers,
         at += take_slot(store, peer, chunk, at, answers, &full);
     }
     peer->row_count = 0;
+    if (full && chunk->count == 0) {
+        /* Not one: what is there is never passed over, it is read again later. */
+        store_outgoing_chunk_give(store->outgoing, chunk);
+        read_failed(store, peer, AN_ERR_NO_MEMORY);
+        return;
+    }
     store_forward_prepare(store, peer, chunk);
 }
 
@@ -149,47 +163,55 @@ read_messages(struct store *store, struct store_peer *peer)
 
 /* ------------------------------------------------------------------ rows */
 
-static bool
+static enum an_err
 take_row(struct store *store, struct store_forward_row *out, uint16_t slot,
          const struct engine_item *item)
 {
     const Anser__Stored__Outgoing *row =
         store_decode(store, &store->decode, &anser__stored__outgoing__descriptor, item);
 
-    if (row == NULL ||
-        !an_conv_get(&out->conv, row->conversation.data, row->conversation.len)) {
-        return false;
+    if (row == NULL) {
+        return store_undecoded(&store->decode);
+    }
+    if (!an_conv_get(&out->conv, row->conversation.data, row->conversation.len)) {
+        return AN_ERR_CORRUPT;
     }
     out->slot = slot;
     out->number = an_get_u64(item->key.data + item->key.len - 8);
     out->user = row->user;
     out->seq = row->seq;
-    return true;
+    return AN_OK;
 }
 
 /* The rows of one slot, in order and without a hole; a hole before the first is skipped,
- * one behind it ends them. A row that cannot be read is one. */
-static void
+ * one behind it ends them. A damaged row is one. AN_ERR_NO_MEMORY: not read to their
+ * end. */
+static enum an_err
 take_range(struct store *store, struct store_peer *peer, uint16_t number, uint64_t end,
            const struct engine_answer *answer)
 {
     struct store_outgoing_slot *slot = &store->outgoing->slots[number];
     uint64_t seen = end - 1;
     size_t taken = 0;
+    enum an_err err;
 
     for (size_t i = 0; i < answer->item_count; i++) {
         struct store_forward_row row;
         struct engine_blob key = answer->items[i].key;
 
         seen = an_get_u64(key.data + key.len - 8);
-        if (!take_row(store, &row, number, &answer->items[i])) {
+        err = take_row(store, &row, number, &answer->items[i]);
+        if (err == AN_ERR_NO_MEMORY) {
+            return err;
+        }
+        if (err != AN_OK) {
             continue;
         }
         if (taken == 0 && row.number > slot->sent + 1) {
             skip_to(store, peer, number, row.number - 1);
         }
         if (row.number != slot->sent + 1 + taken) {
-            return;
+            return AN_OK;
         }
         assert(peer->row_count < STORE_FORWARD_READ_ROWS);
         peer->rows[peer->row_count++] = row;
@@ -198,6 +220,7 @@ take_range(struct store *store, struct store_peer *peer, uint16_t number, uint64
     if (taken == 0) {
         skip_to(store, peer, number, answer->more ? seen : end - 1);
     }
+    return AN_OK;
 }
 
 static void
@@ -207,15 +230,16 @@ rows_read(void *ctx, enum an_err err, const struct engine_answer *answers,
     struct store_peer *peer = ctx;
     struct store *store = peer->store;
 
+    assert(err != AN_OK || answer_count == peer->range_count);
+    peer->row_count = 0;
+    for (size_t i = 0; err == AN_OK && i < answer_count; i++) {
+        err = take_range(store, peer, peer->ranges[i].slot, peer->ranges[i].end,
+                         &answers[i]);
+    }
     if (err != AN_OK) {
         peer->reading = false;
         read_failed(store, peer, err);
         return;
-    }
-    assert(answer_count == peer->range_count);
-    peer->row_count = 0;
-    for (size_t i = 0; i < answer_count; i++) {
-        take_range(store, peer, peer->ranges[i].slot, peer->ranges[i].end, &answers[i]);
     }
     if (peer->row_count == 0) {
         peer->reading = false;

@@ -193,7 +193,7 @@ take(struct store *store, const struct store_want *want, enum an_err err,
         store_heads_unpin(table_of(store, want->what), want->head);
     }
     if (err == AN_OK && !good) {
-        return AN_ERR_CORRUPT;
+        return store_undecoded(&store->decode);
     }
     return err;
 }

@@ -63,7 +63,7 @@ store_read_row(struct store_read *read, const ProtobufCMessageDescriptor *descri
         return AN_OK;
     }
     *out = store_decode(read->store, &read->arena, descriptor, &answer->items[0]);
-    return *out != NULL ? AN_OK : AN_ERR_CORRUPT;
+    return *out != NULL ? AN_OK : store_undecoded(&read->arena);
 }
 
 enum an_err

@@ -24,11 +24,8 @@ client_message(struct store_read *read, const struct engine_item *item, uint64_t
         read->store, &read->arena, &anser__stored__message__descriptor, item);
     Anser__Client__Message *message = an_arena_alloc(&read->arena, sizeof(*message));
 
-    if (row == NULL) {
-        return AN_ERR_CORRUPT;
-    }
-    if (message == NULL) {
-        return AN_ERR_NO_MEMORY;
+    if (row == NULL || message == NULL) {
+        return store_undecoded(&read->arena);
     }
     anser__client__message__init(message);
     message->message_id = row->message_id;
@@ -76,7 +73,10 @@ take_ref(struct store_read *read, const struct engine_item *item, struct store_r
     const Anser__Stored__InboxEntry *row = store_decode(
         read->store, &read->arena, &anser__stored__inbox_entry__descriptor, item);
 
-    if (row == NULL || item->key.len < 8 ||
+    if (row == NULL) {
+        return store_undecoded(&read->arena);
+    }
+    if (item->key.len < 8 ||
         !an_conv_get(&ref->conv, row->conversation.data, row->conversation.len)) {
         return AN_ERR_CORRUPT;
     }

@@ -420,7 +420,7 @@ marks_done(struct marks_read *read, enum an_err err, const struct engine_answer 
         row = store_decode(store, &store->decode, &anser__stored__mark__descriptor,
                            &answer->items[0]);
         if (row == NULL) {
-            err = AN_ERR_CORRUPT;
+            err = store_undecoded(&store->decode);
             break;
         }
         list[body.n_marks] = &marks[body.n_marks];

@@ -43,12 +43,23 @@ store_decode(struct store *store, struct an_arena *arena,
     if (out != NULL) {
         return out;
     }
+    if (an_arena_exhausted(arena)) {
+        an_out_log(store->out, AN_LOG_ERROR, 0, "no memory for a stored row row=%s",
+                   descriptor->short_name);
+        return NULL;
+    }
     for (size_t i = 0; i < item->key.len && i < 48; i++) {
         snprintf(key + 2 * i, 3, "%02x", item->key.data[i]);
     }
     an_out_log(store->out, AN_LOG_ERROR, 0, "a stored row is damaged row=%s key=%s",
                descriptor->short_name, key);
     return NULL;
+}
+
+enum an_err
+store_undecoded(const struct an_arena *arena)
+{
+    return an_arena_exhausted(arena) ? AN_ERR_NO_MEMORY : AN_ERR_CORRUPT;
 }
 
 /* ------------------------------------------------------------------ the engine's host */

@@ -365,9 +365,13 @@ void store_metrics(const struct an_actor *actor, an_metric_f *metric, void *ctx)
 uint64_t store_id_time_ms(const uint8_t id[16]);
 /* Answers a request with an error and counts it. Does not release. */
 void store_refuse(struct store *store, struct an_msg *msg, enum an_err err);
-/* Unpacks a row's value into the arena; NULL when it is not one, logged. */
+/* Unpacks a row's value into the arena; NULL when it is not one or there is no memory
+ * for it, logged: store_undecoded() says which. */
 void *store_decode(struct store *store, struct an_arena *arena,
                    const ProtobufCMessageDescriptor *descriptor,
                    const struct engine_item *item);
+/* Why store_decode into this arena gave NULL just now: AN_ERR_NO_MEMORY, AN_ERR_CORRUPT.
+ */
+enum an_err store_undecoded(const struct an_arena *arena);
 
 #endif

@@ -69,6 +69,25 @@ test_sequencer_start_long_without_a_store_is_ready_when_it_is_back(void **state)
     rig_fini(&rig);
 }
 
+/* A damaged row does not mend itself: said at once, and not tried until time is over. */
+static void
+test_sequencer_start_over_a_damaged_row_fails_at_once(void **state)
+{
+    struct rig rig;
+    const struct harness_effect *ask, *failed;
+
+    (void)state;
+    rig_init(&rig, NULL);
+    ask = harness_take_ask(rig.h, AN_ROLE_STORE, AN_KIND_CLAIM);
+    harness_answer(rig.h, ask, AN_ERR_CORRUPT, NULL);
+    failed = harness_take(rig.h, AN_EFFECT_FAILED);
+    assert_non_null(failed);
+    assert_int_equal(failed->e.err, AN_ERR_CORRUPT);
+    assert_non_null(strstr(failed->text, "store/0"));
+    assert_non_null(strstr(failed->text, "anser check"));
+    rig_fini(&rig);
+}
+
 static void
 test_sequencer_start_without_ids_is_not_ready_and_asks_again(void **state)
 {
@@ -557,6 +576,7 @@ main(void)
         cmocka_unit_test(test_sequencer_start_claims_all_its_slots_then_is_ready),
         cmocka_unit_test(
             test_sequencer_start_long_without_a_store_is_ready_when_it_is_back),
+        cmocka_unit_test(test_sequencer_start_over_a_damaged_row_fails_at_once),
         cmocka_unit_test(test_sequencer_start_without_ids_is_not_ready_and_asks_again),
         cmocka_unit_test(test_sequencer_send_before_the_claim_waits_for_it),
         cmocka_unit_test(test_sequencer_send_before_a_failed_claim_is_unavailable),

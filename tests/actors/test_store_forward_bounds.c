@@ -66,6 +66,89 @@ test_store_forward_reads_back_what_does_not_fit(void **state)
     cluster_destroy(c);
 }
 
+/* ------------------------------------------------------------------ no memory */
+
+/* Rows of this kind do not fit into memory, as often as that. */
+static const char *starved;
+static unsigned starved_count;
+
+ProtobufCMessage *
+__real_protobuf_c_message_unpack(const ProtobufCMessageDescriptor *descriptor,
+                                 ProtobufCAllocator *allocator, size_t len,
+                                 const uint8_t *data);
+ProtobufCMessage *
+__wrap_protobuf_c_message_unpack(const ProtobufCMessageDescriptor *descriptor,
+                                 ProtobufCAllocator *allocator, size_t len,
+                                 const uint8_t *data);
+
+ProtobufCMessage *
+__wrap_protobuf_c_message_unpack(const ProtobufCMessageDescriptor *descriptor,
+                                 ProtobufCAllocator *allocator, size_t len,
+                                 const uint8_t *data)
+{
+    if (starved_count > 0 && strcmp(descriptor->name, starved) == 0) {
+        starved_count--;
+        assert_null(allocator->alloc(allocator->allocator_data, SIZE_MAX / 2));
+        return NULL;
+    }
+    return __real_protobuf_c_message_unpack(descriptor, allocator, len, data);
+}
+
+/* A store that has its entries on disk alone, and no memory to read them a few times:
+ * they are read again later, and none is passed over. */
+static void
+forward_starved(const char *kind, unsigned count)
+{
+    struct cluster *c = cluster_create(2);
+    uint64_t a, b, d;
+    unsigned n = 0;
+
+    cluster_open_all(c);
+    cluster_pair(c, 0, 1, 0, &a, &b);
+    do {
+        d = cluster_user(c, 1, n++);
+    } while (d == b || cluster_store_of_pair(c, a, d) != 0);
+    cluster_claim_pair(c, a, b);
+    cluster_claim_pair(c, a, d);
+    cluster_close(c, 1);
+    cluster_talk(c, a, b, 1, 6);
+    cluster_talk(c, a, d, 1, 6);
+    cluster_close(c, 0);
+    cluster_open(c, 0);
+    starved = kind;
+    starved_count = count;
+    cluster_open(c, 1);
+    cluster_advance(c, 3000);
+    assert_int_equal(starved_count, 0);
+    assert_int_equal(cluster_metric(c, 0, "outgoing_waiting"), 0);
+    assert_int_equal(cluster_metric(c, 0, "outgoing_lost_total"), 0);
+    cluster_claim_pair(c, a, b);
+    cluster_claim_pair(c, a, d);
+    cluster_expect_whole(c, a, b);
+    cluster_expect_whole(c, a, d);
+    cluster_destroy(c);
+}
+
+static void
+test_store_forward_no_memory_for_a_message_waits(void **state)
+{
+    (void)state;
+    for (unsigned count = 1; count < 5; count++) {
+        forward_starved("anser.stored.Message", count);
+    }
+}
+
+static void
+test_store_forward_no_memory_for_a_row_waits(void **state)
+{
+    (void)state;
+    for (unsigned count = 1; count < 5; count++) {
+        forward_starved("anser.stored.Outgoing", count);
+    }
+}
+
+/* ------------------------------------------------------------------ the bound */
+
 static void
 test_store_forward_at_the_bound_refuses_what_needs_it(void **state)
 {
@@ -371,6 +454,8 @@ main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_store_forward_reads_back_what_does_not_fit),
+        cmocka_unit_test(test_store_forward_no_memory_for_a_message_waits),
+        cmocka_unit_test(test_store_forward_no_memory_for_a_row_waits),
         cmocka_unit_test(test_store_forward_at_the_bound_refuses_what_needs_it),
         TEST(test_store_forward_deletes_rows_that_are_done),
         TEST(test_store_forward_refused_record_takes_numbers_back),

@@ -12,6 +12,7 @@ import os
 import random
 import shutil
 import tempfile
+import time
 
 from harness import Closed, Node, ServerError, uuid7
 from powercut import shared_memory
@@ -216,6 +217,29 @@ def case_flipped_bit_of_the_last_record_is_a_torn_append(case):
     counts = flips(truth, file, [truth.rng.randrange(first, end) for _ in range(6)],
                    ("gone", "harmless"))
     print(f"     the last record: {counts}")
+
+
+def case_a_damaged_claim_is_named_at_once(case):
+    """The row of a slot's owner, which every start needs: the start says so and ends, and
+    does not try until its time is over."""
+    truth = Truth(case, clean=True)
+    path = os.path.join(truth.node.data, "store/lmdb/data.mdb")
+    with open(path, "r+b") as f:
+        data = f.read()
+        # proto/rows.h: the slot, high byte first, and 's'; the value behind it.
+        places = [at for at in range(16, len(data) - 16, 2)
+                  if data[at:at + 3] == b"\x00\x05s" and data[at - 2:at] == b"\x03\x00"]
+        assert places, "no row of slot 5"
+        for at in places:  # of older pages too: which is the living one LMDB knows
+            f.seek(at + 3)
+            f.write(b"\xff")
+    began = time.monotonic()
+    node = Node(case, data=truth.node.data).spawn()
+    code = node.process.wait(20)
+    words = node.stderr()
+    assert code > 0 and time.monotonic() - began < 10, (code, words)
+    assert "damaged" in words and "anser check" in words, words
+    assert node.run("check", truth.node.data, data=False, expect=None).code == 9
 
 
 def case_flipped_bits_of_the_base(case):
