@@ -77,14 +77,21 @@ class Truth:
 
     def flip(self, file, offset, bit):
         """What became of it, and words."""
+        def one_bit(data):
+            data[offset] ^= 1 << bit
+
+        return self.altered(file, one_bit)
+
+    def altered(self, file, edit):
+        """The same of any damage: edit changes the file's bytes (a bytearray)."""
         folder = tempfile.mkdtemp(prefix="anser-flip-", dir=shared_memory() or self.case.dir)
         data = os.path.join(folder, "data")
         shutil.copytree(self.node.data, data)
         with open(os.path.join(data, file), "r+b") as f:
-            f.seek(offset)
-            byte = f.read(1)[0]
-            f.seek(offset)
-            f.write(bytes([byte ^ 1 << bit]))
+            content = bytearray(f.read())
+            edit(content)
+            f.seek(0)
+            f.write(content)
         node = Node(self.case, data=data)
         self.case.nodes.pop()
         node.args += self.node.args
@@ -240,6 +247,52 @@ def case_a_damaged_claim_is_named_at_once(case):
     assert code > 0 and time.monotonic() - began < 10, (code, words)
     assert "damaged" in words and "anser check" in words, words
     assert node.run("check", truth.node.data, data=False, expect=None).code == 9
+
+
+PAGE, BRANCH = 4096, 1
+
+
+def branch_nodes(data):
+    """Offsets of the nodes of LMDB's branch pages but for their first ones, whose keys
+    nobody looks at. A page: number[8] pad[2] flags[2] lower[2] upper[2] and the offsets of
+    its nodes; a node: page number[6], length of its key[2], the key."""
+    for page in range(2 * PAGE, len(data) - PAGE + 1, PAGE):
+        number, flags, lower = (int.from_bytes(data[page + a:page + b], "little")
+                                for a, b in ((0, 8), (10, 12), (12, 14)))
+        if flags == BRANCH and number * PAGE == page:
+            for at in range(page + 18, page + lower, 2):
+                yield page + int.from_bytes(data[at:at + 2], "little")
+
+
+def case_a_misled_search_is_not_believed(case):
+    """Keys of branch pages have no checksum: each points to a wrong leaf for somebody."""
+    truth = Truth(case, clean=True)
+    fates = {}
+    for byte, bit in ((8, 0), (8, 1), (9, 0), (9, 4), (9, 7), (10, 2)):
+        def mislead(data, byte=byte, bit=bit):
+            nodes = list(branch_nodes(data))
+            assert nodes, "the base is one page"
+            for node in nodes:
+                data[node + byte] ^= 1 << bit
+
+        fate, words = truth.altered("store/lmdb/data.mdb", mislead)
+        assert fate in ("named", "refused", "hidden"), f"byte {byte} bit {bit}: {fate}; {words}"
+        fates[fate] = fates.get(fate, 0) + 1
+    print(f"     keys of every branch page: {fates}")
+
+
+def case_a_page_that_leads_nowhere_is_named(case):
+    """A page beyond the end of the file: who reads it dies of SIGBUS. The check outlives it
+    and names it; a server that meets it ends, and answers nothing wrong before."""
+    truth = Truth(case, clean=True)
+
+    def lead_nowhere(data):
+        for node in branch_nodes(data):
+            data[node + 3] ^= 1  # 2^24 pages further
+
+    fate, words = truth.altered("store/lmdb/data.mdb", lead_nowhere)
+    assert fate == "named", f"{fate}; {words}"
+    assert "check: exit 9" in words, words
 
 
 def case_flipped_bits_of_the_base(case):
