@@ -1,4 +1,5 @@
 #include "cluster/data_dir.h"
+#include "cluster/file.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -51,15 +52,20 @@ data_dir_make(const char *path, char *why, size_t why_len)
 {
     struct stat st;
 
+    /* Its name too must outlive a power cut, and all that is acknowledged in it. */
     if (mkdir(path, 0700) == 0) {
-        return AN_OK;
+        return file_sync_name(path) == 0 ? AN_OK : complain(path, why, why_len);
     }
     if (errno == ENOENT && lacks_parent(path, why, why_len)) {
         return AN_ERR_IO;
     }
     if (errno == EEXIST && stat(path, &st) == 0) {
         if (S_ISDIR(st.st_mode)) {
-            return AN_OK;
+            /* Who made it may have died before the sync; who may not read the directory
+             * above did not make it here. */
+            return file_sync_name(path) == 0 || errno == EACCES
+                       ? AN_OK
+                       : complain(path, why, why_len);
         }
         errno = ENOTDIR;
     }

@@ -25,8 +25,8 @@ write_all(int fd, const char *data, size_t len)
     return 0;
 }
 
-static int
-sync_dir(const char *path)
+int
+file_sync_name(const char *path)
 {
     char copy[PATH_MAX];
     int fd, rv;
@@ -53,7 +53,8 @@ file_replace(const char *path, mode_t mode, const void *data, size_t len, char *
     (void)unlink(fresh); /* one that a crash left may have another mode */
     fd = open(fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
     error = fd >= 0 && fchmod(fd, mode) == 0 && write_all(fd, data, len) == 0 &&
-                    fsync(fd) == 0 && rename(fresh, path) == 0 && sync_dir(path) == 0
+                    fsync(fd) == 0 && rename(fresh, path) == 0 &&
+                    file_sync_name(path) == 0
                 ? 0
                 : errno;
 out:

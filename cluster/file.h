@@ -12,4 +12,8 @@
 AN_MUST_USE enum an_err file_replace(const char *path, mode_t mode, const void *data,
                                      size_t len, char *why, size_t why_len);
 
+/* Makes sure that the name itself is on disk: syncs the directory that holds it. 0, or -1
+ * with errno. */
+int file_sync_name(const char *path);
+
 #endif

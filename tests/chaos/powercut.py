@@ -5,6 +5,10 @@ every message whose acknowledgement (or push) had left by then is there once, in
 its number and id, in the inboxes of both; a retry gives the first result; what is sent next
 gets a number and an id that nobody had.
 
+The same of a cluster with two stores, each a process with a disk of its own, whose power
+goes at one moment: what lies on the one is cut as it happens, and so is the other. Both are
+checked together (`anser check DIR DIR`), before and after a cluster has served them.
+
 The recorder has a check of its own: the record played to its end must be the directory that
 is there, byte for byte."""
 import contextlib
@@ -16,13 +20,28 @@ import time
 
 import shim as recorder
 import tape
+from cluster import Cluster
 from harness import Closed, Node, Pipeline, ServerError, pb, send_body, uuid7
 
 CONFIG = "store:\n  overlay_rows_max: {rows}\n  log_segment_bytes: 8388608\n"
 FIRST_EVENTS = 60  # of a directory: with them it is made
 RECORDINGS_MAX = 3  # until one is true
 # LMDB's lock file is shared memory: it means nothing once nobody runs.
-SHARED = "/store/lmdb/lock.mdb"
+SHARED = "/lmdb/lock.mdb"
+# Each actor a process, and two stores: half of the conversations have an inbox elsewhere.
+TWO_STORES = """
+hosts:
+  here: {address: 127.0.0.1}
+actors:
+  gate/0:      {host: here, listen: [GATE0]}
+  router/0:    {host: here, slots: 0-1023}
+  sequencer/0: {host: here, slots: 0-1023}
+  store/0:     {host: here, slots: 0-511,    data: data/0}
+  store/1:     {host: here, slots: 512-1023, data: data/1}
+  idgen/0:     {host: here}
+  api/0:       {host: here}
+"""
+STORES = ("0", "1")
 
 
 class Sent:
@@ -46,17 +65,21 @@ class Recording:
         self.case, self.rng = case, random.Random(seed)
         self.watch = recorder.Shim(case)
         self.bodies = bodies  # () -> length of the next
-        data = case.new_dir("data")
         self.path = os.path.join(case.dir, f"tape-{seed}")
-        env = dict(self.watch.env, ANSER_TAPE=self.path, ANSER_TAPE_ROOT=data)
         self.config = CONFIG.format(rows=rows)
-        self.node = Node(case, data=data, env=env, config=self.config)
+        self.node = self.new_node()
+        self.node.env.update(ANSER_TAPE=self.path, ANSER_TAPE_ROOT=self.root)
         self.users = [f"s{n}" for n in range(pairs)] + [f"r{n}" for n in range(pairs)]
         self.pairs = pairs
         self.messages = []  # of Sent, numbered from 1
         self.unsettled = []  # of Sent, unanswered when the server died
         self.refused = []  # of Sent, to be sent again
         self.users_at = 0  # length of the tape when all users had been told made
+
+    def new_node(self):
+        node = Node(self.case, env=self.watch.env, config=self.config)
+        self.root = node.data
+        return node
 
     def start(self):
         self.node.start()
@@ -142,19 +165,19 @@ class Recording:
         self.node.stop()
         self.case.check(self.node)
         self.events = tape.read_tape(self.path)
-        disk = tape.Disk(self.node.data)
+        disk = tape.Disk(self.root)
         for event in self.events:
             disk.take(event)
         wanted = disk.left("everything", self.rng)
         found = {}
-        for folder, _, names in os.walk(self.node.data):
+        for folder, _, names in os.walk(self.root):
             found[folder] = None
             for name in names:
                 with open(os.path.join(folder, name), "rb") as f:
                     found[os.path.join(folder, name)] = f.read()
-        shared = self.node.data + SHARED
         for files in (wanted, found):
-            files.pop(shared)
+            for path in [path for path in files if path.endswith(SHARED)]:
+                files.pop(path)
         assert set(wanted) == set(found), set(wanted) ^ set(found)
         wrong = [path for path, content in found.items() if content != wanted[path]]
         if wrong:
@@ -165,14 +188,25 @@ class Recording:
         return self
 
 
+class ClusterRecording(Recording):
+    """The same of a cluster; below its root are the directories of its stores."""
+
+    def new_node(self):
+        node = Cluster(self.case, "five", config=self.config, env=self.watch.env,
+                       text=TWO_STORES)
+        self.root = os.path.join(node.data, "data")
+        return node
+
+
 class Cuts:
     """Cuts of a recording and what became of them."""
 
     def __init__(self, case, recording, rng):
         self.case, self.recording, self.rng = case, recording, rng
-        self.disk = tape.Disk(recording.node.data)
+        self.disk = tape.Disk(recording.root)
         self.done, self.after_ack, self.by_kind = 0, 0, {}
         self.served = 0
+        self.first = 0  # no cut before it
         users_at, size = recording.users_at, 0
         self.users_from = len(recording.events)
         for number, event in enumerate(recording.events):
@@ -185,7 +219,7 @@ class Cuts:
         """{number of events: [variant]}: each rare kind of moment, and random others."""
         kinds = {}
         for number, event in enumerate(self.recording.events):
-            if event.op not in (tape.OPEN, tape.CLOSE):
+            if event.op not in (tape.OPEN, tape.CLOSE) and number >= self.first:
                 fd_kind = (tape.NAMES[event.op],)
                 kinds.setdefault(fd_kind, []).append(number + 1)
         chosen = {}
@@ -221,13 +255,16 @@ class Cuts:
                 self.by_kind[name] = self.by_kind.get(name, 0) + 1
         return self
 
+    def left(self, variant, rng):
+        return self.disk.left(variant, rng)
+
     def cut(self, variant, seed):
-        files = self.disk.left(variant, random.Random(seed))
+        files = self.left(variant, random.Random(seed))
         self.folder = tempfile.mkdtemp(prefix="anser-cut-",
                                        dir=shared_memory() or self.case.dir)
         target = os.path.join(self.folder, "data")
         acked = [m for m in self.recording.messages if m.number in self.disk.sent]
-        tape.materialise(files, self.recording.node.data, target)
+        tape.materialise(files, self.recording.root, target)
         self.verify(target, acked)
         shutil.rmtree(self.folder)  # kept when it failed: the trace names it
         self.done += 1
@@ -311,6 +348,47 @@ class Cuts:
         ids.add(new.message_id)
 
 
+class ClusterCuts(Cuts):
+    """Cuts of all disks of a cluster at one moment, each left in a way of its own."""
+
+    def __init__(self, case, recording, rng):
+        super().__init__(case, recording, rng)
+        self.first = self.users_from  # before that it is about making stores
+        self.apart = 0  # disks of which one had lost what the other knows of
+
+    def left(self, variant, rng):
+        variants = dict.fromkeys(STORES, variant)
+        variants[rng.choice(STORES)] = rng.choice(list(tape.VARIANTS))
+        self.apart += len(set(variants.values())) > 1
+        return self.disk.left_apart(variants, rng)
+
+    def verify(self, target, acked):
+        recording = self.recording
+        node = Cluster(self.case, "five", config=recording.config, text=TWO_STORES,
+                       name=recording.node.name, key=recording.node.token_key)
+        os.rmdir(os.path.join(node.data, "data"))
+        shutil.move(target, os.path.join(node.data, "data"))
+        for user, token in recording.tokens.items():
+            self.case.tokens[(node.data, user)] = token
+        try:
+            self.case.check(node)
+            node.start()
+            self.verify_served(node, acked)
+            node.settled()
+            node.kill()
+            self.case.check(node)
+        except Exception:
+            print(f"     {node.data}\n{node.stderr()[-2000:]}")
+            raise
+        finally:
+            for s in self.case.sockets:
+                s.close()
+            self.case.sockets.clear()
+            node.kill()
+        self.case.nodes.remove(node)
+        shutil.rmtree(node.data)
+
+
 def shared_memory():
     """A directory in memory: what is cut a thousand times need not be written as often."""
     path = "/dev/shm"
@@ -345,6 +423,15 @@ def record_large(case, seed):
     return recording.finish()
 
 
+def record_two_stores(case, seed):
+    """A cluster of processes with two stores; all of it is killed on the way."""
+    recording = ClusterRecording(case, seed, 6, 400, small).start()
+    recording.talk(240)
+    recording.talk(240, kill=True)
+    recording.start().talk(120)
+    return recording.finish()
+
+
 def true_recording(case, seed, record):
     for _ in range(RECORDINGS_MAX - 1):
         with contextlib.suppress(NotWhatLiesThere):
@@ -367,6 +454,21 @@ def run_cuts(case, seed, counts):
                      f"{run.served} acked messages found again; cut behind {run.by_kind}")
         os.unlink(recording.path)
     return cuts, acks, "\n".join(lines)
+
+
+def case_R1_S1_R6_power_cuts_of_a_cluster(case):
+    """Two stores, one moment: what the one has acknowledged stays, and what it owes to the
+    inboxes of the other still comes."""
+    seed = int(os.environ.get("POWER_SEED", random.randrange(1 << 32)))
+    print(f"     seed {seed} (POWER_SEED={seed} records alike, and cuts)", flush=True)
+    recording = true_recording(case, seed, record_two_stores)
+    cuts = ClusterCuts(case, recording, random.Random(seed))
+    cuts.run(cuts.choose(150 if case.long else 24))
+    print(f"     two stores: {cuts.done} disks of {len(recording.events)} events, "
+          f"{cuts.after_ack} behind an ack, {cuts.apart} left unlike each other, "
+          f"{cuts.served} acked messages found again; cut behind {cuts.by_kind}")
+    case.count(prefixes=cuts.done, acks=sum(m.result is not None for m in recording.messages))
+    assert cuts.done > 12 and cuts.after_ack > 6, (cuts.done, cuts.after_ack)
 
 
 def case_a_disk_that_lies_is_found_out(case):

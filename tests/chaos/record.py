@@ -140,6 +140,10 @@ def run_power(args):
     return run_case(args, "powercut", "R1_S1_R6_power_cuts_of_a_recorded_run", long=False)
 
 
+def run_power_cluster(args):
+    return run_case(args, "powercut", "R1_S1_R6_power_cuts_of_a_cluster", long=False)
+
+
 def run_chaos(args):
     return run_case(args, "chaos", "X3_R1_P2_random_faults_on_one_host", rounds=20)
 
@@ -162,6 +166,7 @@ def run_simulator(args):
 TURN = (("faults in a cluster of processes", run_chaos, 1),
         ("faults in a cluster of hosts", run_hosts, 1),
         ("power cuts", run_power, 1),
+        ("power cuts of two stores", run_power_cluster, 1),
         ("simulated clusters", run_simulator, 1),
         ("kills of one process", run_kill9, 30))
 

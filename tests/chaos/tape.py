@@ -10,7 +10,7 @@ import collections
 import os
 import struct
 
-EVENT = struct.Struct("=IiQQII")
+EVENT = struct.Struct("=IiQQIIII")
 (START, OPEN, CLOSE, WRITE, ZEROS, TRUNCATE, ALLOCATE, RENAME, UNLINK, MKDIR, SYNCING, SYNCED,
  SENT) = range(1, 14)
 NAMES = {START: "start", OPEN: "open", CLOSE: "close", WRITE: "write", ZEROS: "zeros",
@@ -18,7 +18,7 @@ NAMES = {START: "start", OPEN: "open", CLOSE: "close", WRITE: "write", ZEROS: "z
          MKDIR: "mkdir", SYNCING: "sync begun", SYNCED: "sync", SENT: "answer"}
 SECTOR = 512
 
-Event = collections.namedtuple("Event", "op fd a b data data_2")
+Event = collections.namedtuple("Event", "op fd a b data data_2")  # fd: (process, number)
 
 
 def read_tape(path):
@@ -27,9 +27,9 @@ def read_tape(path):
         data = f.read()
     found, at = [], 0
     while at < len(data):
-        op, fd, a, b, size, size_2 = EVENT.unpack_from(data, at)
+        op, fd, a, b, size, size_2, pid, _ = EVENT.unpack_from(data, at)
         at += EVENT.size
-        found.append(Event(op, fd, a, b, data[at:at + size], data[at + size:at + size + size_2]))
+        found.append(Event(op, (pid, fd), a, b, data[at:at + size], data[at + size:at + size + size_2]))
         at += size + size_2
     return found
 
@@ -141,8 +141,10 @@ class Disk:
             apply_data(inode.content, change)
             inode.pending.remove(change)
             self.through = None
-        if event.op == START:
-            self.fds, self.begun = {}, {}
+        if event.op == START:  # of one of them; a number may come again
+            for table in (self.fds, self.begun):
+                for fd in [fd for fd in table if fd[0] == event.fd[0]]:
+                    del table[fd]
         elif event.op == OPEN:
             self._open(event)
         elif event.op == CLOSE:
@@ -180,6 +182,16 @@ class Disk:
     def uncertain(self):
         return (any(self.pending.values()) or
                 any(inode.pending for inode in self.inodes()))
+
+    def left_apart(self, variants, rng):
+        """The same of several disks that lost their power at the same moment, each left
+        as it happens: variants has one for each directory below the root."""
+        found = {self.root: None}
+        for name, variant in variants.items():
+            top = os.path.join(self.root, name)
+            found.update({path: content for path, content in self.left(variant, rng).items()
+                          if path == top or path.startswith(top + "/")})
+        return found
 
     def left(self, variant, rng):
         """{path: bytes, or None for a directory} that a cut now may leave."""

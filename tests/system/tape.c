@@ -12,7 +12,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { FDS_MAX = 65536 };
+enum { FDS_MAX = 65536, PARTS_MAX = 1024 };
 
 /* tests/chaos/tape.py knows these and the layout. */
 enum op {
@@ -36,6 +36,8 @@ struct tape_event {
     int32_t fd;
     uint64_t a, b;
     uint32_t len, len_2; /* so many bytes follow */
+    uint32_t pid;        /* several processes may write one tape */
+    uint32_t unused;
 };
 
 static int tape = -1;
@@ -50,31 +52,45 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
         *(void **)&next = dlsym(RTLD_NEXT, #name);                                       \
     }
 
+/* One call for all of an event: another process's is before it or behind it. */
 static void
-put(const void *data, size_t len)
+put(struct tape_event *e, const struct iovec *rest, int count)
 {
-    const char *at = data;
+    struct iovec iov[PARTS_MAX];
+    size_t len = sizeof *e;
 
-    while (len > 0) {
-        long n = syscall(SYS_write, tape, at, len);
-        if (n <= 0) {
-            abort();
-        }
-        at += n;
-        len -= (size_t)n;
+    if (count >= PARTS_MAX) {
+        abort();
     }
+    e->pid = (uint32_t)getpid();
+    iov[0] = (struct iovec){e, sizeof *e};
+    for (int i = 0; i < count; i++) {
+        iov[i + 1] = rest[i];
+        len += rest[i].iov_len;
+    }
+    if (syscall(SYS_writev, tape, iov, count + 1) != (long)len) {
+        abort();
+    }
+}
+
+static struct iovec
+text(const char *path)
+{
+    struct iovec iov = {.iov_len = path != NULL ? strlen(path) : 0};
+
+    memcpy(&iov.iov_base, &path, sizeof path);
+    return iov;
 }
 
 static void
 event(enum op op, int fd, uint64_t a, const char *path, const char *path_2)
 {
     struct tape_event e = {.op = op, .fd = fd, .a = a};
+    struct iovec texts[2] = {text(path), text(path_2)};
 
-    e.len = path != NULL ? (uint32_t)strlen(path) : 0;
-    e.len_2 = path_2 != NULL ? (uint32_t)strlen(path_2) : 0;
-    put(&e, sizeof e);
-    put(path, e.len);
-    put(path_2, e.len_2);
+    e.len = (uint32_t)texts[0].iov_len;
+    e.len_2 = (uint32_t)texts[1].iov_len;
+    put(&e, texts, 2);
 }
 
 void
@@ -171,16 +187,20 @@ tape_wrote(int fd, int64_t offset, const struct iovec *iov, int count, ssize_t r
     if (is_zero(iov, count)) {
         e.op = TAPE_ZEROS;
         e.b = left;
-        put(&e, sizeof e);
+        put(&e, NULL, 0);
         return;
     }
+    struct iovec parts[PARTS_MAX];
+    int used = 0;
     e.len = (uint32_t)left;
-    put(&e, sizeof e);
-    for (int i = 0; i < count && left > 0; i++) {
-        size_t n = iov[i].iov_len < left ? iov[i].iov_len : left;
-        put(iov[i].iov_base, n);
-        left -= n;
+    for (; used < count && used < PARTS_MAX && left > 0; used++) {
+        parts[used] = iov[used];
+        if (parts[used].iov_len > left) {
+            parts[used].iov_len = left;
+        }
+        left -= parts[used].iov_len;
     }
+    put(&e, parts, used);
 }
 
 void
@@ -215,9 +235,10 @@ tape_sent(const uint32_t *marks, size_t count)
         return;
     }
     struct tape_event e = {.op = TAPE_SENT, .len = (uint32_t)(count * sizeof *marks)};
+    struct iovec iov = {.iov_len = e.len};
+    memcpy(&iov.iov_base, &marks, sizeof marks);
     pthread_mutex_lock(&lock);
-    put(&e, sizeof e);
-    put(marks, e.len);
+    put(&e, &iov, 1);
     pthread_mutex_unlock(&lock);
 }
 

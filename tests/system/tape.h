@@ -2,9 +2,11 @@
  * order in which it happened, and between them the message marks that left to clients.
  * tests/chaos/tape.py reads it and makes of it what a power cut could have left.
  *
- * ANSER_TAPE names the file, ANSER_TAPE_ROOT the directory. Calls that change something
- * are made under one lock, so their order on the tape is their order on the disk; a sync
- * is two events, and covers what lies before the first of them. */
+ * ANSER_TAPE names the file, ANSER_TAPE_ROOT the directory; processes of one cluster may
+ * share both: whoever learns from another that something was done writes behind it. Calls
+ * that change something are made under one lock, so their order on the tape is their
+ * order on the disk; a sync is two events, and covers what lies before the first of them.
+ */
 #ifndef AN_TESTS_SYSTEM_TAPE_H
 #define AN_TESTS_SYSTEM_TAPE_H
 
