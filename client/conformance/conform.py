@@ -2,7 +2,7 @@
 """Leads a client through the scripts of the conformance kit and says which rules of
 docs/protocol.md it broke. README.md beside this file says how to write its adapter.
 
-    conform.py [--only NAME] [--list] [--verbose] -- ADAPTER [ARGUMENT...]
+    conform.py [--only NAME] [--list] [--verbose] [--door ws] -- ADAPTER [ARGUMENT...]
 
 Ends with 0 when no rule was broken, 1 when one was, 2 when it could not be run."""
 import argparse
@@ -20,7 +20,8 @@ from stage import Stage, Stop
 async def play(pb, name, args):
     """[(rule, what)] that one script found broken."""
     with tempfile.TemporaryDirectory(prefix="conform-") as folder:
-        stage = Stage(pb, args.adapter, folder, args.patience, args.verbose)
+        stage = Stage(pb, args.adapter, folder, args.patience, args.verbose,
+                      args.door)
         try:
             await SCRIPTS[name](stage)
         except Stop:
@@ -62,6 +63,8 @@ def main():
     parser.add_argument("--verbose", action="store_true", help="shows what the adapter prints")
     parser.add_argument("--patience", type=float, default=1.0,
                         help="waits so many times longer; for slow machines")
+    parser.add_argument("--door", choices=("tcp", "ws"), default="tcp",
+                        help="how the client connects: TCP, or a WebSocket")
     parser.add_argument("adapter", nargs="*")
     args = parser.parse_args()
     if args.list:

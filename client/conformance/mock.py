@@ -4,6 +4,8 @@ import asyncio
 import struct
 import time
 
+from websocket import Door
+
 HEADER = struct.Struct(">2sBBHHII")
 ANSWER, ERROR = 1, 2
 LOGIN, LOGOUT, HEARTBEAT, SEND, CONFIRM, SYNC, HISTORY = range(1, 8)
@@ -92,13 +94,16 @@ class Mock:
 
     # --- sockets
 
-    async def listen(self, count):
+    async def listen(self, count, door):
+        """The addresses of so many gates; door is tcp or ws."""
         for number in range(count):
             def made(reader, writer, number=number):
+                if door == "ws":
+                    reader = writer = Door(reader, writer, self.broke)
                 return self.serve(number, reader, writer)
             server = await asyncio.start_server(made, "127.0.0.1", 0)
             self.gates.append(server)
-        return [f"tcp://127.0.0.1:{s.sockets[0].getsockname()[1]}" for s in self.gates]
+        return [f"{door}://127.0.0.1:{s.sockets[0].getsockname()[1]}" for s in self.gates]
 
     def stop(self):
         for server in self.gates:

@@ -15,8 +15,9 @@ class Stop(Exception):
 
 
 class Stage:
-    def __init__(self, pb, command, folder, patience=1.0, verbose=False):
+    def __init__(self, pb, command, folder, patience=1.0, verbose=False, door="tcp"):
         self.command, self.folder, self.patience, self.verbose = command, folder, patience, verbose
+        self.door = door
         self.broken, self.mock = [], Mock(pb, self.broke)
         self.mock.drain, self.mock.slack = self.drain, 0.5 * patience
         self.process, self.buffer = None, b""
@@ -35,7 +36,7 @@ class Stage:
         """Starts the server, if there is none yet, and the client."""
         self.mock.tokens = list(tokens)
         if not self.addresses:
-            self.addresses = await self.mock.listen(gates)
+            self.addresses = await self.mock.listen(gates, self.door)
         arguments = [",".join(self.addresses), ",".join(tokens), "kit",
                      os.path.join(self.folder, cursor) if cursor else "-", str(answer_ms),
                      str(attempts)]

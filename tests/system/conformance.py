@@ -37,8 +37,8 @@ def load(name):
         sys.path.remove(KIT)
 
 
-def passes(*adapter, env=None):
-    code, out = conform("--patience", "3", "--", *adapter, env=env)
+def passes(*adapter, env=None, door="tcp"):
+    code, out = conform("--patience", "3", "--door", door, "--", *adapter, env=env)
     assert code == 0 and " scripts, 0 rules broken\n" in out, out
     assert "advice note-to-self" not in out, out
 

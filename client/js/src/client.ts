@@ -189,7 +189,7 @@ export class Client {
         });
     }
 
-    /** Goes on after `onMessage` has returned false or thrown. */
+    /** Goes on after `onMessage` has paused or thrown. */
     resume(): void {
         this.#inbox.paused = false;
         this.#soon();

@@ -138,6 +138,7 @@ export class Confirmer {
             if (answer instanceof AnserError) this.#refused(answer, body.inboxSeq, marks, again);
             else this.#told(body.inboxSeq, marks);
             if (this.#left) this.#dueAt = Math.min(this.#dueAt, again + (last ? this.#delayMs : 0));
+            else if (this.#unsaved !== undefined) this.moved(true, again); // marks that are told
         });
     }
 

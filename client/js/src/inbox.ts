@@ -12,8 +12,8 @@ import type { Message, Position } from "./types.js";
 export type Entry = Message | "silent";
 
 export interface InboxEvents {
-    /** Returns false (or a promise of it), or throws, when it was not taken. */
-    hand(message: Message): void | boolean | Promise<void | boolean>;
+    /** Returns "pause" (or a promise of it), or throws, when it was not taken. */
+    hand(message: Message): unknown;
     /** Taken: `own` is what nobody waits to see confirmed. */
     moved(own: boolean): void;
     gap(from: number, to: number, reset: boolean): void;
@@ -131,21 +131,21 @@ export class Inbox {
 
     #hand(seq: number, message: Message): void {
         const epoch = this.#epoch;
-        const done = (taken: void | boolean) => {
+        const done = (result: unknown) => {
             if (epoch !== this.#epoch) return;
             this.#busy = false;
-            if (taken === false) this.paused = true;
+            if (result === "pause") this.paused = true;
             else this.#taken(seq, message);
         };
         const failed = (fault: unknown) => {
             this.#events.failed(fault);
-            done(false);
+            done("pause");
         };
         this.#busy = true;
         try {
             const result = this.#events.hand(message);
-            if (typeof result === "object") {
-                void result.then(done, failed).finally(() => this.#events.after());
+            if (typeof (result as PromiseLike<unknown> | undefined)?.then === "function") {
+                void Promise.resolve(result).then(done, failed).finally(() => this.#events.after());
             } else {
                 done(result);
             }

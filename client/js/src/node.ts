@@ -1,5 +1,6 @@
 /** What Node gets: the same, with `ws` where there is no global WebSocket, and cursors in files. */
 
+import { webcrypto } from "node:crypto";
 import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from "node:fs";
 import { dirname } from "node:path";
 
@@ -7,6 +8,9 @@ import { Client as AnyClient } from "./client.js";
 import type { CursorStore, Options, Position, WebSocketConstructor } from "./types.js";
 
 export * from "./index.js";
+
+// Node 18 has it under another name.
+(globalThis as { crypto?: unknown }).crypto ??= webcrypto;
 
 async function find(): Promise<WebSocketConstructor | undefined> {
     if (globalThis.WebSocket) return globalThis.WebSocket as unknown as WebSocketConstructor;

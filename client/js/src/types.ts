@@ -174,11 +174,11 @@ export interface Handlers {
     /**
      * The next inbox entry, strictly in order and each once. When it returns (or its promise
      * resolves) the message is safe with you: it will be confirmed to the server. The next one
-     * comes afterwards. Return false to pause: it and all that follow wait until `resume()`, and
-     * come again then; so they do when it throws. Without this function nothing is taken nor
-     * confirmed.
+     * comes afterwards. Return "pause", or a promise of it, to pause: it and all that follow wait
+     * until `resume()`, and come again then; so they do when it throws. Other results do not
+     * matter. Without this function nothing is taken nor confirmed.
      */
-    onMessage?(message: Message): void | boolean | Promise<void | boolean>;
+    onMessage?(message: Message): unknown;
     /** A message of `send()` has another `state`. */
     onSend?(outgoing: Outgoing): void;
     /**

@@ -6,6 +6,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 
+import { Client } from "../dist/node.js";
+import { textOf } from "../dist/text.js";
+
 const ANSER = process.env.ANSER ?? new URL("../../../build/dev/bin/anser", import.meta.url).pathname;
 
 export class Server {
@@ -73,4 +76,23 @@ export async function until(what, condition, ms = 20_000) {
         if (performance.now() > end) throw new Error(`it did not come to this: ${what}`);
         await new Promise((resolve) => setTimeout(resolve, 5));
     }
+}
+
+/** A client of `name` that keeps what it is told: `messages`, `states`, `told`, `gaps`, `warnings`. */
+export function person(server, name, options = {}) {
+    const kept = { messages: [], states: [], told: [], gaps: [], warnings: [], marks: [] };
+    const client = new Client({
+        addresses: server.address,
+        token: server.token(name),
+        device: "js",
+        onMessage: (message) => void kept.messages.push(message),
+        onState: (state, why) => void kept.states.push(why ? `${state} ${why.name}` : state),
+        onSend: (outgoing) => void kept.told.push(`${outgoing.state} ${textOf(outgoing.body)}`),
+        onDelivered: (peer, seq) => void kept.marks.push(`${peer} ${seq}`),
+        onGap: (...gap) => void kept.gaps.push(gap),
+        onWarning: (warning) => void kept.warnings.push(warning),
+        ...options,
+    });
+    client.start();
+    return Object.assign(client, kept, { texts: () => kept.messages.map((m) => m.text) });
 }

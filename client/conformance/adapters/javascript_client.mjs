@@ -1,0 +1,39 @@
+#!/usr/bin/env node
+// The adapter (client/conformance/README.md) of the JavaScript client, as `npm run build` makes it.
+import { createInterface } from "node:readline";
+
+import { Client, fileCursor } from "../../js/dist/node.js";
+
+const [addresses, tokens, device, cursor, answerMs, attempts] = process.argv.slice(2);
+const fresh = tokens.split(",");
+const say = (...words) => process.stdout.write(`${words.join(" ")}\n`);
+
+const client = new Client({
+    addresses: addresses.split(","),
+    token: fresh.length > 1 ? (refused) => (refused ? fresh[1] : fresh[0]) : fresh[0],
+    device,
+    answerTimeoutMs: Number(answerMs),
+    sendAttemptsMax: Number(attempts),
+    ...(cursor === "-" ? {} : { cursor: fileCursor(cursor) }),
+    onState: (state, why) => say("state", state.toUpperCase(), why?.name ?? "-", why?.message ?? ""),
+    onMessage: (message) => say("message", message.inboxSeq, message.from, message.text),
+    onSend: ({ tag, state, seq, error }) =>
+        say("send", tag, state.toUpperCase(), seq, error?.name ?? ""),
+    onWarning: (warning) => say("warning", warning.name, warning.message),
+});
+client.start();
+
+let number = 0;
+for await (const line of createInterface({ input: process.stdin })) {
+    const space = line.indexOf(" ");
+    try {
+        client.send(line.slice(0, space), line.slice(space + 1), { tag: number + 1 });
+        number++;
+    } catch (error) {
+        say("refused", error.name);
+    }
+}
+if (client.state !== "closed") {
+    await client.flush(60_000).catch(() => {});
+    await client.close();
+}
