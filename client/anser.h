@@ -266,6 +266,10 @@ struct anser_options {
     const char *ca_file;
     const char *cert_file; /* this client's own certificate, if the server wants one */
     const char *key_file;  /* and its key; NULL: it is in cert_file too */
+    /* Of a program with many clients: another one of the same thread, made with the same
+     * three files, whose TLS sessions this one resumes, as that one does this one's. Need
+     * not outlive the call. NULL, or one without tls://: its own. */
+    const struct anser_client *tls_with;
     /* With noise://: the public key that the server must have, in base64, as `anser noise
      * key` prints it. One for all addresses. */
     const char *server_key;

@@ -60,6 +60,17 @@ ac_warn(struct anser_client *client, unsigned code, const char *text)
 /* ------------------------------------------------------------------ create */
 
 static enum an_err
+take_tls(struct anser_client *client, const struct anser_options *options)
+{
+    if (options->tls_with != NULL && options->tls_with->tls != NULL) {
+        client->tls = options->tls_with->tls;
+        client->tls->refs++;
+        return AN_OK;
+    }
+    return ac_tls_create(&client->tls, options);
+}
+
+static enum an_err
 take_addresses(struct anser_client *client, const struct anser_options *options)
 {
     if (options->addresses == NULL || options->address_count == 0 ||
@@ -82,7 +93,7 @@ take_addresses(struct anser_client *client, const struct anser_options *options)
     }
     for (size_t i = 0; i < client->address_count; i++) {
         if (client->addresses[i].tls) {
-            return ac_tls_init(&client->tls, options);
+            return take_tls(client, options);
         }
     }
     return AN_OK;
@@ -209,7 +220,7 @@ anser_client_destroy(struct anser_client *client)
     }
     assert(!client->in_callback);
     ac_link_close(&client->link);
-    ac_tls_fini(&client->tls);
+    ac_tls_unref(client->tls);
     ac_outgoing_free_all(client);
     ac_inbox_free(client);
     ac_history_free(client);

@@ -53,11 +53,12 @@ struct ac_link {
     uint64_t count;
     bool connected; /* TLS or Noise too, where there is some */
     bool socket_up;
-    bool want_write;        /* a handshake waits for room in the socket */
-    SSL *tls;               /* NULL: none */
-    struct ac_noise *noise; /* NULL: none */
-    SSL_SESSION **session;  /* where its ticket goes */
-    char why[128];          /* of AN_ERR_TLS */
+    bool want_write;         /* a handshake waits for room in the socket */
+    SSL *tls;                /* NULL: none */
+    struct ac_noise *noise;  /* NULL: none */
+    struct ac_tls *sessions; /* where its ticket goes, under this address */
+    const struct ac_address *address;
+    char why[128]; /* of AN_ERR_TLS */
     struct ac_buffer in, out;
 };
 
@@ -97,19 +98,28 @@ AN_MUST_USE enum an_err ac_link_send(struct ac_link *link, struct ac_buffer *fro
 
 /* ------------------------------------------------------------------ tls.c */
 
-struct ac_tls {
-    SSL_CTX *ctx; /* NULL: no address needs one */
-    BIO_METHOD *method;
-    SSL_SESSION *sessions[ANSER_LIMIT_ADDRESSES_MAX];
+/* A session to be resumed, and with whom. */
+struct ac_ticket {
+    char host[256], port[6];
+    SSL_SESSION *session;
 };
 
-/* NO_MEMORY; TLS: a file cannot be used. What was made is ac_tls_fini's also then. */
-AN_MUST_USE enum an_err ac_tls_init(struct ac_tls *tls,
-                                    const struct anser_options *options);
-void ac_tls_fini(struct ac_tls *tls); /* zeroed is fine */
-/* The socket is open: TLS will be with this host, the address of this number. */
+/* Of all clients that share it, in one thread. */
+struct ac_tls {
+    unsigned refs;
+    SSL_CTX *ctx;
+    BIO_METHOD *method;
+    struct ac_ticket *tickets; /* the newest last */
+    size_t ticket_count, ticket_cap;
+};
+
+/* NO_MEMORY; TLS: a file cannot be used. */
+AN_MUST_USE enum an_err ac_tls_create(struct ac_tls **out,
+                                      const struct anser_options *options);
+void ac_tls_unref(struct ac_tls *tls); /* NULL is fine */
+/* The socket is open: TLS will be with this address, which outlives the link. */
 AN_MUST_USE enum an_err ac_tls_begin(struct ac_tls *tls, struct ac_link *link,
-                                     const char *host, size_t address);
+                                     const struct ac_address *address);
 void ac_tls_end(struct ac_link *link);
 /* Errors of these: CONNECTION; TLS with link->why. OK and nothing done: later. */
 AN_MUST_USE enum an_err ac_tls_handshake(struct ac_link *link);
@@ -458,7 +468,7 @@ struct anser_client {
     struct anser_error error;
     enum anser_state told_state;
     struct ac_link link;
-    struct ac_tls tls;
+    struct ac_tls *tls; /* NULL: no address needs one */
     struct an_arena arena;
     struct ac_session session;
     struct ac_conv *convs[AC_CONV_BUCKETS];

@@ -7,6 +7,7 @@
 /* X(NAME, value, "why") */
 #define ANSER_LIMITS(X)                                                                  \
     X(ADDRESSES_MAX, 16, "addresses of one client; tried in turn")                       \
+    X(TICKETS_MAX, 64, "TLS sessions kept for connections to come")                      \
     X(RESOLVED_MAX, 8, "socket addresses one host name may stand for")                   \
     X(WINDOW, 64, "default of window: enough to fill a batch, small enough to resend")   \
     X(PENDING_MAX, 1024, "default of pending_max: messages accepted, not yet decided")   \

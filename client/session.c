@@ -212,8 +212,7 @@ connect_now(struct anser_client *client)
                            s->resolved_len[s->resolved_at]);
     }
     if (err == AN_OK && client->addresses[s->address].tls) {
-        err = ac_tls_begin(&client->tls, &client->link,
-                           client->addresses[s->address].host, s->address);
+        err = ac_tls_begin(client->tls, &client->link, &client->addresses[s->address]);
     }
     if (err == AN_OK && client->addresses[s->address].noise) {
         err = ac_noise_begin(&client->link, client->server_key);

@@ -7,6 +7,7 @@
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* ------------------------------------------------------------------ the socket */
@@ -55,16 +56,67 @@ bio_ctrl(BIO *bio, int what, long num, void *ptr)
 
 /* ------------------------------------------------------------------ the client's part */
 
+static void
+ticket_drop(struct ac_tls *tls, size_t at)
+{
+    SSL_SESSION_free(tls->tickets[at].session);
+    tls->ticket_count--;
+    memmove(tls->tickets + at, tls->tickets + at + 1,
+            (tls->ticket_count - at) * sizeof(*tls->tickets));
+}
+
+/* Room for one more: most programs have one client, and need one. */
+static bool
+tickets_reserve(struct ac_tls *tls)
+{
+    size_t cap = tls->ticket_cap == 0 ? 1 : tls->ticket_cap * 2;
+    struct ac_ticket *bigger;
+
+    if (tls->ticket_count < tls->ticket_cap) {
+        return true;
+    }
+    bigger = realloc(tls->tickets, cap * sizeof(*bigger));
+    if (bigger == NULL) {
+        return false;
+    }
+    tls->tickets = bigger;
+    tls->ticket_cap = cap;
+    return true;
+}
+
 /* A ticket for the next connection to the same address. */
 static int
 on_session(SSL *ssl, SSL_SESSION *session)
 {
     const struct ac_link *link = SSL_get_app_data(ssl);
-    SSL_SESSION **kept = link->session;
+    struct ac_tls *tls = link->sessions;
+    struct ac_ticket *ticket;
 
-    SSL_SESSION_free(*kept);
-    *kept = session;
+    if (tls->ticket_count == ANSER_LIMIT_TICKETS_MAX) {
+        ticket_drop(tls, 0);
+    }
+    if (!tickets_reserve(tls)) {
+        return 0;
+    }
+    ticket = &tls->tickets[tls->ticket_count++];
+    memcpy(ticket->host, link->address->host, sizeof(ticket->host));
+    memcpy(ticket->port, link->address->port, sizeof(ticket->port));
+    ticket->session = session;
     return 1; /* ours from here on */
+}
+
+/* The newest for this address. */
+static void
+resume(struct ac_tls *tls, SSL *ssl, const struct ac_address *address)
+{
+    for (size_t i = tls->ticket_count; i-- > 0;) {
+        if (strcmp(tls->tickets[i].host, address->host) == 0 &&
+            strcmp(tls->tickets[i].port, address->port) == 0) {
+            (void)SSL_set_session(ssl, tls->tickets[i].session);
+            ticket_drop(tls, i); /* a ticket is used once */
+            return;
+        }
+    }
 }
 
 static bool
@@ -84,8 +136,8 @@ load(SSL_CTX *ctx, const struct anser_options *options)
     return good;
 }
 
-enum an_err
-ac_tls_init(struct ac_tls *tls, const struct anser_options *options)
+static enum an_err
+set_up(struct ac_tls *tls, const struct anser_options *options)
 {
     tls->method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "anser");
     tls->ctx = SSL_CTX_new(TLS_client_method());
@@ -107,14 +159,38 @@ ac_tls_init(struct ac_tls *tls, const struct anser_options *options)
     return load(tls->ctx, options) ? AN_OK : AN_ERR_TLS;
 }
 
-void
-ac_tls_fini(struct ac_tls *tls)
+enum an_err
+ac_tls_create(struct ac_tls **out, const struct anser_options *options)
 {
-    for (size_t i = 0; i < ANSER_LIMIT_ADDRESSES_MAX; i++) {
-        SSL_SESSION_free(tls->sessions[i]);
+    struct ac_tls *tls = calloc(1, sizeof(*tls));
+    enum an_err err;
+
+    if (tls == NULL) {
+        return AN_ERR_NO_MEMORY;
+    }
+    tls->refs = 1;
+    err = set_up(tls, options);
+    if (err != AN_OK) {
+        ac_tls_unref(tls);
+        return err;
+    }
+    *out = tls;
+    return AN_OK;
+}
+
+void
+ac_tls_unref(struct ac_tls *tls)
+{
+    if (tls == NULL || --tls->refs > 0) {
+        return;
+    }
+    while (tls->ticket_count > 0) {
+        ticket_drop(tls, tls->ticket_count - 1);
     }
     SSL_CTX_free(tls->ctx);
     BIO_meth_free(tls->method);
+    free(tls->tickets);
+    free(tls);
 }
 
 /* ------------------------------------------------------------------ a connection */
@@ -138,13 +214,14 @@ expect_name(SSL *ssl, const char *host)
 }
 
 enum an_err
-ac_tls_begin(struct ac_tls *tls, struct ac_link *link, const char *host, size_t address)
+ac_tls_begin(struct ac_tls *tls, struct ac_link *link, const struct ac_address *address)
 {
     SSL *ssl = SSL_new(tls->ctx);
     BIO *bio = BIO_new(tls->method);
 
     link->tls = ssl;
-    link->session = &tls->sessions[address];
+    link->sessions = tls;
+    link->address = address;
     if (ssl == NULL || bio == NULL) {
         BIO_free(bio);
         return AN_ERR_NO_MEMORY;
@@ -154,14 +231,10 @@ ac_tls_begin(struct ac_tls *tls, struct ac_link *link, const char *host, size_t 
     SSL_set_bio(ssl, bio, bio);
     SSL_set_app_data(ssl, link);
     SSL_set_connect_state(ssl);
-    if (!expect_name(ssl, host)) {
+    if (!expect_name(ssl, address->host)) {
         return AN_ERR_NO_MEMORY;
     }
-    if (*link->session != NULL) {
-        (void)SSL_set_session(ssl, *link->session);
-        SSL_SESSION_free(*link->session); /* a ticket is used once */
-        *link->session = NULL;
-    }
+    resume(tls, ssl, address);
     return AN_OK;
 }
 

@@ -181,9 +181,14 @@ open_client(struct bench *b, size_t at, const char *device, bool send_only)
     options.token = token;
     cli_target_tls(&options, NULL, NULL, NULL);
     options.server_key = b->node.server_key;
+    options.tls_with = b->tickets;
     options.callbacks.on_send = on_send;
     options.callbacks.on_message = on_message;
     options.callbacks.on_warning = on_warning;
+    if (err == AN_OK && b->tickets == NULL) {
+        err = (enum an_err)anser_client_create(&b->tickets, &options);
+        options.tls_with = b->tickets;
+    }
     if (err == AN_OK) {
         err = (enum an_err)anser_client_create(&client, &options);
     }

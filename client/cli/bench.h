@@ -27,6 +27,7 @@ struct bench {
     struct cli_node node;
     struct cli_asker asker;
     struct pool pool;
+    struct anser_client *tickets; /* never connects: keeps TLS sessions for the others */
     struct bench_user *users;
 
     char run[9]; /* tells this run's messages from older ones */

@@ -116,6 +116,7 @@ cmd_bench(int argc, char **argv)
         code = bench_run(b, texts.cluster, texts.host, texts.data);
         pool_fini(&b->pool);
     }
+    anser_client_destroy(b->tickets);
     cli_node_fini(&b->node);
     free(b->users);
     free(b->body);

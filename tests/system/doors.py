@@ -173,6 +173,19 @@ def case_Y1_sessions_are_resumed(case):
     finish(case, node)
 
 
+def case_Y1_many_clients_of_one_program_share_their_sessions(case):
+    """The load generator's logins, 64 at once: after the first of them all are resumed."""
+    node = tls_node(case, listen="tls://127.0.0.1:0")
+    done = node.run("bench", "--logins", "1000", "--users", "64", "--json",
+                    env={"ANSER_CA": node.ca.pem})
+    assert json.loads(done.out)["logins"] == 1000, done
+    metrics = node.metrics()
+    full, resumed = (metrics[f"anser_gate_tls_{how}_total"] for how in ("full", "resumed"))
+    print(f"     {full} in full, {resumed} resumed")
+    assert full + resumed == 1000 and full <= 128, (full, resumed)
+    finish(case, node)
+
+
 def case_Y1_client_certificates(case):
     """With tls_client_ca only those that show a certificate of it get in; in words that
     both sides see."""
