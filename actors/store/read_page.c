@@ -544,7 +544,7 @@ static enum an_err
 message_take(struct store_read *read, struct store_ask *ask,
              const struct engine_answer *answers)
 {
-    Anser__Client__Message *message;
+    Anser__Client__Message *message = NULL;
     enum an_err err;
 
     if (answers[0].item_count == 0) {
