@@ -237,6 +237,8 @@ gate_op_fail(struct gate *g, struct gate_op *op, enum an_err err, uint32_t retry
         break;
     case OP_HEARTBEAT:
     case OP_RESOLVE:
+    case OP_NAME:
+    case OP_ACCOUNT:
     case OP_FETCH:
     case OP_HELD:
         assert(false); /* end otherwise */
@@ -296,6 +298,7 @@ on_timer(struct gate *g, struct an_msg *msg)
         gate_conn_walk_old(g);
         gate_rate_tick(g);
         gate_router_tick(g);
+        gate_account_tick(g);
         an_out_timer(g->out, g->now.mono_ms + g->tick_ms, GATE_TAG(TAG_TICK, 0));
         break;
     case TAG_HEADS:

@@ -363,6 +363,9 @@ on_send(struct gate *g, struct gate_conn *c, uint32_t request,
     if (err == AN_OK) {
         err = gate_rate_take(g, c, AN_COMMAND_SEND, &retry_after_ms);
     }
+    if (err == AN_OK && gate_account_muted(g, c)) {
+        err = AN_ERR_MUTED;
+    }
     if (err == AN_OK) {
         err = c->send_count < g->sends_max ? send_take(g, c, request, send, number)
                                            : AN_ERR_BUSY;

@@ -40,6 +40,31 @@ platform_get(uint8_t *platform, ProtobufCBinaryData text)
 
 /* ------------------------------------------------------------------ the token */
 
+/* A token may be for one device, or for one platform, which a client then need not say.
+ */
+static enum an_err
+token_bound(const struct an_token_claims *claims, const Anser__Client__Login *login,
+            uint8_t *platform)
+{
+    ProtobufCBinaryData said = {claims->platform_len,
+                                (uint8_t *)(uintptr_t)claims->platform};
+    uint8_t bound = *platform;
+
+    if (claims->device_len > 0 &&
+        (claims->device_len != login->device.len ||
+         memcmp(claims->device, login->device.data, login->device.len) != 0)) {
+        return AN_ERR_TOKEN_DEVICE;
+    }
+    if (!platform_get(&bound, said)) {
+        return AN_ERR_TOKEN_INVALID;
+    }
+    if (said.len > 0 && login->platform.len > 0 && bound != *platform) {
+        return AN_ERR_TOKEN_DEVICE;
+    }
+    *platform = said.len > 0 ? bound : *platform;
+    return AN_OK;
+}
+
 static enum an_err
 session_fill(struct gate *g, struct gate_conn *c, const Anser__Client__Login *login)
 {
@@ -62,6 +87,10 @@ session_fill(struct gate *g, struct gate_conn *c, const Anser__Client__Login *lo
     if (err != AN_OK) {
         return err;
     }
+    err = token_bound(&claims, login, &platform);
+    if (err != AN_OK) {
+        return err;
+    }
     c->text = malloc(claims.user_len + login->device.len + claims.app_len);
     if (c->text == NULL) {
         return AN_ERR_BUSY;
@@ -70,6 +99,9 @@ session_fill(struct gate *g, struct gate_conn *c, const Anser__Client__Login *lo
     c->device_len = (uint8_t)login->device.len;
     c->app_len = (uint8_t)claims.app_len;
     c->platform = platform;
+    c->issued_ms = claims.issued_ms;
+    c->account_version = 0;
+    c->muted_until_ms = 0;
     c->send_only = login->send_only != 0;
     memcpy(c->text, claims.user, claims.user_len);
     memcpy(c->text + c->user_len, login->device.data, login->device.len);
@@ -200,6 +232,7 @@ gate_login_read(struct gate *g, struct gate_op *op, const Anser__Bus__Answer *a)
 {
     Anser__Client__LoginOk ok = ANSER__CLIENT__LOGIN_OK__INIT;
     struct gate_conn *c = op->conn;
+    enum an_err err;
 
     if (abandoned(g, op)) {
         return;
@@ -208,6 +241,11 @@ gate_login_read(struct gate *g, struct gate_op *op, const Anser__Bus__Answer *a)
         c->pushed_early = false;
         op->u.rereads++;
         gate_read(g, op);
+        return;
+    }
+    err = gate_account_login(g, c, a);
+    if (err != AN_OK) {
+        gate_op_fail(g, op, err, 0);
         return;
     }
     c->confirmed = a->cursor;
@@ -272,6 +310,7 @@ gate_heartbeat_read(struct gate *g, struct gate_op *op, const Anser__Bus__Answer
         if (a->inbox_head > op->conn->confirmed && !op->conn->send_only) {
             ok.head_event = a->head_event;
         }
+        gate_account_seen(g, op->conn, a);
     }
     gate_conn_answer(g, op->conn, AN_COMMAND_HEARTBEAT, op->request, &ok.base);
     gate_op_free(g, op);

@@ -8,6 +8,7 @@
  *   gate_client.c  frames in: who may ask what, and what a request must look like
  *   gate_rate.c    how often users and addresses may ask
  *   gate_login.c   the way from a token to a session; heartbeats
+ *   gate_account.c who may be let in, stay and send
  *   gate_names.c   user names to keys, through a bounded cache
  *   gate_submit.c  commands to sequencers in batches, and their results
  *   gate_read.c    queries to stores in batches, and their answers
@@ -70,6 +71,8 @@ _Static_assert(GATE_FETCHES_MAX *AN_FRAME_LEN_MAX < GATE_READ_BYTES_MAX,
     X(closed_bad, "byte streams that were not frames")                                   \
     X(closed_idle, "connections closed for silence")                                     \
     X(closed_slow, "connections closed for unread output")                               \
+    X(closed_account, "connections closed: user deleted or forbidden, token revoked")    \
+    X(account_hints, "changes of accounts told by routers")                              \
     X(logins, "logins that succeeded")                                                   \
     X(logins_failed, "logins that were refused")                                         \
     X(frames_in, "frames from clients")                                                  \
@@ -149,6 +152,10 @@ struct gate_conn {
     uint64_t active_ms;               /* last frame; when opened, in gate.opening */
     uint64_t since_ms;                /* wall time of the Login */
     uint64_t confirmed;               /* this device's cursor as last heard */
+    uint64_t issued_ms;               /* the token's iat */
+    uint64_t muted_until_ms;          /* Unix ms */
+    uint64_t account_version;         /* of the state that says so */
+    uint64_t checked_ms;              /* when the account was last heard of */
     struct gate_op *sends;            /* unanswered Sends, newest first */
     struct gate_lane *lanes;          /* with commands waiting */
     struct gate_order *orders;        /* conversations that wait for a resend */
@@ -171,7 +178,8 @@ struct gate_conn {
     bool listed : 1;       /* a router knows of it, or is being told */
     bool pushed_early : 1; /* a push came before LoginOk */
     bool page_flying : 1;
-    bool leaving : 1; /* goes when its Sends are answered; takes no more */
+    bool checking : 1; /* the account is being asked about, without a heartbeat */
+    bool leaving : 1;  /* goes when its Sends are answered; takes no more */
 };
 
 enum gate_what {
@@ -183,6 +191,8 @@ enum gate_what {
     OP_SYNC,
     OP_HISTORY,
     OP_RESOLVE, /* the gate's own: conn is NULL */
+    OP_NAME,    /* the state of a name's user; conn is NULL */
+    OP_ACCOUNT, /* of a connection's, which sends no heartbeats */
     OP_FETCH,   /* a message for a Sync; conn is NULL */
     OP_HELD,    /* a frame that came behind a Login, before its end */
 };
@@ -245,7 +255,7 @@ struct gate_op {
             size_t hollow;
         } fetch;
         unsigned rereads;       /* OP_LOGIN */
-        struct gate_name *name; /* OP_RESOLVE */
+        struct gate_name *name; /* OP_RESOLVE, OP_NAME */
         struct an_frame frame;  /* OP_HELD; its body is the data */
     } u;
     uint8_t data[]; /* the peer's name; a Send's body behind it */
@@ -260,6 +270,11 @@ struct gate_name {
     struct gate_name *next;          /* same bucket */
     struct gate_name *older, *newer; /* by age */
     uint64_t user;                   /* 0: being asked for */
+    uint64_t checked_ms;             /* when the user's state was heard of; 0: never */
+    uint64_t version;                /* of the state */
+    bool deleted;
+    bool checking; /* the state is being asked for */
+    bool busy;     /* its ops are going on */
     struct gate_ops waiting;
     uint8_t app_len, name_len;
     uint8_t text[]; /* app, name */
@@ -523,6 +538,26 @@ void gate_heartbeat_read(struct gate *g, struct gate_op *op, const Anser__Bus__A
 void gate_heads_due(struct gate *g);
 const char *gate_platform_name(unsigned platform);
 
+/* ------------------------------------------------------------------ gate_account.c */
+
+/* May it stay, as far as the state says? USER_DELETED, USER_FORBIDDEN, TOKEN_REVOKED. */
+enum an_err gate_account_judge(const struct gate_conn *c,
+                               const Anser__Bus__AccountState *state);
+/* The same of a login's answer, which is kept. */
+enum an_err gate_account_login(struct gate *g, struct gate_conn *c,
+                               const Anser__Bus__Answer *answer);
+/* A heartbeat's answer: closes it when it may not stay. */
+void gate_account_seen(struct gate *g, struct gate_conn *c,
+                       const Anser__Bus__Answer *answer);
+bool gate_account_muted(const struct gate *g, const struct gate_conn *c);
+/* A router says that the user's account, or one device's, has changed. */
+void gate_account_changed(struct gate *g, uint64_t user,
+                          const Anser__Bus__AccountState *state);
+/* Asks about those of which nothing was heard for a heartbeat. */
+void gate_account_tick(struct gate *g);
+void gate_account_read(struct gate *g, struct gate_op *op,
+                       const Anser__Bus__Answer *answer);
+
 /* ------------------------------------------------------------------ gate_names.c */
 
 /* Fills op->peer from the peer name in op->data, now or later, and goes on with
@@ -530,6 +565,12 @@ const char *gate_platform_name(unsigned platform);
 void gate_name_resolve(struct gate *g, struct gate_op *op, const uint8_t *app,
                        size_t app_len);
 void gate_name_read(struct gate *g, struct gate_op *op, enum an_err err, uint64_t user);
+/* The state of its user, or (answer NULL) why there is none. */
+void gate_name_state(struct gate *g, struct gate_op *op, enum an_err err,
+                     const Anser__Bus__Answer *answer);
+/* A router says that the user's state has changed. */
+void gate_names_changed(struct gate *g, uint64_t user,
+                        const Anser__Bus__AccountState *state);
 void gate_names_fini(struct gate *g);
 
 /* ------------------------------------------------------------------ gate_submit.c */

@@ -28,6 +28,7 @@ struct query {
         Anser__Bus__HistoryQuery history;
         Anser__Bus__HeadQuery head;
         Anser__Bus__MessageQuery message;
+        Anser__Bus__AccountQuery account;
     } u;
     struct an_conv conv;
 };
@@ -59,6 +60,7 @@ put_head(struct query *q, const struct gate_op *op)
 {
     anser__bus__head_query__init(&q->u.head);
     q->u.head.user = op->conn->user;
+    q->u.head.device = bytes(op->conn->text + op->conn->user_len, op->conn->device_len);
     q->base.what_case = ANSER__BUS__QUERY__WHAT_HEAD;
     q->base.head = &q->u.head;
 }
@@ -100,6 +102,15 @@ put_message(struct query *q, const struct gate_op *op)
     q->base.message = &q->u.message;
 }
 
+static void
+put_account(struct query *q, const struct gate_op *op)
+{
+    anser__bus__account_query__init(&q->u.account);
+    q->u.account.user = op->u.name->user;
+    q->base.what_case = ANSER__BUS__QUERY__WHAT_ACCOUNT;
+    q->base.account = &q->u.account;
+}
+
 typedef void put_f(struct query *q, const struct gate_op *op);
 
 static Anser__Bus__Query *
@@ -108,6 +119,7 @@ put_query(struct an_arena *arena, const struct gate_op *op)
     static put_f *const puts[] = {
         [OP_LOGIN] = put_login,     [OP_HEARTBEAT] = put_head,  [OP_SYNC] = put_sync,
         [OP_HISTORY] = put_history, [OP_RESOLVE] = put_resolve, [OP_FETCH] = put_message,
+        [OP_NAME] = put_account,    [OP_ACCOUNT] = put_head,
     };
     struct query *q = an_arena_alloc(arena, sizeof(*q));
 
@@ -164,6 +176,10 @@ read_failed(struct gate *g, struct gate_op *op, enum an_err err)
         gate_name_read(g, op, err, 0);
     } else if (op->what == OP_FETCH) {
         gate_fetch_read(g, op, err, NULL);
+    } else if (op->what == OP_NAME) {
+        gate_name_state(g, op, err, NULL);
+    } else if (op->what == OP_ACCOUNT) {
+        gate_account_read(g, op, NULL);
     } else if (op->what == OP_HEARTBEAT) {
         gate_heartbeat_read(g, op, NULL);
     } else {
@@ -184,6 +200,12 @@ read_one(struct gate *g, struct gate_op *op, const Anser__Bus__Answer *answer)
     switch ((enum gate_what)op->what) {
     case OP_RESOLVE:
         gate_name_read(g, op, AN_OK, answer->user);
+        return;
+    case OP_NAME:
+        gate_name_state(g, op, AN_OK, answer);
+        return;
+    case OP_ACCOUNT:
+        gate_account_read(g, op, answer);
         return;
     case OP_LOGIN:
         gate_login_read(g, op, answer);

@@ -78,6 +78,7 @@ put_session(struct an_arena *arena, const struct gate_conn *c)
     s->since_ms = c->since_ms;
     s->name = (ProtobufCBinaryData){c->user_len, c->text};
     s->device = (ProtobufCBinaryData){c->device_len, c->text + c->user_len};
+    s->app = (ProtobufCBinaryData){c->app_len, c->text + c->user_len + c->device_len};
     s->platform = (ProtobufCBinaryData){strlen(platform), (uint8_t *)(uintptr_t)platform};
     return s;
 }
@@ -339,6 +340,10 @@ gate_router_deliver(struct gate *g, const struct an_msg *msg)
     for (size_t i = 0; i < deliver->n_items; i++) {
         const Anser__Bus__DeliverItem *item = deliver->items[i];
 
+        if (item->account != NULL) {
+            gate_account_changed(g, item->user, item->account);
+            continue;
+        }
         if (item->close_err == 0 && item->command != AN_COMMAND_EVENT &&
             item->command != AN_COMMAND_RECEIPT) {
             continue;

@@ -3,6 +3,7 @@
 struct an_topology kit_topology;
 struct an_token_keys kit_keys = {.count = 1, .key = {{.id = "k1", .secret = "secret"}}};
 uint64_t kit_inbox_head;
+Anser__Bus__AccountState kit_account[4];
 
 ProtobufCBinaryData
 kit_text(const char *text)
@@ -40,6 +41,9 @@ kit_gate_raw(const struct gate_cfg *cfg)
         mine.submits_flying_max = 1; /* tests see one batch after the other */
     }
     kit_inbox_head = 0;
+    for (size_t i = 0; i < sizeof(kit_account) / sizeof(kit_account[0]); i++) {
+        anser__bus__account_state__init(&kit_account[i]);
+    }
     assert_int_equal(gate_create(&actor, &mine), AN_OK);
     h = harness_create(actor);
     harness_start(h);
@@ -92,12 +96,18 @@ answer_query(const Anser__Bus__Query *query, Anser__Bus__Answer *a)
         a->inbox_first = 1;
         a->inbox_head = kit_inbox_head;
         a->cursor = 2;
+        a->account = &kit_account[query->login->user];
         break;
     case ANSER__BUS__QUERY__WHAT_HEAD:
         assert_int_equal(query->slot, an_slot_user(query->head->user));
         a->inbox_generation = 5;
         a->inbox_head = kit_inbox_head;
         a->head_event = TEXT("head event");
+        a->account = &kit_account[query->head->user];
+        break;
+    case ANSER__BUS__QUERY__WHAT_ACCOUNT:
+        assert_int_equal(query->slot, an_slot_user(query->account->user));
+        a->account = &kit_account[query->account->user];
         break;
     case ANSER__BUS__QUERY__WHAT_SYNC:
         a->client_body = TEXT("sync page");

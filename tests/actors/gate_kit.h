@@ -34,11 +34,14 @@ struct harness *kit_gate(const struct gate_cfg *cfg);
 struct harness *kit_gate_raw(const struct gate_cfg *cfg);
 /* Answers the empty SUBMITs by which a gate finds out that sequencers are there. */
 void kit_join(struct harness *h);
-/* Answers every ask of the kinds READ (resolve, login, head, sync, history) and SESSIONS,
+/* Answers every ask of the kinds READ (resolve, login, head, account, sync,
+ * history) and SESSIONS,
  * until there are none. SUBMITs are left to the test. */
 void kit_serve(struct harness *h);
 /* What kit_serve tells as a user's inbox head. */
 extern uint64_t kit_inbox_head;
+/* And as the state of the user's account; a new gate begins with nothing said. */
+extern Anser__Bus__AccountState kit_account[4];
 void kit_open(struct harness *h, uint64_t conn);
 /* Sends Login with a good token; nothing is served. */
 void kit_login_send(struct harness *h, uint64_t conn, const char *user,

@@ -1,0 +1,158 @@
+/* What an account's state means here: who is let in, who may stay, who may send, who can
+ * be written to. The state comes with every login and heartbeat; a hint from the router
+ * brings it sooner, within moments of the change. Whoever sends no heartbeats is asked
+ * about all the same, so a lost hint is healed for everybody. */
+#include "actors/gate/gate_priv.h"
+#include <string.h>
+
+/* A client whose heartbeats are on time is asked about by them alone. */
+enum { LATE_PART = 4 };
+
+enum an_err
+gate_account_judge(const struct gate_conn *c, const Anser__Bus__AccountState *state)
+{
+    if (state->deleted) {
+        return AN_ERR_USER_DELETED;
+    }
+    if (state->forbidden) {
+        return AN_ERR_USER_FORBIDDEN;
+    }
+    return c->issued_ms < state->tokens_from_ms ? AN_ERR_TOKEN_REVOKED : AN_OK;
+}
+
+/* Answers and hints may overtake each other: the newer state stays. */
+static void
+learn(struct gate_conn *c, const Anser__Bus__AccountState *state)
+{
+    if (state->version >= c->account_version) {
+        c->account_version = state->version;
+        c->muted_until_ms = state->muted_until_ms;
+    }
+}
+
+enum an_err
+gate_account_login(struct gate *g, struct gate_conn *c, const Anser__Bus__Answer *answer)
+{
+    enum an_err err = AN_OK;
+
+    c->checked_ms = g->now.mono_ms;
+    if (answer->account != NULL) {
+        err = gate_account_judge(c, answer->account);
+        learn(c, answer->account);
+    }
+    return err;
+}
+
+void
+gate_account_seen(struct gate *g, struct gate_conn *c, const Anser__Bus__Answer *answer)
+{
+    enum an_err err;
+
+    if (c->state != CONN_READY) {
+        return;
+    }
+    err = gate_account_login(g, c, answer);
+    if (err != AN_OK) {
+        g->counted.closed_account++;
+        gate_conn_goodbye(g, c, err);
+    }
+}
+
+bool
+gate_account_muted(const struct gate *g, const struct gate_conn *c)
+{
+    return g->now.wall_ms < c->muted_until_ms;
+}
+
+/* ------------------------------------------------------------------ hints */
+
+static bool
+is_device(const struct gate_conn *c, ProtobufCBinaryData device)
+{
+    return c->device_len == device.len &&
+           memcmp(c->text + c->user_len, device.data, device.len) == 0;
+}
+
+static void
+changed_for(struct gate *g, struct gate_conn *c, const Anser__Bus__AccountState *state)
+{
+    enum an_err err;
+
+    if (c->state == CONN_LOGIN) {
+        c->pushed_early = true; /* what its login reads may be older: it reads again */
+        return;
+    }
+    if (c->state != CONN_READY ||
+        (state->device.len > 0 ? !is_device(c, state->device)
+                               : state->version < c->account_version)) {
+        return;
+    }
+    err = gate_account_judge(c, state);
+    if (err != AN_OK) {
+        g->counted.closed_account++;
+        gate_conn_goodbye(g, c, err);
+    } else if (state->device.len == 0) {
+        learn(c, state);
+    }
+}
+
+/* Rare, so a walk over all connections will do; those of which no router knows, for they
+ * only send, are among them. */
+void
+gate_account_changed(struct gate *g, uint64_t user, const Anser__Bus__AccountState *state)
+{
+    g->counted.account_hints++;
+    for (size_t i = 0; i < g->table_cap; i++) {
+        struct gate_conn *c = g->table[i];
+
+        if (c != NULL && c->user == user && c->text != NULL) {
+            changed_for(g, c, state);
+        }
+    }
+    if (state->device.len == 0) {
+        gate_names_changed(g, user, state);
+    }
+}
+
+/* ------------------------------------------------------------------ without hints */
+
+static void
+ask(struct gate *g, struct gate_conn *c)
+{
+    struct gate_op *op = gate_op_create(g, c, OP_ACCOUNT, 0, NULL, 0, NULL, 0);
+
+    if (op == NULL) {
+        return; /* the next tick tries again */
+    }
+    c->checking = true;
+    op->slot = an_slot_user(c->user);
+    gate_read(g, op);
+}
+
+void
+gate_account_tick(struct gate *g)
+{
+    uint64_t late_ms = g->heartbeat_ms + g->heartbeat_ms / LATE_PART;
+
+    for (size_t i = 0; i < g->table_cap; i++) {
+        struct gate_conn *c = g->table[i];
+
+        if (c != NULL && c->state == CONN_READY && !c->checking &&
+            g->now.mono_ms - c->checked_ms >= late_ms) {
+            ask(g, c);
+        }
+    }
+}
+
+/* answer: NULL when the store could not be asked. */
+void
+gate_account_read(struct gate *g, struct gate_op *op, const Anser__Bus__Answer *answer)
+{
+    struct gate_conn *c = op->conn;
+
+    c->checking = false;
+    if (answer != NULL) {
+        gate_account_seen(g, c, answer);
+    }
+    gate_op_free(g, op);
+}
