@@ -189,12 +189,12 @@ take_sections(struct config *config, struct an_yaml_at map)
 enum an_err
 config_take(struct config *config, struct an_yaml_at map, bool settings)
 {
-    const char *known[ROWS + 1];
+    const char *known[ROWS + 2] = {"apps"};
     struct an_yaml_at gate;
     struct an_nets nets;
     enum an_err err;
 
-    list_keys("top", settings, known);
+    list_keys("top", settings, known + 1);
     err = an_yaml_map(map, known);
     map.key = "";
     if (err == AN_OK) {
@@ -202,6 +202,9 @@ config_take(struct config *config, struct an_yaml_at map, bool settings)
     }
     if (err == AN_OK) {
         err = take_sections(config, map);
+    }
+    if (err == AN_OK && an_yaml_there(an_yaml_find(map, "apps"))) {
+        err = config_apps_take(&config->apps, an_yaml_find(map, "apps"));
     }
     gate = an_yaml_find(map, "gate");
     if (err == AN_OK && !an_nets_parse(&nets, config->gate_unlimited)) {

@@ -6,6 +6,7 @@
 #define AN_CLUSTER_CONFIG_H
 
 #include "cluster/yaml.h"
+#include "core/apps.h"
 #include "core/err.h"
 #include "core/limits.h"
 #include "core/listen.h"
@@ -142,6 +143,7 @@
 /* Texts are owned: config_fini. */
 struct config {
     AN_CONFIG(AN_CONFIG_TEXT, AN_CONFIG_CHOICE, AN_CONFIG_NUMBER)
+    struct an_apps apps; /* `apps:`, a list */
 };
 #undef AN_CONFIG_TEXT
 #undef AN_CONFIG_CHOICE
@@ -164,6 +166,8 @@ AN_MUST_USE enum an_err config_take(struct config *config, struct an_yaml_at map
 /* Replaces one text (a command line option's). AN_ERR_NO_MEMORY. */
 AN_MUST_USE enum an_err config_set_text(char **text, const char *value);
 void config_fini(struct config *config);
+/* The list under `apps:`, over what is there. AN_ERR_CONFIG. */
+AN_MUST_USE enum an_err config_apps_take(struct an_apps *apps, struct an_yaml_at list);
 /* NULL: clients may be let in there. Else what keeps them out: a clear text beyond
  * loopback that nobody asked for, TLS or Noise without its files. */
 const char *config_listen_refusal(const struct config *config,

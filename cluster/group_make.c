@@ -147,7 +147,8 @@ make_router(const struct group *group, const struct member *member, struct an_ac
         .index = member->placed->addr.index,
         .topology = &group->cfg.plan->topology,
         .seed = seed(),
-        .heartbeat_ms = (uint32_t)group->cfg.plan->settings.gate_heartbeat_ms};
+        .heartbeat_ms = (uint32_t)group->cfg.plan->settings.gate_heartbeat_ms,
+        .apps = &group->cfg.plan->settings.apps};
 
     return router_create(out, &cfg);
 }

@@ -1,6 +1,7 @@
-/* Token, name, router, store: a login passes all four, in this order. The router hears of
- * the session before the store is asked for the inbox head, so that whatever is stored
- * after that head is pushed. */
+/* Token, name, store, router, store: a login passes them all, in this order. The store is
+ * asked first whether the account lets it in: a router that hears of the session may
+ * close others for it. It is asked again when the router knows, for the inbox head, so
+ * that whatever is stored after that head is pushed. */
 #include "actors/gate/gate_priv.h"
 #include "proto/names.h"
 #include "proto/utf8.h"
@@ -193,17 +194,14 @@ gate_login_resolved(struct gate *g, struct gate_op *op)
     }
     op->conn->user = op->peer;
     op->slot = an_slot_user(op->peer);
-    if (op->conn->send_only) {
-        gate_read(g, op);
-    } else {
-        gate_router_up(g, op);
-    }
+    gate_read(g, op);
 }
 
 void
 gate_login_announced(struct gate *g, struct gate_op *op)
 {
     if (!abandoned(g, op)) {
+        op->u.login.announced = true;
         gate_read(g, op);
     }
 }
@@ -237,15 +235,19 @@ gate_login_read(struct gate *g, struct gate_op *op, const Anser__Bus__Answer *a)
     if (abandoned(g, op)) {
         return;
     }
-    if (c->pushed_early && op->u.rereads < GATE_REREADS_MAX) {
+    if (c->pushed_early && op->u.login.rereads < GATE_REREADS_MAX) {
         c->pushed_early = false;
-        op->u.rereads++;
+        op->u.login.rereads++;
         gate_read(g, op);
         return;
     }
     err = gate_account_login(g, c, a);
     if (err != AN_OK) {
         gate_op_fail(g, op, err, 0);
+        return;
+    }
+    if (!c->send_only && !op->u.login.announced) {
+        gate_router_up(g, op);
         return;
     }
     c->confirmed = a->cursor;

@@ -254,7 +254,10 @@ struct gate_op {
             struct gate_fetch *all;
             size_t hollow;
         } fetch;
-        unsigned rereads;       /* OP_LOGIN */
+        struct {
+            unsigned rereads;
+            bool announced; /* a router knows, or is away */
+        } login;
         struct gate_name *name; /* OP_RESOLVE, OP_NAME */
         struct an_frame frame;  /* OP_HELD; its body is the data */
     } u;

@@ -1,5 +1,7 @@
 #include "actors/router/router.h"
 #include "actors/router/router_batch.h"
+#include "actors/router/router_online.h"
+#include "actors/router/router_policy.h"
 #include "actors/router/router_table.h"
 #include "core/limits.h"
 #include "core/log.h"
@@ -31,6 +33,8 @@ enum {
     X(sessions_up, "sessions that came")                                                 \
     X(sessions_down, "sessions that went")                                               \
     X(replaced, "sessions closed for a newer one of the same device, or over the cap")   \
+    X(kicked, "sessions closed by a login policy")                                       \
+    X(accounts, "changed accounts told to gates")                                        \
     X(gates_forgotten, "gates that fell silent or came back as another")                 \
     X(refused, "sessions not registered for want of room")
 
@@ -44,6 +48,7 @@ struct gate {
 struct router {
     struct an_actor actor;
     const struct an_topology *topology;
+    const struct an_apps *apps;
     uint16_t index;
     uint32_t heartbeat_ms;
     uint64_t incarnation;
@@ -137,7 +142,7 @@ close_say(struct router *r, struct router_session *session, struct an_msg *msg,
     item.conns = &session->conn;
     item.n_conns = 1;
     item.user = session->user;
-    item.close_err = AN_ERR_REPLACED;
+    item.close_err = session->close_err;
     item.trace = msg->trace;
     router_batch_add(&r->batch, session->gate, &item, msg, out);
 }
@@ -145,13 +150,15 @@ close_say(struct router *r, struct router_session *session, struct an_msg *msg,
 /* It is online no more, and kept until its gate says that it is closed: what we publish
  * may be lost, and is said again. */
 static void
-session_close(struct router *r, struct router_session *session, struct an_msg *msg,
-              struct an_outbox *out)
+session_close(struct router *r, struct router_session *session, enum an_err err,
+              struct an_msg *msg, struct an_outbox *out)
 {
+    session->close_err = (uint16_t)err;
     close_say(r, session, msg, out);
     session->closing = true;
     r->table.closing++;
-    r->counted.replaced++;
+    r->counted.replaced += err == AN_ERR_REPLACED;
+    r->counted.kicked += err == AN_ERR_KICKED;
 }
 
 /* The gate lives, and may have missed what it has to close. Now and then, since this
@@ -180,43 +187,107 @@ close_again(struct router *r, uint16_t index, struct an_msg *msg, struct an_now 
     }
 }
 
-/* Makes room for the newcomer: the same device's older connection goes, and when the user
- * has too many devices the oldest one does. Which is older nobody knows when both come
- * from complete lists, after we were away: then the logins' times say. Returns its
- * session if it is known already. */
-static struct router_session *
-session_room(struct router *r, uint16_t gate, const Anser__Bus__Session *up,
-             bool complete, bool *late, struct an_msg *msg, struct an_outbox *out)
+/* Why two of a user's sessions cannot both be; AN_OK: they can. */
+static enum an_err
+conflict(const struct router *r, const struct router_session *session,
+         const Anser__Bus__Session *up)
 {
-    struct router_session *session, *oldest = NULL;
+    struct router_text platform = {session->text + session->device_len,
+                                   session->platform_len};
+    struct router_text theirs = {up->platform.data, up->platform.len};
+    struct router_text app = {up->app.data, up->app.len};
+
+    if (session->device_len == up->device.len &&
+        memcmp(session->text, up->device.data, up->device.len) == 0) {
+        return AN_ERR_REPLACED;
+    }
+    return router_policy_excludes(router_policy_of(r->apps, app), platform, theirs)
+               ? AN_ERR_KICKED
+               : AN_OK;
+}
+
+/* Which of two logged in first nobody knows when they come from complete lists, after we
+ * were away: then the logins' times say, of one gate's clock exactly. */
+static bool
+is_late(const struct router_session *session, uint16_t gate,
+        const Anser__Bus__Session *up, bool complete)
+{
+    uint64_t slack_ms = session->gate == gate ? 0 : SAME_TIME_MS;
+
+    return complete && up->since_ms + slack_ms < session->since_ms;
+}
+
+static struct router_session *
+session_known(const struct router *r, uint16_t gate, const Anser__Bus__Session *up)
+{
+    struct router_session *session = router_table_find(&r->table, up->user);
+
+    while (session != NULL && (session->gate != gate || session->conn != up->conn)) {
+        session = session->next;
+    }
+    return session;
+}
+
+/* Why the newcomer has to go: somebody who came later is in its place. */
+static enum an_err
+session_late(const struct router *r, uint16_t gate, const Anser__Bus__Session *up,
+             bool complete)
+{
+    const struct router_session *session = router_table_online(&r->table, up->user);
+
+    for (; session != NULL; session = router_table_next(session)) {
+        enum an_err err = conflict(r, session, up);
+
+        if (err != AN_OK && is_late(session, gate, up, complete)) {
+            return err;
+        }
+    }
+    return AN_OK;
+}
+
+/* Makes room for the newcomer: the same device's older connection goes, and those whom
+ * the app's login policy does not have beside it; when the user has too many devices the
+ * oldest one does. */
+static void
+session_room(struct router *r, const Anser__Bus__Session *up, struct an_msg *msg,
+             struct an_outbox *out)
+{
+    struct router_session *oldest = NULL;
     size_t count = 0;
 
-    for (session = router_table_find(&r->table, up->user); session != NULL;
-         session = session->next) {
-        if (session->gate == gate && session->conn == up->conn) {
-            return session;
+    for (struct router_session *session = router_table_find(&r->table, up->user);
+         session != NULL; session = session->next) {
+        enum an_err err = session->closing ? AN_OK : conflict(r, session, up);
+
+        if (err != AN_OK) {
+            session_close(r, session, err, msg, out);
+        } else if (!session->closing) {
+            count++;
+            oldest = session;
         }
-    }
-    for (session = router_table_find(&r->table, up->user); session != NULL;
-         session = session->next) {
-        if (session->closing) {
-            continue;
-        }
-        if (session->device_len == up->device.len &&
-            memcmp(session->text, up->device.data, up->device.len) == 0) {
-            *late = complete && up->since_ms + SAME_TIME_MS < session->since_ms;
-            if (!*late) {
-                session_close(r, session, msg, out);
-            }
-            continue;
-        }
-        count++;
-        oldest = session;
     }
     if (count >= AN_DEVICES_PER_USER_MAX) {
-        session_close(r, oldest, msg, out);
+        session_close(r, oldest, AN_ERR_REPLACED, msg, out);
     }
-    return NULL;
+}
+
+static struct router_session *
+session_add(struct router *r, uint16_t gate, const Anser__Bus__Session *up)
+{
+    struct router_session *session = NULL;
+
+    if (r->table.sessions < r->sessions_max) {
+        session =
+            router_table_add(&r->table, up->user, up->conn, gate,
+                             (struct router_text){up->device.data, up->device.len},
+                             (struct router_text){up->platform.data, up->platform.len},
+                             (struct router_text){up->name.data, up->name.len});
+    }
+    if (session != NULL) {
+        session->since_ms = up->since_ms;
+        r->counted.sessions_up++;
+    }
+    return session;
 }
 
 static void
@@ -224,26 +295,22 @@ session_up(struct router *r, uint16_t gate, const Anser__Bus__Session *up, bool 
            struct an_msg *msg, struct an_outbox *out)
 {
     struct router_session *session;
-    bool late = false;
+    enum an_err late;
 
     if (up->user == 0 || up->device.len == 0 || up->device.len > AN_NAME_LEN_MAX ||
         up->platform.len > AN_NAME_LEN_MAX || up->name.len > AN_NAME_LEN_MAX) {
         r->counted.refused++;
         return;
     }
-    session = session_room(r, gate, up, complete, &late, msg, out);
-    if (session == NULL && r->table.sessions < r->sessions_max) {
-        session =
-            router_table_add(&r->table, up->user, up->conn, gate,
-                             (struct router_text){up->device.data, up->device.len},
-                             (struct router_text){up->platform.data, up->platform.len},
-                             (struct router_text){up->name.data, up->name.len});
-        r->counted.sessions_up += session != NULL;
-        if (session != NULL) {
-            session->since_ms = up->since_ms;
+    session = session_known(r, gate, up);
+    if (session == NULL) {
+        late = session_late(r, gate, up, complete);
+        if (late == AN_OK) {
+            session_room(r, up, msg, out);
         }
-        if (session != NULL && late) {
-            session_close(r, session, msg, out);
+        session = session_add(r, gate, up);
+        if (session != NULL && late != AN_OK) {
+            session_close(r, session, late, msg, out);
         }
     }
     if (session == NULL) {
@@ -440,6 +507,24 @@ tell_stored(struct router *r, const Anser__Bus__PushItem *push, struct an_msg *m
     }
 }
 
+/* Every gate judges its own connections, also those that no router knows of. */
+static void
+tell_gates(struct router *r, const Anser__Bus__PushItem *push, struct an_msg *msg,
+           struct an_outbox *out)
+{
+    Anser__Bus__DeliverItem item = ANSER__BUS__DELIVER_ITEM__INIT;
+
+    r->counted.accounts++;
+    item.user = push->user;
+    item.trace = push->trace;
+    item.account = push->account;
+    for (uint16_t i = 0; i < r->gate_count; i++) {
+        if (r->gates[i].incarnation != 0) {
+            router_batch_add(&r->batch, i, &item, msg, out);
+        }
+    }
+}
+
 static void
 on_push(struct router *r, struct an_msg *msg, struct an_now now, struct an_outbox *out)
 {
@@ -451,6 +536,10 @@ on_push(struct router *r, struct an_msg *msg, struct an_now now, struct an_outbo
         const Anser__Bus__PushItem *item = push->items[i];
 
         r->counted.push_items++;
+        if (item->account != NULL) {
+            tell_gates(r, item, msg, out);
+            continue;
+        }
         if (item->command == AN_COMMAND_EVENT) {
             an_out_hop(out, AN_HOP_PUSH, item->trace, item->message_id, item->user);
         }
@@ -464,6 +553,14 @@ on_push(struct router *r, struct an_msg *msg, struct an_now now, struct an_outbo
         router_batch_flush(&r->batch, out);
         r->held = 0;
     }
+}
+
+/* ------------------------------------------------------------------ who is online */
+
+static void
+on_online(struct router *r, struct an_msg *msg, struct an_now now, struct an_outbox *out)
+{
+    router_online_answer(&r->table, knows_all(r, now), msg, out);
 }
 
 /* ------------------------------------------------------------------ inspection */
@@ -600,7 +697,7 @@ step(struct an_actor *actor, struct an_msg *msg, struct an_now now, struct an_ou
         {AN_KIND_PUSH, on_push},     {AN_KIND_SESSIONS, on_sessions},
         {AN_KIND_TIMER, on_timer},   {AN_KIND_INSPECT, on_inspect},
         {AN_KIND_START, on_start},   {AN_KIND_STOP, on_stop},
-        {AN_KIND_PUSHED, on_pushed},
+        {AN_KIND_PUSHED, on_pushed}, {AN_KIND_ONLINE, on_online},
     };
 
     for (size_t i = 0; i < sizeof(handlers) / sizeof(handlers[0]); i++) {
@@ -679,6 +776,7 @@ router_create(struct an_actor **out, const struct router_cfg *cfg)
     }
     r->actor.ops = &ops;
     r->topology = cfg->topology;
+    r->apps = cfg->apps;
     r->index = cfg->index;
     r->heartbeat_ms = cfg->heartbeat_ms == 0 ? AN_HEARTBEAT_MS : cfg->heartbeat_ms;
     r->incarnation = cfg->seed == 0 ? 1 : cfg->seed;

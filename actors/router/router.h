@@ -6,6 +6,7 @@
 #define AN_ACTORS_ROUTER_H
 
 #include "core/actor.h"
+#include "core/apps.h"
 #include "core/topology.h"
 
 struct router_cfg {
@@ -13,6 +14,7 @@ struct router_cfg {
     const struct an_topology *topology; /* borrowed */
     uint64_t seed;                      /* also the router's incarnation (not 0) */
     uint32_t heartbeat_ms;              /* 0: AN_HEARTBEAT_MS */
+    const struct an_apps *apps;         /* login policies; borrowed; NULL: none */
 };
 
 /* AN_ERR_NO_MEMORY. The caller destroys *out through its ops. */

@@ -13,7 +13,8 @@ struct router_session {
     uint64_t since_ms; /* its login, by its gate's clock */
     uint32_t mark;     /* of the announcement that named it last */
     uint16_t gate;
-    bool closing; /* its gate was told to close it; not online any more */
+    uint16_t close_err; /* why its gate was told to close it; 0: it was not */
+    bool closing;       /* it was; not online any more */
     uint8_t device_len, platform_len, name_len;
     uint8_t text[]; /* device, platform, name */
 };

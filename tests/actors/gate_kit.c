@@ -173,6 +173,15 @@ kit_serve(struct harness *h)
 }
 
 void
+kit_serve_reads(struct harness *h)
+{
+    harness_drain(h);
+    while (serve_read(h)) {
+        harness_drain(h);
+    }
+}
+
+void
 kit_open(struct harness *h, uint64_t conn)
 {
     harness_conn(h, AN_KIND_CONN_OPEN, conn);

@@ -38,6 +38,8 @@ void kit_join(struct harness *h);
  * history) and SESSIONS,
  * until there are none. SUBMITs are left to the test. */
 void kit_serve(struct harness *h);
+/* READs alone. */
+void kit_serve_reads(struct harness *h);
 /* What kit_serve tells as a user's inbox head. */
 extern uint64_t kit_inbox_head;
 /* And as the state of the user's account; a new gate begins with nothing said. */

@@ -138,7 +138,7 @@ test_gate_announcements_one_at_a_time(void **state)
     kit_login_send(h, 10, "alice", "phone", false);
     kit_open(h, 11);
     kit_login_send(h, 11, "alice", "desk", false);
-    harness_drain(h);
+    kit_serve_reads(h);
     assert_null(announced(h));
     told(h, first, KIT_VIEW);
     harness_drain(h);
@@ -165,7 +165,7 @@ test_gate_x4_new_router_view_announces_all(void **state)
     kit_open(h, 11);
     kit_login_send(h, 11, "alice", "desk", false);
     kit_open(h, 12); /* never logs in: nobody's business */
-    harness_drain(h);
+    kit_serve_reads(h);
     ask = announced(h);
     assert_int_equal(sessions_of(ask)->n_up, 1);
     told(h, ask, KIT_VIEW + 1); /* it has forgotten all, and took nothing */
@@ -244,7 +244,7 @@ test_gate_closed_while_announced_goes_down_after(void **state)
     kit_login(h, 9, "alice", "tv"); /* her name is known */
     kit_open(h, 10);
     kit_login_send(h, 10, "alice", "phone", false);
-    harness_drain(h);
+    kit_serve_reads(h);
     ask = announced(h);
     assert_int_equal(sessions_of(ask)->n_up, 1);
     harness_conn(h, AN_KIND_CONN_CLOSED, 10);

@@ -56,6 +56,24 @@ test_config_empty_keeps_defaults(void **state)
 }
 
 static void
+test_config_apps_have_login_policies(void **state)
+{
+    (void)state;
+    assert_int_equal(parse("apps:\n- name: shop\n  login: triple\n- {name: game}\n"),
+                     AN_OK);
+    assert_int_equal(config.apps.count, 2);
+    assert_string_equal(config.apps.app[0].name, "shop");
+    assert_int_equal(config.apps.app[0].login, AN_LOGIN_TRIPLE);
+    assert_int_equal(config.apps.app[1].login, AN_LOGIN_MULTI);
+    expect_refused("apps:\n- {name: shop, login: both}\n",
+                   "'both' is none of single|double|triple|multi");
+    expect_refused("apps:\n- {name: a}\n- {name: a}\n", "'a' is there already");
+    expect_refused("apps:\n- {login: multi}\n", "name");
+    expect_refused("apps:\n- {name: a/b}\n", "'a/b' is no name");
+    expect_refused("apps: shop\n", "apps");
+}
+
+static void
 test_config_named_keys_are_set_others_kept(void **state)
 {
     (void)state;
@@ -175,6 +193,7 @@ main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_config_empty_keeps_defaults),
+        TEST(test_config_apps_have_login_policies),
         TEST(test_config_named_keys_are_set_others_kept),
         TEST(test_config_unknown_key_names_line_and_key),
         TEST(test_config_wrong_value_names_line_key_and_bounds),

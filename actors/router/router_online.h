@@ -1,0 +1,13 @@
+/* Who is online, for the app's back end. Context: the router actor's thread. */
+#ifndef AN_ACTORS_ROUTER_ONLINE_H
+#define AN_ACTORS_ROUTER_ONLINE_H
+
+#include "actors/router/router_table.h"
+#include "core/actor.h"
+
+/* Answers an Online. complete: every gate has announced its sessions. AN_ERR_ARGUMENT to
+ * one that names too many users, AN_ERR_NO_MEMORY. */
+void router_online_answer(const struct router_table *table, bool complete,
+                          struct an_msg *msg, struct an_outbox *out);
+
+#endif
