@@ -24,8 +24,8 @@ MODULES = ("powercut", "bitflips", "scenario", "frames", "edges", "features", "f
            "features_sdk", "durability", "kill9", "backup", "inspect_nngcat", "chat_tty",
            "scenario@five", "kill9@five", "scenario@namespaces", "kill9@namespaces", "chaos",
            "http_door", "shapes", "wire", "features_cluster", "processes", "operations", "peer",
-           "client_python", "client_js", "conformance", "doors", "doors_web", "doors_json",
-           "doors_js", "doors_scan", "doors_matrix", "guard", "by_hand", "wireshark")
+           "client_python", "client_js", "conformance", "doors", "doors_web", "doors_noise",
+           "doors_json", "doors_js", "doors_scan", "doors_matrix", "guard", "by_hand", "wireshark")
 # No case may hang the run: killed and failed after so many seconds.
 CASE_S, CASE_LONG_S = 600, 3600
 CHAOS = os.path.join(harness.TOP, "tests", "chaos")

@@ -158,6 +158,7 @@ main(int argc, char **argv)
     }
     options.addresses = addresses;
     options.ca_file = getenv("ANSER_CA");
+    options.server_key = getenv("ANSER_SERVER_KEY"); /* of noise:// */
     tokens = argv[2];
     options.token = strsep(&tokens, ",");
     options.user = &tokens;

@@ -44,6 +44,16 @@ class State(enum.Enum):
     ENDED = "ended"
 
 
+def _key_for(addresses: Sequence[str], text: str | None) -> bytes | None:
+    if not any(address.startswith("noise://") for address in addresses):
+        return None
+    from .noise import parse_key  # needs a package that the rest does not
+
+    if text is None:
+        raise ValueError("noise:// needs a server_key")
+    return parse_key(text)
+
+
 class Client:
     """`async with Client(...) as client:` logs in, keeps the connection, logs out at the end.
 
@@ -54,6 +64,8 @@ class Client:
     device          names this installation; keep it
     cursor          a file name (or a CursorStore): where this device stands in its inbox. Without
                     one the server's memory of it is used
+    server_key      with noise://HOST:PORT: the public key that the server must have, as
+                    `anser noise key` prints it
     send_only       nothing is received, and another connection of this device is left alone
     queue_max       so many messages wait here for the application; the others wait at the server
     on_receipt      is called with each Receipt
@@ -71,6 +83,7 @@ class Client:
         send_only: bool = False,
         software: str = "anser-python 1",
         ssl: ssl_module.SSLContext | None = None,
+        server_key: str | None = None,
         queue_max: int = 1000,
         answer_timeout: float = ANSWER_TIMEOUT,
         on_receipt: Callable[[Receipt], None] | None = None,
@@ -85,6 +98,7 @@ class Client:
         self._send_only = send_only
         self._software = software
         self._ssl = ssl
+        self._server_key = _key_for(self._addresses, server_key)
         self._queue_max = queue_max
         self._answer_timeout = answer_timeout
         self._on_receipt = on_receipt
@@ -627,6 +641,7 @@ class Client:
                 address,
                 on_push,
                 ssl=self._ssl,
+                server_key=self._server_key,
                 connect_timeout=CONNECT_TIMEOUT,
                 answer_timeout=self._answer_timeout,
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl as ssl_module
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import DecodeError
 
@@ -13,6 +13,9 @@ from .errors import ConnectionLost, Refused
 from .frame import ANSWER, ERROR, HEADER_LEN, Command, Frame, FrameError, read_frame
 from .schema import pb
 from .web import WebWriter, open_web
+
+if TYPE_CHECKING:
+    from .noise import NoiseReader, NoiseWriter
 
 _ANSWERS = {
     Command.LOGIN: pb.LoginOk,
@@ -49,8 +52,8 @@ class Connection:
 
     def __init__(
         self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter | WebWriter,
+        reader: asyncio.StreamReader | NoiseReader,
+        writer: asyncio.StreamWriter | WebWriter | NoiseWriter,
         on_push: Callable[[int, bytes], None],
         answer_timeout: float,
     ) -> None:
@@ -76,19 +79,28 @@ class Connection:
         on_push: Callable[[int, bytes], None],
         *,
         ssl: ssl_module.SSLContext | None,
+        server_key: bytes | None,
         connect_timeout: float,
         answer_timeout: float,
     ) -> Connection:
         """tls and wss verify as `ssl` says, or as the system does; with tcp, or without a
         scheme, `ssl` decides."""
         scheme = address.rpartition("://")[0]
-        if scheme not in ("", "tcp", "tls", "ws", "wss"):
+        if scheme not in ("", "tcp", "tls", "noise", "ws", "wss"):
             raise ValueError(f"no scheme that is known: {address!r}")
         if scheme == "ws" and ssl:
             raise ValueError(f"ws:// has no TLS, wss:// has: {address!r}")
         if scheme in ("tls", "wss"):
             ssl = ssl or ssl_module.create_default_context()
         host, port = split_address(address)
+        if scheme == "noise":
+            from .noise import open_noise  # needs a package that the rest does not
+
+            if server_key is None:
+                raise ValueError(f"{address} needs a server_key")
+            async with asyncio.timeout(connect_timeout):
+                opened = await open_noise(host, port, server_key)
+            return cls(*opened, on_push, answer_timeout)
         async with asyncio.timeout(connect_timeout):
             if scheme in ("ws", "wss"):
                 return cls(*await open_web(address, ssl), on_push, answer_timeout)

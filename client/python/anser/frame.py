@@ -6,6 +6,10 @@ import asyncio
 import enum
 import struct
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .noise import NoiseReader
 
 _HEADER = struct.Struct(">2sBBHHII")
 HEADER_LEN = _HEADER.size
@@ -50,7 +54,7 @@ class Frame:
         )
 
 
-async def read_frame(reader: asyncio.StreamReader) -> Frame:
+async def read_frame(reader: asyncio.StreamReader | NoiseReader) -> Frame:
     """The next frame; asyncio.IncompleteReadError at the end of the stream."""
     header = await reader.readexactly(HEADER_LEN)
     magic, version, codec, command, flags, request, length = _HEADER.unpack(header)

@@ -98,6 +98,39 @@ class Interop(Case):
                 [(m.seq, m.sender, m.text) for m in ours],
             )
 
+    async def test_over_noise(self) -> None:
+        """Each program's own Noise against the server's; frames of one record and of several."""
+        await self.server.stop()
+        self.server.more = "--listen", "tcp://127.0.0.1:0,noise://127.0.0.1:0"
+        await self.restart()
+        url = self.server.doors["noise"]
+        key = (await self.server.cli("noise", "key")).strip()
+        bodies = [bytes([i]) * size for i, size in enumerate((1, 1000, 16384, 40000, 65536))]
+        async with (
+            self.client("alice", addresses=url, server_key=key) as alice,
+            self.client("bob", addresses=url, server_key=key) as bob,
+        ):
+            for body in bodies:
+                await alice.send("bob", body)
+            self.assertEqual([m.body for m in await self.receive(bob, len(bodies))], bodies)
+            await self.server.cli(
+                *("send", "--server", url, "--server-key", key, "--to", "bob"),
+                *("--token", self.server.token("alice"), "from the shell"),
+            )
+            self.assertEqual([m.text for m in await self.receive(bob, 1)], ["from the shell"])
+            pages = [m async for m in alice.conversation("bob")]  # longer than a record
+            self.assertEqual([m.body for m in pages[:-1]], bodies)
+            # Behind a kill, on the same port: new keys, the same pin.
+            self.server.more = "--listen", f"tcp://127.0.0.1:0,{url}"
+            await self.server.kill()
+            await self.restart()
+            await alice.send("bob", "again")
+            self.assertEqual([m.text for m in await self.receive(bob, 1)], ["again"])
+        stranger = self.client("alice", addresses=url, server_key="9" + key[1:])
+        with self.assertRaises(TimeoutError):
+            await stranger.start(timeout=1)
+        await stranger.close()
+
     async def test_one_device_taken_over_by_the_other_program(self) -> None:
         async with self.client("alice") as alice:
             for i in range(4):

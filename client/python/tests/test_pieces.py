@@ -17,6 +17,7 @@ from support import ROOT, Frame, anser, pb, uuid7
 from anser.connection import split_address
 from anser.frame import read_frame
 from anser.inbox import OWN, Inbox, InboxAnew
+from anser.noise import PROTOCOL, Channel, Cipher, Handshake, NoiseError, parse_key
 from anser.outbox import Outbox, Outgoing
 from anser.tokens import sign
 
@@ -257,6 +258,66 @@ class Outboxes(unittest.IsolatedAsyncioTestCase):
         self.box.refused_for_now(a, self.now, 0)
         self.assertTrue(self.box.withdraw(a))
         self.assertEqual(list(self.box), [])
+
+
+class Noise(unittest.TestCase):
+    def test_published_vectors(self) -> None:
+        vectors = json.loads((ROOT / "tests" / "vectors" / "noise_nk.json").read_text())["vectors"]
+        self.assertEqual(len(vectors), 2)
+        for vector in vectors:
+            with self.subTest(vector["origin"]):
+                self.assertEqual(vector["protocol_name"], PROTOCOL.decode())
+                part = {
+                    name: bytes.fromhex(text)
+                    for name, text in vector.items()
+                    if name.split("_")[0] in ("init", "resp", "handshake")
+                }
+                messages = [
+                    (bytes.fromhex(m["payload"]), bytes.fromhex(m["ciphertext"]))
+                    for m in vector["messages"]
+                ]
+                shake = Handshake(
+                    part["init_remote_static"], part["init_prologue"], part["init_ephemeral"]
+                )
+                self.assertEqual(shake.write(messages[0][0]), messages[0][1])
+                self.assertEqual(shake.read(messages[1][1]), messages[1][0])
+                self.assertEqual(shake.hash, part.get("handshake_hash", shake.hash))
+                ours, theirs = shake.split()
+                for i, (payload, sealed) in enumerate(messages[2:]):
+                    if i % 2 == 0:
+                        self.assertEqual(ours.encrypt(payload), sealed)
+                    else:
+                        self.assertEqual(theirs.decrypt(sealed), payload)
+
+    def test_what_is_refused(self) -> None:
+        key = bytes(range(32))
+        for weak in (bytes(32), b"\x01" + bytes(31)):
+            with self.assertRaises(NoiseError):
+                Handshake(weak).write()
+            shake = Handshake(key)
+            shake.write()
+            with self.assertRaises(NoiseError):
+                shake.read(weak + bytes(16))
+        with self.assertRaises(NoiseError):
+            Channel(key).feed(b"\x00\x30" + bytes(range(48)))
+        cipher = Cipher(key)
+        sealed = cipher.encrypt(b"a")
+        with self.assertRaises(NoiseError):
+            cipher.decrypt(sealed)  # of another number
+        cipher._nonce = 2**64 - 1
+        with self.assertRaises(NoiseError):
+            cipher.encrypt(b"a")
+
+    def test_keys_in_base64(self) -> None:
+        key = b"\xfb" * 32
+        for text in (base64.b64encode(key), base64.urlsafe_b64encode(key)):
+            self.assertEqual(parse_key(text.decode()), key)
+            self.assertEqual(parse_key(text.decode().rstrip("=")), key)
+        for text in ("", "AAAA", "*" * 43):
+            with self.assertRaises(ValueError):
+                parse_key(text)
+        with self.assertRaises(ValueError):
+            anser.Client("noise://127.0.0.1:7404", "t", "d")
 
 
 class Vectors(unittest.IsolatedAsyncioTestCase):
