@@ -201,6 +201,11 @@ sim_check_message(struct sim_check *check, unsigned viewer,
                  (unsigned long long)sent->number);
         return NULL;
     }
+    if (sent->copies == 0) {
+        sim_fail(check->sim, "message %llu is there, and was refused with RATE",
+                 (unsigned long long)sent->number);
+        return NULL;
+    }
     if (!place(check, sent, message->seq, message->message_id, message->time_ms,
                "sight")) {
         return NULL;

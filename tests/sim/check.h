@@ -30,6 +30,8 @@ struct sim_sent {
     uint64_t written_us, acked_us; /* acked_us 0: not yet */
     bool acked; /* ever; state may be pending again while it is repeated */
 
+    unsigned copies; /* sent and not refused with RATE: only these may be stored */
+
     /* As first seen, by whomever. */
     bool seen;
     uint64_t seq, message_id, time_ms;

@@ -247,7 +247,30 @@ may_always_come(uint32_t code)
 {
     return code == AN_ERR_BUSY || code == AN_ERR_UNAVAILABLE || code == AN_ERR_EXPIRED ||
            code == AN_ERR_DISK_FULL || code == AN_ERR_TIMEOUT ||
-           code == AN_ERR_SHUTTING_DOWN || code == AN_ERR_DRAINING;
+           code == AN_ERR_SHUTTING_DOWN || code == AN_ERR_DRAINING ||
+           code == AN_ERR_RATE; /* where refused_rate finds it right */
+}
+
+/* Somebody was told that he asks too often: does he, and is he told until when? */
+static void
+refused_rate(struct sim_clients *clients, const struct sim_client *client,
+             const struct request *request, const Anser__Client__Error *error)
+{
+    uint32_t rates = clients->sim->plan.rates;
+
+    clients->sim->counts[SIM_GOT_RATE]++;
+    if (rates == 0 || client_modest(clients, client) ||
+        (request->command != AN_COMMAND_SEND &&
+         request->command != AN_COMMAND_HEARTBEAT)) {
+        sim_fail(clients->sim, "%s of client %u is refused with RATE for nothing",
+                 an_command_name(request->command), client->index);
+    } else if (error->retry_after_ms == 0 || error->retry_after_ms > 1000 / rates + 1) {
+        sim_fail(clients->sim, "client %u is told to wait %u ms at %u a second",
+                 client->index, error->retry_after_ms, rates);
+    }
+    if (request->letter != NULL && request->letter->sent != NULL) {
+        request->letter->sent->copies--;
+    }
 }
 
 static void
@@ -298,6 +321,9 @@ refused(struct sim_clients *clients, struct sim_client *client,
         sim_fail(sim, "the error %s says retry=%d", an_err_name(error->code),
                  error->retry);
     }
+    if (error->code == AN_ERR_RATE) {
+        refused_rate(clients, client, request, error);
+    }
     if (request->command == AN_COMMAND_SYNC) {
         client->syncing = false;
     }
@@ -306,7 +332,7 @@ refused(struct sim_clients *clients, struct sim_client *client,
         refused_letter(clients, client, request->letter, error->code);
     } else if (request->expect != 0) {
         if (error->code != request->expect && error->code != AN_ERR_SHUTTING_DOWN &&
-            error->code != AN_ERR_DRAINING &&
+            error->code != AN_ERR_DRAINING && error->code != AN_ERR_RATE &&
             (request->command == AN_COMMAND_SEND || !may_always_come(error->code))) {
             sim_fail(sim, "%s is refused with %s instead of %s",
                      an_command_name(request->command), an_err_name(error->code),
@@ -461,9 +487,12 @@ push_goodbye(struct sim_clients *clients, struct sim_client *client,
     clients->sim->counts[SIM_GOT_GOODBYE]++;
     sim_trace(clients->sim, "client %u: goodbye %s", client->index,
               an_err_name(goodbye->code));
-    if (!may_always_come(goodbye->code) && goodbye->code != AN_ERR_IDLE &&
-        goodbye->code != AN_ERR_LOGIN_TIMEOUT && goodbye->code != AN_ERR_SLOW_CONSUMER &&
-        goodbye->code != AN_ERR_REPLACED) {
+    if (goodbye->code == AN_ERR_ADDRESS_FULL && clients->sim->plan.rates > 0) {
+        clients->sim->counts[SIM_GOT_ADDRESS_FULL]++;
+    } else if (!may_always_come(goodbye->code) && goodbye->code != AN_ERR_IDLE &&
+               goodbye->code != AN_ERR_LOGIN_TIMEOUT &&
+               goodbye->code != AN_ERR_SLOW_CONSUMER &&
+               goodbye->code != AN_ERR_REPLACED) {
         sim_fail(clients->sim, "client %u is sent away: %s", client->index,
                  an_err_name(goodbye->code));
     }

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { MODEST_MS = 5000 };
+
 static ProtobufCBinaryData
 text(const char *s)
 {
@@ -81,6 +83,28 @@ client_login(struct sim_clients *clients, struct sim_client *client)
     client->state = CLIENT_LOGIN;
 }
 
+bool
+client_modest(const struct sim_clients *clients, const struct sim_client *client)
+{
+    return clients->sim->plan.rates > 0 && client->user == SIM_MODEST;
+}
+
+/* The modest user's Sends are so far apart that no pause of a gate can gather too many.
+ */
+static bool
+may_send(struct sim_clients *clients, const struct sim_client *client)
+{
+    if (!client_modest(clients, client)) {
+        return true;
+    }
+    if (clients->modest_us != 0 &&
+        clients->sim->now_us - clients->modest_us < MODEST_MS * SIM_MS) {
+        return false;
+    }
+    clients->modest_us = clients->sim->now_us;
+    return true;
+}
+
 static size_t
 letter_body(struct sim_clients *clients, const struct letter *letter,
             Anser__Client__Send *send)
@@ -114,6 +138,9 @@ client_send_letter(struct sim_clients *clients, struct sim_client *client,
     Anser__Client__Send send = ANSER__CLIENT__SEND__INIT;
     struct request *request;
 
+    if (!may_send(clients, client)) {
+        return false;
+    }
     letter_body(clients, letter, &send);
     request = ask(clients, client, AN_COMMAND_SEND, &send.base);
     if (request == NULL) {
@@ -122,6 +149,7 @@ client_send_letter(struct sim_clients *clients, struct sim_client *client,
     request->letter = letter;
     letter->in_flight = true;
     if (letter->sent != NULL) {
+        letter->sent->copies++;
         sim_trace(clients->sim,
                   "client %u: that was message %llu to %s, id ..%02x%02x%02x",
                   client->index, (unsigned long long)letter->sent->number,
@@ -161,6 +189,10 @@ client_bad_send(struct sim_clients *clients, struct sim_client *client)
         broken[0] = 'x';
         expect = AN_ERR_ARGUMENT;
         break;
+    }
+    if (!may_send(clients, client)) {
+        broken[0] = 0xc3;
+        return;
     }
     clients->sim->counts[SIM_OP_BAD_BODY]++;
     request = ask(clients, client, AN_COMMAND_SEND, &send.base);
@@ -270,6 +302,15 @@ client_heartbeat(struct sim_clients *clients, struct sim_client *client)
 
     if (ask(clients, client, AN_COMMAND_HEARTBEAT, &heartbeat.base) != NULL) {
         clients->sim->counts[SIM_OP_HEARTBEAT]++;
+    }
+}
+
+void
+client_flood(struct sim_clients *clients, struct sim_client *client)
+{
+    clients->sim->counts[SIM_OP_FLOOD]++;
+    for (unsigned i = 0; i < CLIENT_REQUESTS_MAX; i++) {
+        client_heartbeat(clients, client);
     }
 }
 

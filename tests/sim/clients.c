@@ -233,6 +233,12 @@ back_off(const struct sim_clients *clients, struct sim_client *client)
     return client_between(client, 10, clients->quiet ? 500 : 3000);
 }
 
+unsigned
+sim_client_user(const struct sim *sim, unsigned index)
+{
+    return sim->clients->client[index].user;
+}
+
 void
 sim_client_opened(struct sim *sim, unsigned index, uint64_t conn)
 {
@@ -353,12 +359,20 @@ operate(struct sim_clients *clients, struct sim_client *client)
     if (clients->sim->options.outage.how != SIM_OUTAGE_NONE && dice >= 89 && dice < 96) {
         dice = 99; /* nobody leaves of his own will while we measure */
     }
+    if (client_modest(clients, client) && client->letters != NULL && dice < 89) {
+        return;
+    }
     if (dice < 45) {
         uint64_t burst =
             client_between(client, 0, 3) == 0 ? client_between(client, 2, 10) : 1;
+
+        burst = client_modest(clients, client) ? 1 : burst;
         while (burst-- > 0 && letters_count(client) < LETTERS_MAX) {
             write_letter(clients, client);
         }
+    } else if (dice == 99 && clients->sim->plan.rates > 0 &&
+               !client_modest(clients, client)) {
+        client_flood(clients, client);
     } else if (dice < 55) {
         read_history(clients, client);
     } else if (dice < 75) {

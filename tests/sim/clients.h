@@ -80,7 +80,8 @@ struct sim_clients {
     unsigned count;
     char *token[SIM_USERS_MAX];
     struct an_token_keys keys;
-    bool quiet; /* no new operations: what is pending is brought to an end */
+    uint64_t modest_us; /* when the modest user sent last */
+    bool quiet;         /* no new operations: what is pending is brought to an end */
     bool audit;
     uint64_t quiet_us;
     uint16_t refused[800]; /* how often each error came, by number */
@@ -103,6 +104,10 @@ void client_history(struct sim_clients *clients, struct sim_client *client, unsi
 void client_confirm(struct sim_clients *clients, struct sim_client *client,
                     uint64_t ahead);
 void client_heartbeat(struct sim_clients *clients, struct sim_client *client);
+/* So many at once that the rest must be refused. */
+void client_flood(struct sim_clients *clients, struct sim_client *client);
+/* Is it the user who never does anything too often? */
+bool client_modest(const struct sim_clients *clients, const struct sim_client *client);
 void client_logout(struct sim_clients *clients, struct sim_client *client);
 void client_bad_send(struct sim_clients *clients, struct sim_client *client);
 /* client_answers.c */

@@ -35,10 +35,15 @@ static struct an_actor *
 gate_make(void *ctx, struct an_addr addr, uint64_t seed, char *why, size_t why_len)
 {
     struct sim_trial *trial = ctx;
+    uint32_t rates = trial->sim->plan.rates;
     struct gate_cfg cfg = {.index = addr.index,
                            .topology = believed(trial, addr),
                            .seed = seed,
-                           .keys = &trial->clients->keys};
+                           .keys = &trial->clients->keys,
+                           .user_sends_per_s = rates,
+                           .user_heartbeats_per_s = rates,
+                           .rate_burst_s = SIM_RATE_BURST_S,
+                           .address_conns_max = rates == 0 ? 0 : SIM_ADDRESS_CONNS_MAX};
     struct an_actor *actor = NULL;
 
     return made(gate_create(&actor, &cfg), &actor, why, why_len);

@@ -2,9 +2,13 @@
  * side alone, or stop being read. Frames are cut here, as the real door cuts them. */
 #include "core/limits.h"
 #include "tests/sim/sim_priv.h"
+#include <arpa/inet.h>
 #include <assert.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { ADDRESS_BASE = 10 << 24 };
 
 struct passing {
     uint64_t conn;
@@ -99,6 +103,8 @@ static void
 opened(struct sim *sim, void *arg, uint64_t id)
 {
     struct sim_conn *conn = conn_get(sim, id);
+    struct sockaddr_in from = {.sin_family = AF_INET};
+    struct an_msg *msg;
 
     (void)arg;
     if (conn->cut || !gate_lives(sim, conn)) {
@@ -106,7 +112,10 @@ opened(struct sim *sim, void *arg, uint64_t id)
     }
     conn->gate_open = true;
     number_give(sim, conn);
-    sim_mail(sim, conn->gate, gate_msg(sim, conn, AN_KIND_CONN_OPEN));
+    msg = gate_msg(sim, conn, AN_KIND_CONN_OPEN);
+    from.sin_addr.s_addr = htonl(ADDRESS_BASE + sim_client_user(sim, conn->client));
+    an_address_of(msg->address, (struct sockaddr *)&from);
+    sim_mail(sim, conn->gate, msg);
     if (conn->client_open) {
         sim_client_opened(sim, conn->client, id);
     }

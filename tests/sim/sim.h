@@ -51,7 +51,10 @@ const char *sim_shape_name(enum sim_shape shape);
     X(GOT_HOLE, "got.hole", true)                                                        \
     X(GOT_RECEIPT, "got.receipt", true)                                                  \
     X(GOT_REFUSAL, "got.refusal", true)                                                  \
-    X(GOT_GOODBYE, "got.goodbye", true)
+    X(GOT_GOODBYE, "got.goodbye", true)                                                  \
+    X(OP_FLOOD, "op.flood", true)                                                        \
+    X(GOT_RATE, "got.rate", true)                                                        \
+    X(GOT_ADDRESS_FULL, "got.address_full", true)
 
 #define SIM_FAULTS(X)                                                                    \
     X(DROP_REQUEST, "fault.drop_request", true)                                          \
@@ -135,7 +138,8 @@ const char *sim_shape_name(enum sim_shape shape);
     X(pause_long_gap, "pause-long")                                                      \
     X(handover_gap, "stop-sequencer")                                                    \
     X(host_gap, "host-down")                                                             \
-    X(drain_gap, "drain")
+    X(drain_gap, "drain")                                                                \
+    X(rates, "rates")
 
 #define SIM_KIND_ENUM(field, name) SIM_KIND_##field,
 enum sim_kind { SIM_KINDS(SIM_KIND_ENUM) SIM_KIND_COUNT };

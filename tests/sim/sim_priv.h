@@ -13,7 +13,10 @@ enum {
     SIM_CUTS_MAX = 16, /* at the same time */
     SIM_RING_LINES = 600,
     SIM_LINE_LEN = 200,
-    SIM_MS = 1000, /* virtual time is counted in microseconds */
+    SIM_RATE_BURST_S = 5,
+    SIM_ADDRESS_CONNS_MAX = 3,
+    SIM_MODEST = 0, /* this user never does anything too often */
+    SIM_MS = 1000,  /* virtual time is counted in microseconds */
 };
 #define SIM_WALL_BASE_MS 1763712000000ull /* 2025-11-21T08:00:00Z */
 
@@ -125,6 +128,7 @@ struct sim_plan {
     uint32_t drop_publish, double_publish, reorder_publish, conn_slow;
     uint32_t reset_gap, kill_gap, kill_all_gap, power_gap, stop_gap, pause_gap;
     uint32_t conn_gap, conn_half_gap, sync_gap, cut_gap, full_gap, clock_gap;
+    uint32_t rates; /* Sends and Heartbeats that a user may a second; 0: no limits */
 };
 
 /* ------------------------------------------------------------------ connections */
@@ -323,6 +327,8 @@ void sim_disk_cut(struct sim_disk *disk); /* the power goes within the next oper
 void sim_disk_set_full(struct sim_disk *disk, bool full);
 void sim_disk_heal(struct sim_disk *disk);
 /* clients.c */
+/* Clients of one user share an address. */
+unsigned sim_client_user(const struct sim *sim, unsigned client);
 void sim_client_opened(struct sim *sim, unsigned client, uint64_t conn);
 void sim_client_frame(struct sim *sim, unsigned client, uint64_t conn,
                       const struct an_frame *frame, const uint8_t *body);
