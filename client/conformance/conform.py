@@ -2,7 +2,7 @@
 """Leads a client through the scripts of the conformance kit and says which rules of
 docs/protocol.md it broke. README.md beside this file says how to write its adapter.
 
-    conform.py [--only NAME] [--list] [--verbose] [--door ws] -- ADAPTER [ARGUMENT...]
+    conform.py [--only NAME] [--door SCHEME] [--list] [--verbose] -- ADAPTER [ARGUMENT...]
 
 Ends with 0 when no rule was broken, 1 when one was, 2 when it could not be run."""
 import argparse
@@ -11,17 +11,17 @@ import os
 import sys
 import tempfile
 
+from doors import DOORS, Door
 from rules import ADVICE, RULES
 from schema import load_proto
-from scripts import SCRIPTS
+from scripts import AT, SCRIPTS
 from stage import Stage, Stop
 
 
 async def play(pb, name, args):
     """[(rule, what)] that one script found broken."""
     with tempfile.TemporaryDirectory(prefix="conform-") as folder:
-        stage = Stage(pb, args.adapter, folder, args.patience, args.verbose,
-                      args.door)
+        stage = Stage(pb, args.adapter, folder, Door(args.door, folder), args.patience, args.verbose)
         try:
             await SCRIPTS[name](stage)
         except Stop:
@@ -34,9 +34,9 @@ async def play(pb, name, args):
 
 def run(args):
     broken = {}
-    names = [name for name in SCRIPTS if args.only in name]
+    names = [name for name in SCRIPTS if args.only in name and args.door in AT.get(name, DOORS)]
     if not names:
-        sys.exit(f"no script has {args.only!r} in its name")
+        sys.exit(f"no script at this door has {args.only!r} in its name")
     with tempfile.TemporaryDirectory(prefix="conform-proto-") as folder:
         pb = load_proto(folder)
         for name in names:
@@ -59,12 +59,11 @@ def run(args):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n", 1)[0])
     parser.add_argument("--only", default="", help="scripts whose name contains this")
+    parser.add_argument("--door", choices=DOORS, default="tcp", help="how the client comes in")
     parser.add_argument("--list", action="store_true", help="names the scripts and the rules")
     parser.add_argument("--verbose", action="store_true", help="shows what the adapter prints")
     parser.add_argument("--patience", type=float, default=1.0,
                         help="waits so many times longer; for slow machines")
-    parser.add_argument("--door", choices=("tcp", "ws"), default="tcp",
-                        help="how the client connects: TCP, or a WebSocket")
     parser.add_argument("adapter", nargs="*")
     args = parser.parse_args()
     if args.list:

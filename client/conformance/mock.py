@@ -4,8 +4,6 @@ import asyncio
 import struct
 import time
 
-from websocket import Door
-
 HEADER = struct.Struct(">2sBBHHII")
 ANSWER, ERROR = 1, 2
 LOGIN, LOGOUT, HEARTBEAT, SEND, CONFIRM, SYNC, HISTORY = range(1, 8)
@@ -91,19 +89,18 @@ class Mock:
         self.peer_delivered, self.positions = {}, {}
         self.drain, self.slack = lambda: None, 0.5
         self.changed = asyncio.Event()
+        self.wrong = {}  # gate: what is wrong with its certificate
 
     # --- sockets
 
     async def listen(self, count, door):
-        """The addresses of so many gates; door is tcp or ws."""
+        """The addresses of so many gates."""
+        self.wrong, addresses = door.wrong, []
         for number in range(count):
-            def made(reader, writer, number=number):
-                if door == "ws":
-                    reader = writer = Door(reader, writer, self.broke)
-                return self.serve(number, reader, writer)
-            server = await asyncio.start_server(made, "127.0.0.1", 0)
+            server, address = await door.open(self, number)
             self.gates.append(server)
-        return [f"{door}://127.0.0.1:{s.sockets[0].getsockname()[1]}" for s in self.gates]
+            addresses.append(address)
+        return addresses
 
     def stop(self):
         for server in self.gates:
@@ -123,6 +120,9 @@ class Mock:
                 return
             while not conn.over:
                 head = await reader.readexactly(HEADER.size)
+                if gate in self.wrong:
+                    self.broke("tls-verify", f"a frame to a server whose certificate has the "
+                               f"wrong {self.wrong[gate]}")
                 magic, version, codec, command, flags, request, length = HEADER.unpack(head)
                 if magic != b"AN" or version != 1 or codec != 1 or flags or command not in KINDS:
                     self.broke("frame-header", f"header {head.hex()} on connection {conn.number}")

@@ -6,6 +6,7 @@ import time
 from mock import (ANSWER, CONFIRM, EVENT, HEADER, HEARTBEAT, HISTORY, LOGIN, RECEIPT, SEND, SYNC)
 
 SCRIPTS = {}
+AT = {"wrong-certificate": ("tls", "wss")}  # only at these doors; the others at every one
 
 
 def script(function):
@@ -623,6 +624,42 @@ async def receipt_lost(t):
     await t.until("receipt-lost", "a History, and DELIVERED is told",
                   lambda: "DELIVERED" in t.told.get(1, ())
                   and any(command == HISTORY for _, _, command in t.mock.frames))
+    await t.settle()
+    await t.leave()
+
+
+# --- history
+
+
+@script
+async def history_pages(t):
+    """A conversation of 250 messages, read whole (adapters that say `can history`)."""
+    texts = [f"line {n}" for n in range(250)]
+    for text in texts:
+        t.mock.said("bob", text)
+    await t.start()
+    await t.until("inbox-order", "all entries are taken", t.all_taken, 20)
+    if "history" in t.can:
+        t.ask_history("bob")
+        await t.until("history-pages", "the end of the conversation",
+                      lambda: ("end",) in t.pages["bob"])
+        wanted = [(str(n + 1), text.encode()) for n, text in enumerate(texts)]
+        if t.pages["bob"][:-1] != wanted:
+            t.broke("history-pages", f"{len(t.pages['bob']) - 1} of 250 messages, or in another order")
+    await t.settle()
+    await t.leave()
+
+
+# --- certificates
+
+
+@script
+async def wrong_certificate(t):
+    """Three gates: a certificate that nobody has signed, one of another name, a good one."""
+    t.door.wrong = {0: "chain", 1: "name"}
+    await t.start(gates=3)
+    await t.until("tls-verify", "the third gate is found", t.mock.live, 20)
+    t.say("bob", "hello")
     await t.settle()
     await t.leave()
 

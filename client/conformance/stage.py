@@ -15,9 +15,9 @@ class Stop(Exception):
 
 
 class Stage:
-    def __init__(self, pb, command, folder, patience=1.0, verbose=False, door="tcp"):
+    def __init__(self, pb, command, folder, door, patience=1.0, verbose=False):
         self.command, self.folder, self.patience, self.verbose = command, folder, patience, verbose
-        self.door = door
+        self.door, self.can, self.pages = door, set(), {}
         self.broken, self.mock = [], Mock(pb, self.broke)
         self.mock.drain, self.mock.slack = self.drain, 0.5 * patience
         self.process, self.buffer = None, b""
@@ -43,7 +43,8 @@ class Stage:
         self.accepted, self.told, self.states, self.refused = [], {}, [], []
         self.process = subprocess.Popen(
             [*self.command, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=None if self.verbose else subprocess.DEVNULL, cwd=self.folder)
+            stderr=None if self.verbose else subprocess.DEVNULL, cwd=self.folder,
+            env={**os.environ, **self.door.environment()})
         os.set_blocking(self.process.stdout.fileno(), False)
         asyncio.get_running_loop().add_reader(self.process.stdout.fileno(), self.drain)
 
@@ -62,6 +63,12 @@ class Stage:
         except OSError:
             self.broke("adapter", "the client has ended")
             raise Stop from None
+
+    def ask_history(self, peer):
+        """The client is to read the whole conversation."""
+        self.pages[peer] = []
+        self.process.stdin.write(f"/history {peer}\n".encode())
+        self.process.stdin.flush()
 
     def drain(self):
         """Takes what the adapter has printed so far."""
@@ -120,6 +127,14 @@ class Stage:
         self.refused.append(self.accepted.pop())
         self.mock.lines.remove(self.refused[-1])
         self.mock.line_times.pop()
+
+    def said_can(self, rest):
+        self.can |= set(rest.decode().split())
+
+    def said_history(self, rest):
+        peer, seq, *text = rest.split(b" ", 2)
+        entry = ("end",) if seq == b"end" else (seq.decode(), *text)
+        self.pages[peer.decode()].append(entry)
 
     def said_state(self, rest):
         self.states.append(rest.split()[0].decode())

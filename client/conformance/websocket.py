@@ -11,7 +11,7 @@ FRAME_MAX = 1 << 20
 REFUSAL = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"
 
 
-class Door:
+class WebSocket:
     """Reader and writer of one connection. broke(rule, what) is called for a client's faults."""
 
     def __init__(self, reader, writer, broke):
@@ -35,7 +35,7 @@ class Door:
         return data
 
     def wrong(self, what):
-        self.broke("frame-header", f"WebSocket: {what}")
+        self.broke("web-form", what)
         raise asyncio.IncompleteReadError(b"", None)
 
     async def open(self):

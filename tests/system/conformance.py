@@ -58,6 +58,19 @@ def case_Z10_tiny_client_breaks_no_rule(case):
     passes(PYTHON, os.path.join(KIT, "tiny.py"))
 
 
+def case_Z10_c_library_breaks_no_rule_over_tls(case):
+    path = os.path.join(case.build, "bin", "sdk_client")
+    if not os.path.exists(path):
+        raise harness.Skip(f"no {path}")
+    passes(path, env={"SDK_PATIENT": "1"}, door="tls")
+
+
+def case_Z10_python_client_breaks_no_rule_over_tls_and_websocket(case):
+    adapter = PYTHON, os.path.join(KIT, "adapters", "python_client.py")
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        list(pool.map(lambda door: passes(*adapter, door=door), ("tls", "ws", "wss")))
+
+
 def case_Z10_adapters_that_are_none_are_told(case):
     code, out = conform("--", os.path.join(case.dir, "none"))
     assert code == 2 and "No such file" in out, (code, out)
@@ -66,9 +79,11 @@ def case_Z10_adapters_that_are_none_are_told(case):
 
 
 def case_Z10_each_broken_client_is_caught_by_its_rule(case):
+    doors = load("tiny").FAULT_DOORS
+
     def play(fault, rule, script):
-        code, out = conform("--only", script, "--patience", "0.5", "--", PYTHON,
-                            os.path.join(KIT, "tiny.py"), "--break", fault)
+        code, out = conform("--only", script, "--patience", "0.5", "--door", doors.get(fault, "tcp"),
+                            "--", PYTHON, os.path.join(KIT, "tiny.py"), "--break", fault)
         if code == 1 and f"\nrule {rule}: " in out:
             return None
         return f"{fault}: not caught by {rule} but {code}\n{out}"
@@ -110,8 +125,9 @@ def case_Z10_rules_name_sections_of_the_protocol(case):
         text = f.read()
     with open(os.path.join(KIT, "mock.py"), encoding="utf-8") as f:
         text += f.read()
-    with open(os.path.join(KIT, "stage.py"), encoding="utf-8") as f:
-        text += f.read()
+    for name in ("stage.py", "doors.py", "websocket.py"):
+        with open(os.path.join(KIT, name), encoding="utf-8") as f:
+            text += f.read()
     unused = [rule for rule in rules.RULES if f'"{rule}"' not in text]
     assert not unused, f"nothing can break {unused}"
     caught = {rule for rule, _ in load("tiny").FAULTS.values()}

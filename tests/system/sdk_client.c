@@ -1,6 +1,6 @@
 /* The client library as a program that the system tests drive, and its adapter of the
  * conformance kit (client/conformance/README.md): every callback is a line on standard
- * output, every line "TO TEXT" of standard input is sent.
+ * output, every line "TO TEXT" of standard input is sent; "/history PEER" reads one.
  *
  *     sdk_client tcp://HOST:PORT[,...] TOKEN[,...] DEVICE CURSOR-FILE|- ANSWER_TIMEOUT_MS
  * ATTEMPTS
@@ -67,10 +67,32 @@ on_token(void *user)
     return *rest == NULL ? NULL : strdup(strsep(rest, ","));
 }
 
+/* A page of a conversation that is read whole, oldest first. */
+static void
+on_page(void *arg, const struct anser_page *page)
+{
+    struct anser_query query = {.peer = page->peer, .oldest_first = true};
+
+    for (size_t i = 0; i < page->count; i++) {
+        const struct anser_message *m = &page->messages[i];
+
+        printf("history %s %llu %.*s\n", page->peer, (unsigned long long)m->seq,
+               (int)m->body_len, (const char *)m->body);
+        query.after = m->seq;
+    }
+    if (page->error.code != ANSER_OK || page->completed) {
+        printf("history %s end %s\n", page->peer, page->error.name);
+    } else {
+        (void)anser_client_history(arg, &query, on_page, arg);
+    }
+    (void)fflush(stdout);
+}
+
 static void
 send_line(struct anser_client *client, char *line)
 {
     struct anser_outgoing message = {.to = line};
+    struct anser_query query = {.oldest_first = true};
     char *text = strchr(line, ' ');
     enum anser_err err;
 
@@ -78,6 +100,11 @@ send_line(struct anser_client *client, char *line)
         return;
     }
     *text++ = '\0';
+    if (strcmp(line, "/history") == 0) {
+        query.peer = text;
+        (void)anser_client_history(client, &query, on_page, client);
+        return;
+    }
     message.body = text;
     message.body_len = strlen(text);
     err = anser_client_send(client, &message, NULL);
@@ -167,6 +194,7 @@ main(int argc, char **argv)
     options.answer_timeout_ms = (uint32_t)strtoul(argv[5], NULL, 10);
     options.send_attempts_max = (uint32_t)strtoul(argv[6], NULL, 10);
     err = anser_client_create(&client, &options);
+    printf("can history\n");
     if (err == ANSER_OK) {
         err = drive(client);
     }

@@ -60,6 +60,11 @@ class Adapter:
         async for message in self.client:
             print("message", message.inbox_seq, message.sender, message.text, flush=True)
 
+    async def history(self, peer):
+        async for message in self.client.conversation(peer):
+            print("history", peer, message.seq, message.text, flush=True)
+        print("history", peer, "end", flush=True)
+
     async def say(self):
         reader = asyncio.StreamReader(limit=1 << 20)
         await asyncio.get_running_loop().connect_read_pipe(
@@ -67,12 +72,16 @@ class Adapter:
         number = 0
         while line := await reader.readline():
             to, _, text = line.decode().rstrip("\n").partition(" ")
+            if to == "/history":
+                self.posted.add(asyncio.ensure_future(self.history(text)))
+                continue
             number += 1
             task = asyncio.ensure_future(self.post(number, to, text))
             self.posted.add(task)
 
     async def main(self):
         try:
+            print("can history", flush=True)
             await self.client.start(timeout=60)
             receiving = asyncio.ensure_future(self.receive())
             await self.say()
