@@ -78,10 +78,18 @@ struct check_device {
     struct check_origin origin;
 };
 
+struct check_owned { /* an account row, or a device's session: its user must be there */
+    uint64_t user;
+    const char *what;
+    struct check_origin origin;
+};
+
 struct check_slot {
     bool any;
     uint16_t number;
-    struct check_list convs, dedupes, inboxes, devices;
+    struct check_list convs, dedupes, inboxes, devices, owned;
+    size_t owned_at;
+    bool owned_sorted;
     size_t conv_at, dedupe_at, inbox_at; /* the walk is in key order: so are these */
     bool dedupes_sorted;
     bool positions; /* the walk has come to the delivered positions */
@@ -201,6 +209,13 @@ void check_inbox_head(struct check *check, const struct check_key *key);
 void check_inbox_entry(struct check *check, const struct check_key *key);
 void check_device(struct check *check, const struct check_key *key);
 void check_inboxes_end(struct check *check);
+
+/* check_account.c: first walk. */
+void check_account(struct check *check, const struct check_key *key);
+void check_session(struct check *check, const struct check_key *key);
+/* A user row; the walk brings them in order, after those of the accounts. */
+void check_account_user(struct check *check, uint64_t user);
+void check_accounts_end(struct check *check);
 
 /* check_outgoing.c: first walk. */
 void check_outgoing_row(struct check *check, const struct check_key *key);

@@ -435,6 +435,7 @@ user(struct check *check, const struct check_key *key)
     const Anser__Stored__User *row = check_value(check, &anser__stored__user__descriptor);
 
     check->totals->users++;
+    check_account_user(check, key->user);
     if (row == NULL) {
         return;
     }
@@ -483,6 +484,9 @@ check_slot_row(struct check *check, const struct check_key *key)
         slot->number = key->slot;
     }
     switch (key->table) {
+    case 'a':
+        check_account(check, key);
+        break;
     case 'c':
         conversation(check, key);
         break;
@@ -506,6 +510,9 @@ check_slot_row(struct check *check, const struct check_key *key)
         break;
     case 'o':
         check_outgoing_row(check, key);
+        break;
+    case 'p':
+        check_session(check, key);
         break;
     case 's':
         slot_row(check);
@@ -537,6 +544,7 @@ check_slot_end(struct check *check)
     convs_end(check);
     dedupes_end(check);
     check_inboxes_end(check);
+    check_accounts_end(check);
     slot->convs.count = slot->dedupes.count = 0;
     slot->inboxes.count = slot->devices.count = 0;
     slot->conv_at = slot->dedupe_at = slot->inbox_at = 0;
@@ -552,5 +560,6 @@ check_slot_fini(struct check *check)
     free(check->slot.dedupes.items);
     free(check->slot.inboxes.items);
     free(check->slot.devices.items);
+    free(check->slot.owned.items);
     an_arena_fini(&check->slot.names);
 }

@@ -101,6 +101,35 @@ make_positions(struct store_rig *rig)
     assert_non_null(store_rig_ask(rig, AN_ROLE_IDGEN, AN_KIND_CAS, &cas.base, &err));
 }
 
+/* One who was muted and has a device. */
+static void
+make_account(struct store_rig *rig, uint64_t key)
+{
+    Anser__Bus__Entry entry = ANSER__BUS__ENTRY__INIT;
+    Anser__Bus__AccountEntry account = ANSER__BUS__ACCOUNT_ENTRY__INIT;
+    Anser__Bus__AccountState state = ANSER__BUS__ACCOUNT_STATE__INIT;
+    Anser__Bus__AccountDetails details = ANSER__BUS__ACCOUNT_DETAILS__INIT;
+    Anser__Bus__DeviceSessionEntry session = ANSER__BUS__DEVICE_SESSION_ENTRY__INIT;
+    Anser__Bus__DeviceState device = ANSER__BUS__DEVICE_STATE__INIT;
+
+    account.user = session.user = key;
+    account.state = &state;
+    account.details = &details;
+    state.version = 1;
+    state.muted_until_ms = UINT64_MAX;
+    state.tokens_from_ms = 3000;
+    entry.what_case = ANSER__BUS__ENTRY__WHAT_ACCOUNT;
+    entry.account = &account;
+    append_one(rig, an_slot_user(key), &entry);
+    session.state = &device;
+    device.device = data("phone");
+    device.platform = data("ios");
+    device.refresh_hash = data("0123456789abcdef0123456789abcdef");
+    entry.what_case = ANSER__BUS__ENTRY__WHAT_DEVICE_SESSION;
+    entry.device_session = &session;
+    append_one(rig, an_slot_user(key), &entry);
+}
+
 /* Users 1 to 4; 1 and 2 talk, 1 and 3 talk, 4 writes to itself. */
 static void
 fill(struct store_rig *rig)
@@ -115,6 +144,7 @@ fill(struct store_rig *rig)
     store_rig_talk(rig, 1, 3, 1, 4);
     store_rig_talk(rig, 4, 4, 1, 3);
     make_positions(rig);
+    make_account(rig, 1);
 }
 
 static int
@@ -523,6 +553,53 @@ plant_lost_conversation(struct store_rig *rig)
 }
 
 /* X(plant, part of the sentence) */
+static void
+put_account(struct store_rig *rig, uint64_t user, uint64_t version)
+{
+    Anser__Stored__Account row = ANSER__STORED__ACCOUNT__INIT;
+    struct keyed k;
+
+    row.version = version;
+    k.len = an_row_account(k.key, an_slot_user(user), user);
+    check_plant(rig, k.key, k.len, &row.base);
+}
+
+static void
+put_session(struct store_rig *rig, uint64_t user, const char *hash)
+{
+    Anser__Stored__DeviceSession row = ANSER__STORED__DEVICE_SESSION__INIT;
+    struct keyed k;
+
+    row.refresh_hash = data(hash);
+    k.len = an_row_device_session(k.key, an_slot_user(user), user,
+                                  (const uint8_t *)"phone", 5);
+    check_plant(rig, k.key, k.len, &row.base);
+}
+
+static void
+plant_account_of_nobody(struct store_rig *rig)
+{
+    put_account(rig, 9, 1);
+}
+
+static void
+plant_session_of_nobody(struct store_rig *rig)
+{
+    put_session(rig, 9, "");
+}
+
+static void
+plant_account_of_version_0(struct store_rig *rig)
+{
+    put_account(rig, 2, 0);
+}
+
+static void
+plant_session_with_half_a_hash(struct store_rig *rig)
+{
+    put_session(rig, 2, "half");
+}
+
 #define PLANTS(X)                                                                        \
     X(lost_message, "lacks messages 5 to 5")                                             \
     X(lost_last_message, "has head 8 and its last message is 7")                         \
@@ -544,6 +621,10 @@ plant_lost_conversation(struct store_rig *rig)
     X(cursor_beyond_head, "of an inbox that ends at 8")                                  \
     X(lost_directory_row, "user 2 has no directory row")                                 \
     X(second_name, "who bears another name")                                             \
+    X(account_of_nobody, "an account row is of user 9, who is not")                      \
+    X(session_of_nobody, "a device's session is of user 9, who is not")                  \
+    X(account_of_version_0, "has version 0")                                             \
+    X(session_with_half_a_hash, "has a hash of another length")                          \
     X(wrong_slot, "belongs into slot")                                                   \
     X(unknown_table, "a table that is not known")                                        \
     X(short_key, "a length that no such key has")                                        \

@@ -25,7 +25,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 #define DIR       "/fuzz"
-#define TABLES    "cmvduhignszow"
+#define TABLES    "cmvduhignszowap"
 #define ROWS_MAX  96u
 #define USERS_MAX 3u
 
@@ -80,6 +80,10 @@ key_make(uint8_t *out, char table, int slot, const uint8_t from[3])
         return an_row_inbox_head(out, of_user, from[0]);
     case 'i':
         return an_row_inbox(out, of_user, from[0], from[2]);
+    case 'a':
+        return an_row_account(out, of_user, from[0]);
+    case 'p':
+        return an_row_device_session(out, of_user, from[0], (const uint8_t *)"phone", 5);
     case 'g':
         return an_row_device(out, of_user, from[0], (const uint8_t *)"phone", 5);
     case 'n':

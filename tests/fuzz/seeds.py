@@ -297,7 +297,7 @@ def bus_seeds(b):
 
 # ------------------------------------------------------------------ rows
 
-TABLES = "cmvduhignszow"
+TABLES = "cmvduhignszowap"
 
 
 def row(table, a, c, n, value, at=None):
