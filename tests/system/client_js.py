@@ -81,3 +81,26 @@ def case_Z10_javascript_client_breaks_no_rule(case):
 def case_tables_are_those_of_the_documents(case):
     built()
     run(["node", "scripts/generate.mjs", "--check"])
+
+
+def case_readme_is_followed(case):
+    """Its first program, with the package where npm would have put it."""
+    built()
+    with open(os.path.join(PACKAGE, "README.md"), encoding="utf-8") as f:
+        program = f.read().split("```js\n")[1].split("```")[0]
+    assert "ws://127.0.0.1:7402" in program
+    node = case.new_node()
+    node.listen = "tcp://127.0.0.1:0,ws://127.0.0.1:0"
+    node.start().add_users("alice", "bob")
+    host, port = node.doors["ws"]
+    folder = case.new_dir("program")
+    os.makedirs(os.path.join(folder, "node_modules"))
+    os.symlink(PACKAGE, os.path.join(folder, "node_modules", "anser-client"))
+    program = program.replace("ws://127.0.0.1:7402", f"ws://{host}:{port}")
+    with open(os.path.join(folder, "first.mjs"), "w", encoding="utf-8") as f:
+        f.write(f"const token = process.argv[2];\n{program}")
+    out = run(["node", os.path.join(folder, "first.mjs"), node.token("alice")])
+    for line in ("connecting", "online", "closed"):
+        assert f"{line} \n" in out, out
+    assert [message["text"] for message in node.recv("bob", 1)] == ["你好, bob"], out
+    node.stop()

@@ -1,11 +1,12 @@
-"""Everybody with everybody: the C library, the Python client and clients that speak JSON, at
-every door they have, in both directions. One table; a cell is one message, from the end at its
+"""Everybody with everybody: the C library, the Python client, the JavaScript client (where there
+is a node) and clients that speak JSON, at every door they have, in both directions. One table; a cell is one message, from the end at its
 left to the end at its head."""
 import os
 import subprocess
 import sys
 import time
 
+import client_js
 import harness
 from doors_json import new_id, talk_to
 from doors_web import web_node
@@ -18,6 +19,7 @@ ENDS = (  # client, door, form
     ("C", "tcp", "protobuf"), ("C", "tls", "protobuf"),
     ("Python", "tcp", "protobuf"), ("Python", "tls", "protobuf"),
     ("Python", "ws", "protobuf"), ("Python", "wss", "protobuf"),
+    ("JavaScript", "ws", "protobuf"), ("JavaScript", "wss", "protobuf"),
     ("hand", "tcp", "JSON"), ("hand", "tls", "JSON"),
     ("hand", "ws", "JSON"), ("hand", "wss", "JSON"),
 )
@@ -38,10 +40,13 @@ class Program:
             self.lines = Sdk(case, node, user, url=url, device=name(end),
                              env={"ANSER_CA": node.ca.pem})
             return
+        adapter = {"Python": ["/usr/bin/python3", ADAPTER],
+                   "JavaScript": ["node", client_js.ADAPTER]}[client]
         process = subprocess.Popen(
-            ["/usr/bin/python3", ADAPTER, url, case.token(node, user), name(end), "-", "15000", "16"],
+            [*adapter, url, case.token(node, user), name(end), "-", "15000", "16"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=sys.stderr, cwd=case.dir,
-            env=dict(os.environ, SSL_CERT_FILE=node.ca.pem, PYTHONDONTWRITEBYTECODE="1"))
+            env=dict(os.environ, SSL_CERT_FILE=node.ca.pem, NODE_EXTRA_CA_CERTS=node.ca.pem,
+                     PYTHONDONTWRITEBYTECODE="1"))
         case.processes.append(process)
         self.lines = Sdk.__new__(Sdk)  # its lines, of another program
         super(Sdk, self.lines).__init__(process)
@@ -105,10 +110,20 @@ class Hand:
             pass
 
 
+def ends_here():
+    try:
+        client_js.built()
+    except harness.Skip as skip:
+        print(f"     without the JavaScript client: {skip}")
+        return tuple(end for end in ENDS if end[0] != "JavaScript")
+    return ENDS
+
+
 def case_Z10_every_client_at_every_door_with_every_other(case):
+    ends = ends_here()
     node = web_node(case)
     rooms = {user: {end: (Hand if end[0] == "hand" else Program)(case, node, end, user)
-                    for end in ENDS} for user in ("alice", "bob")}
+                    for end in ends} for user in ("alice", "bob")}
     for room in rooms.values():
         for client in room.values():
             client.ready()
@@ -123,7 +138,7 @@ def case_Z10_every_client_at_every_door_with_every_other(case):
             if got != said:
                 wrong.append(f"{here} -> {there} {name(end)}: {got}")
     assert not wrong, "\n".join(wrong)
-    print(f"     {len(ENDS)} clients of each side: {2 * len(ENDS) ** 2} messages as in the table")
+    print(f"     {len(ends)} clients of each side: {2 * len(ends) ** 2} messages as in the table")
     for room in rooms.values():
         for client in room.values():
             client.end()

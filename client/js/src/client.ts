@@ -40,7 +40,7 @@ interface Flush {
 export class Client {
     readonly #settings: Settings;
     readonly #session: Session;
-    readonly #outbox = new Outbox();
+    readonly #outbox: Outbox;
     readonly #inbox: Inbox;
     readonly #confirmer: Confirmer;
     readonly #histories: Histories;
@@ -58,6 +58,7 @@ export class Client {
     /** Throws ARGUMENT when an option is missing or malformed, DEVICE_NAME. */
     constructor(options: Options) {
         const settings = (this.#settings = complete(options));
+        this.#outbox = new Outbox(settings.window);
         const now = () => performance.now();
         const after = () => this.#soon();
         this.#session = new Session(settings, {
@@ -254,7 +255,7 @@ export class Client {
         this.#flush(now);
         const dueAt = Math.min(
             this.#session.dueAt, this.#confirmer.dueAt(this.#session.link !== undefined),
-            this.#talkDueAt(), this.#expiresAt(), ...this.#flushes.map((flush) => flush.until));
+            this.#talkDueAt(now), this.#expiresAt(), ...this.#flushes.map((flush) => flush.until));
         if ((this.state as State) === "closed" || dueAt === Infinity) return;
         const ms = Math.ceil(Math.max(0, dueAt - performance.now()));
         this.#timer = setTimeout(() => this.#step(), Math.min(ms, 0x7fffffff));
@@ -280,10 +281,11 @@ export class Client {
         this.#pump(link, now);
     }
 
-    #talkDueAt(): number {
+    #talkDueAt(now: number): number {
         if (!this.#session.link) return Infinity;
         return Math.min(
-            this.#syncDueAt(), this.#following.askAt, this.#histories.dueAt, this.#outbox.resumeAt);
+            this.#syncDueAt(), this.#following.askAt, this.#histories.dueAt,
+            this.#outbox.resumeAt(now));
     }
 
     #flush(now: number): void {

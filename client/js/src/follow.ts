@@ -20,6 +20,7 @@ export class Following {
     readonly #sent = new Map<string, Item[]>();
     readonly #early: { peer: string; seq: number }[] = [];
     #count = 0;
+    #bytes = 0;
     #pauseMs = LIMITS.followMinMs;
     /** When missed marks are to be asked for. */
     askAt = Infinity;
@@ -30,11 +31,12 @@ export class Following {
 
     /** It was answered: from now on it is followed until it is delivered. */
     add(item: Item, now: number): void {
-        if (this.#count >= LIMITS.followed) return;
+        if (this.#count >= LIMITS.followed || this.#bytes >= LIMITS.followedBytes) return;
         const list = this.#sent.get(item.to) ?? [];
         this.#sent.set(item.to, list);
         list.push(item);
         this.#count++;
+        this.#bytes += item.body.length;
         const early = this.#early.findIndex((e) => e.peer === item.to && e.seq === item.seq);
         if (early >= 0) {
             this.#early.splice(early, 1);
@@ -100,6 +102,7 @@ export class Following {
         else this.#sent.delete(peer);
         for (const item of list) {
             if (item.seq > mark) continue;
+            this.#bytes -= item.body.length;
             item.state = "delivered";
             this.#events.told(item);
         }

@@ -38,6 +38,8 @@ export const LIMITS = {
     pageBytes: 512 * 1024,
     /** Sent messages followed until delivered; more: not followed. */
     followed: 4096,
+    /** Bytes of their bodies. */
+    followedBytes: 16 * 1024 * 1024,
     /** Missed delivered marks are asked for after so long, doubling to. */
     followMinMs: 15_000,
     followMaxMs: 600_000,

@@ -64,6 +64,13 @@ export class Outbox {
     readonly items = new Set<Item>();
     bytes = 0;
     flying = 0;
+    readonly #window: number;
+    #narrow = Infinity; // after RATE: at most so many under way
+    #notBefore = 0; // after RATE: none is sent
+
+    constructor(window: number = LIMITS.window) {
+        this.#window = window;
+    }
 
     add(item: Item): void {
         let lane = this.#lanes.get(item.to);
@@ -88,7 +95,7 @@ export class Outbox {
     /** Those that may go out now, lane by lane in turn; `put` puts one on the connection. */
     pump(now: number, room: () => boolean, put: (item: Item) => void): void {
         for (const [to, lane] of this.#lanes) {
-            if (!room()) return;
+            if (now < this.#notBefore || this.flying >= this.#narrow || !room()) return;
             const item = this.#next(lane, now);
             if (!item) continue;
             this.#lanes.delete(to); // behind the others: the loop comes to it again
@@ -113,6 +120,7 @@ export class Outbox {
     accepted(item: Item, now: number): void {
         const lane = this.#landed(item);
         this.#takeOut(lane, item);
+        if (++this.#narrow >= this.#window) this.#narrow = Infinity;
         if (lane.probe === item) {
             lane.held = false;
             lane.probe = undefined;
@@ -145,7 +153,22 @@ export class Outbox {
         } else {
             lane.lastRefusal = error;
         }
+        if (error.name === "RATE") {
+            item.attempts--; // its time is bounded all the same
+            this.#slowDown(error.retryAfterMs, now);
+        }
         this.#settle(lane, now);
+    }
+
+    /**
+     * The user has sent more than he may: all conversations wait, and go on with fewer at once, so
+     * that what is refused is a few and not a window full.
+     */
+    #slowDown(pauseMs: number, now: number): void {
+        if (now >= this.#notBefore) { // once for all that were under way together
+            this.#narrow = Math.max(1, Math.floor(Math.min(this.#narrow, this.#window) / 2));
+        }
+        this.#notBefore = Math.max(this.#notBefore, now + pauseMs);
     }
 
     /** Why a message that is given up now was not accepted. */
@@ -169,16 +192,17 @@ export class Outbox {
             lane.probe = undefined;
             lane.resumeAt = lane.askedMs = 0;
         }
-        this.flying = 0;
+        this.flying = this.#notBefore = 0; // another gate may count anew
+        this.#narrow = Infinity;
     }
 
-    /** When a held lane may try again. */
-    get resumeAt(): number {
-        let at = Infinity;
+    /** When what waits may be tried again; what only needs room is tried with the next answer. */
+    resumeAt(now: number): number {
+        let at = now < this.#notBefore && this.items.size > this.flying ? 0 : Infinity;
         for (const lane of this.#lanes.values()) {
             if (lane.held && lane.flying === 0) at = Math.min(at, lane.resumeAt);
         }
-        return at;
+        return Math.max(at, this.#notBefore);
     }
 
     #landed(item: Item): Lane {

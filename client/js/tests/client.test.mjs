@@ -149,7 +149,7 @@ test("the same device elsewhere replaces this one, for good", async () => {
     await assert.rejects(first.flush(), { name: "REPLACED" });
     await assert.rejects(first.history(alice), { name: "REPLACED" });
     assert.throws(() => first.send(alice, "x"), { name: "REPLACED" });
-    assert.equal(second.state, "online");
+    await until("the other is online", () => second.state === "online");
 });
 
 test("tokens: an expired one is asked anew, a bad one ends the client", async () => {

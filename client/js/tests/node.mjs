@@ -25,9 +25,9 @@ export class Server {
     async start() {
         const listen = this.address ? [this.plain, this.address]
             : ["tcp://127.0.0.1:0", "ws://127.0.0.1:0"];
-        this.#process = spawn(ANSER, ["up", "--data", this.data, "--listen", listen.join(",")], {
-            stdio: ["ignore", "pipe", "ignore"],
-        });
+        this.#process = spawn(
+            ANSER, ["up", "--data", this.data, "--http", "off", "--listen", listen.join(",")],
+            { stdio: ["ignore", "pipe", "ignore"] });
         const lines = createInterface({ input: this.#process.stdout });
         for await (const line of lines) {
             if (!line.startsWith("anser ready")) continue;

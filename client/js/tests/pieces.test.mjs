@@ -216,6 +216,30 @@ test("conversations take turns, the window holds, a refused one given up needs a
     assert.deepEqual([outbox.items.size, outbox.bytes, outbox.flying], [3, 6, 0]);
 });
 
+test("who sent too much waits in all conversations, and goes on with fewer at once", () => {
+    const outbox = new Outbox(8);
+    const pump = (now) => {
+        const put = [];
+        outbox.pump(now, () => outbox.flying < 8, (item) => put.push(item));
+        return put;
+    };
+    for (let n = 0; n < 12; n++) {
+        outbox.add(new Item(`u${n % 3}`, 1, utf8(`m${n}`), undefined, uuid7(1), 0));
+    }
+    const first = pump(0);
+    assert.equal(first.length, 8);
+    for (const item of first.slice(0, 4)) outbox.accepted(item, 0);
+    for (const item of first.slice(4)) outbox.refusedForNow(item, refused("RATE", 700), 0);
+    assert.deepEqual(first.slice(4).map((item) => item.attempts), [0, 0, 0, 0]);
+    assert.deepEqual([pump(699).length, outbox.resumeAt(699)], [0, 700]);
+    const second = pump(700);
+    assert.equal(second.length, 3, "the first of each conversation");
+    for (const item of second) outbox.accepted(item, 700);
+    assert.equal(pump(700).length, 5);
+    outbox.lost();
+    assert.equal(outbox.resumeAt(700), Infinity);
+});
+
 test("ids are UUIDv7 with the time given", () => {
     for (const vector of vectors("ids").ids) {
         if (vector.time_ms === null) {
