@@ -73,6 +73,12 @@ def case_c_library_and_javascript_talk(case):
     tests(case, "interop")
 
 
+def case_two_clients_of_a_page_in_chromium(case):
+    if not shutil.which("chromium"):
+        raise harness.Skip("no chromium: ./dev install")
+    tests(case, "browser")
+
+
 def case_Z10_javascript_client_breaks_no_rule(case):
     built()
     conformance.passes(ADAPTER, door="ws")

@@ -70,7 +70,7 @@ export class Server {
 }
 
 /** Waits until `condition` holds; `what` is for the error when it does not. */
-export async function until(what, condition, ms = 20_000) {
+export async function until(what, condition, ms = 60_000) {
     const end = performance.now() + ms;
     while (!condition()) {
         if (performance.now() > end) throw new Error(`it did not come to this: ${what}`);
