@@ -21,11 +21,26 @@ const client = new Client({
         say("send", tag, state.toUpperCase(), seq, error?.name ?? ""),
     onWarning: (warning) => say("warning", warning.name, warning.message),
 });
+say("can history");
 client.start();
+
+async function readAll(peer) {
+    let page, after = 0;
+    do {
+        page = await client.history(peer, { oldestFirst: true, after });
+        for (const message of page.messages) say("history", peer, message.seq, message.text);
+        after = page.messages.at(-1)?.seq ?? after;
+    } while (!page.completed);
+    say("history", peer, "end");
+}
 
 let number = 0;
 for await (const line of createInterface({ input: process.stdin })) {
     const space = line.indexOf(" ");
+    if (line.startsWith("/history ")) {
+        void readAll(line.slice(space + 1));
+        continue;
+    }
     try {
         client.send(line.slice(0, space), line.slice(space + 1), { tag: number + 1 });
         number++;
