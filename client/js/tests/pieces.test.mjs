@@ -311,6 +311,66 @@ test("what cannot be sent is refused at once, what can waits for a start", async
     assert.equal(names("bob", "x"), "CONNECTION");
 });
 
+/** A server in a few lines: `answers` says what a connection gets, from its first to its last. */
+function scripted(answers) {
+    return class {
+        static made = [];
+        bufferedAmount = 0;
+
+        constructor(address) {
+            this.address = address;
+            this.constructor.made.push(this);
+            setImmediate(() => this.onopen());
+        }
+        send(data) {
+            const [{ command, request, body }] = unpackFrames(data.buffer);
+            if (command !== 1) return;
+            this.token = wire.Login.read(body).token;
+            const ok = { user: "alice", serverTimeMs: 1, heartbeatMs: 9e6, sendsMax: 1 };
+            this.say(packFrame(1, request, wire.LoginOk.write(ok)), 1);
+            const name = answers.shift();
+            if (!name) return;
+            const goodbye = { code: Code[name], retry: ["DRAINING"].includes(name) };
+            this.say(packFrame(66, 0, wire.Refusal.write(goodbye)), 0);
+        }
+        say(frame, flags) {
+            frame[7] = flags;
+            setImmediate(() => this.onmessage({ data: frame.buffer }));
+        }
+        close() {}
+    };
+}
+
+for (const [name, token, expected] of [
+    ["DRAINING", "t", "online, offline DRAINING, online"],
+    ["REPLACED", "t", "online, closed REPLACED"],
+    ["KICKED", () => "t", "online, closed KICKED"],
+    ["USER_FORBIDDEN", () => "t", "online, closed USER_FORBIDDEN"],
+    ["USER_DELETED", () => "t", "online, closed USER_DELETED"],
+    ["TOKEN_REVOKED", "t", "online, closed TOKEN_REVOKED"],
+    ["TOKEN_REVOKED", (refused) => refused?.name ?? "t", "online, offline TOKEN_REVOKED, online"],
+]) {
+    test(`Goodbye ${name} with a token that is a ${typeof token}: ${expected}`, async () => {
+        const told = [];
+        const webSocket = scripted([name]);
+        await new Promise((resolve) => {
+            const client = new Client({
+                addresses: ["ws://a", "ws://b"], device: "d", token, webSocket,
+                onState: (state, why) => {
+                    if (state !== "connecting") told.push(why ? `${state} ${why.name}` : state);
+                    if (state === "closed" || told.length === 3) resolve(client.close(1));
+                },
+            });
+            client.start();
+        });
+        assert.equal(told.slice(0, 3).join(", "), expected);
+        const [first, second] = webSocket.made;
+        assert.equal(first.address, "ws://a");
+        if (second) assert.equal(second.address, "ws://b");
+        if (second && name === "TOKEN_REVOKED") assert.equal(second.token, "TOKEN_REVOKED");
+    });
+}
+
 test("errors are values", () => {
     const known = AnserError.told(300, "USER_NOT_FOUND", "there is none", false, 0);
     assert.deepEqual([known.code, known.name, known.category, known.handling, known.message],
