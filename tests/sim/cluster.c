@@ -289,6 +289,7 @@ sim_cluster_build(struct sim_trial *trial)
     if (plan->stranger) {
         stranger_add(trial);
     }
+    sim_clocks_draw(sim);
     for (unsigned i = 0; i < sim->process_count; i++) {
         sim->process[i].cluster = an_cluster_digest("sim");
         sim->process[i].stores = an_topology_digest(&trial->topology[trial->belief[i]]);

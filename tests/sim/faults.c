@@ -85,6 +85,51 @@ rates_draw(struct sim *sim)
     }
 }
 
+/* What came later is drawn from dice of its own: seeds without it keep their meaning. */
+static void
+late_draw(struct sim *sim)
+{
+    struct sim_plan *plan = &sim->plan;
+    struct an_rng rng;
+
+    an_rng_seed(&rng, sim->options.seed ^ 0xd21f7);
+    if (plan->level > 0 && an_rng_below(&rng, 4) < 1 + plan->level) {
+        plan->drift_ppm = (uint32_t)an_rng_below(&rng, 10000 * plan->level) + 100;
+    }
+    if (plan->stores > 1 && plan->level > 0 && an_rng_below(&rng, 4) < 1 + plan->level) {
+        plan->rewind = (uint32_t)(10 + an_rng_below(&rng, 300 * plan->level));
+    }
+}
+
+/* Faster or slower by up to ppm. */
+static int64_t
+draw_rate(struct an_rng *rng, uint32_t ppm)
+{
+    return (int64_t)an_rng_below(rng, 2 * (uint64_t)ppm + 1) - ppm;
+}
+
+void
+sim_clocks_draw(struct sim *sim)
+{
+    int64_t mono[SIM_PROCESSES_MAX], wall[SIM_PROCESSES_MAX];
+    uint32_t ppm = sim->plan.drift_ppm;
+    struct an_rng rng;
+
+    an_rng_seed(&rng, sim->options.seed ^ 0xc10c);
+    for (unsigned i = 0; i < SIM_PROCESSES_MAX; i++) {
+        mono[i] = draw_rate(&rng, ppm);
+        /* In half of them the wall clock is slewed, in its own way. */
+        wall[i] = an_rng_below(&rng, 2) == 0 ? mono[i] : draw_rate(&rng, ppm);
+    }
+    for (unsigned i = 0; i < sim->process_count; i++) {
+        /* On one host each process has them for itself, as its jumps. */
+        unsigned which = sim->plan.cluster ? sim->process[i].host : i;
+
+        sim->process[i].mono_ppm = mono[which];
+        sim->process[i].wall_ppm = wall[which];
+    }
+}
+
 static const char *const kind_names[] = {
 #define KIND_NAME(field, name) [SIM_KIND_##field] = name,
     SIM_KINDS(KIND_NAME)
@@ -148,6 +193,7 @@ sim_plan_draw(struct sim *sim)
     plan->clock_gap = draw_gap(sim, 3000, 20000);
     cluster_draw(sim);
     rates_draw(sim);
+    late_draw(sim);
     sim_outage_plan(sim);
     leave_out(plan, sim->options.without);
 }
@@ -242,8 +288,10 @@ hit_pause(struct sim *sim)
 static void
 hit_pause_long(struct sim *sim)
 {
+    struct sim_process *process = &sim->process[any_process(sim)];
+
     sim->counts[SIM_PAUSE_LONG]++;
-    pause_process(sim, &sim->process[any_process(sim)], sim_between(sim, 8000, 45000));
+    pause_process(sim, process, sim_between(sim, 8000, 45000));
 }
 
 static unsigned

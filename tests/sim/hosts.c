@@ -14,6 +14,7 @@ enum {
     MSG_ARENA_MAX = AN_BUS_MSG_LEN_MAX * 2,
     START_FAILURES_MAX = 200,
     STOP_MS_MAX = 8000, /* a stopping process is killed after that */
+    MILLION = 1000000,
 };
 
 static uint64_t
@@ -46,15 +47,45 @@ sim_actor_up(const struct sim *sim, unsigned actor)
     return sim->actor[actor].actor != NULL && sim->process[sim->actor[actor].process].up;
 }
 
+/* So much time, as a clock counts it that is off by ppm. */
+static uint64_t
+drifted_us(uint64_t us, int64_t ppm)
+{
+    return (uint64_t)((int64_t)us + (int64_t)us * ppm / MILLION);
+}
+
 struct an_now
 sim_clock(const struct sim *sim, const struct sim_process *process)
 {
-    uint64_t wall = SIM_WALL_BASE_MS + sim->now_us / SIM_MS;
+    uint64_t wall =
+        SIM_WALL_BASE_MS + drifted_us(sim->now_us, process->wall_ppm) / SIM_MS;
+    uint64_t up_us = drifted_us(sim->now_us - process->boot_us, process->mono_ppm);
 
     return (struct an_now){
-        .mono_ms = process->mono_base_ms + (sim->now_us - process->boot_us) / SIM_MS,
+        .mono_ms = process->mono_base_ms + up_us / SIM_MS,
         .wall_ms = (uint64_t)((int64_t)wall + process->wall_offset_ms),
     };
+}
+
+uint64_t
+sim_clock_at_us(const struct sim_process *process, uint64_t mono_ms)
+{
+    uint64_t up_us, us;
+
+    if (mono_ms <= process->mono_base_ms) {
+        return process->boot_us;
+    }
+    up_us = (mono_ms - process->mono_base_ms) * SIM_MS;
+    us = process->mono_ppm == 0
+             ? up_us
+             : up_us * MILLION / (uint64_t)(MILLION + process->mono_ppm);
+    while (us > 0 && drifted_us(us - 1, process->mono_ppm) >= up_us) {
+        us--; /* nor later, for the rounding's sake */
+    }
+    while (drifted_us(us, process->mono_ppm) < up_us) {
+        us++; /* never before */
+    }
+    return process->boot_us + us;
 }
 
 unsigned
@@ -289,7 +320,10 @@ static void
 process_end(struct sim *sim, unsigned index)
 {
     struct sim_process *process = &sim->process[index];
+    uint64_t up_us = sim->now_us - process->boot_us;
+    uint64_t apart_us = (uint64_t)llabs((int64_t)up_us * process->mono_ppm / MILLION);
 
+    sim->counts[SIM_CLOCK_APART] += process->up && apart_us >= 100 * SIM_MS;
     process->up = false;
     process->stopping = false;
     process->doomed = false;
@@ -356,6 +390,7 @@ process_start(struct sim *sim, void *arg, uint64_t number)
     }
     process->start_failures = 0;
     process->up = true;
+    sim->counts[SIM_CLOCK_DRIFT] += process->mono_ppm != 0;
     for (unsigned i = 0; i < sim->actor_count; i++) {
         if (sim->actor[i].process == index) {
             sim_mail(sim, i, sim_msg_create(sim, i, AN_KIND_START));

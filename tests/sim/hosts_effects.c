@@ -30,11 +30,8 @@ timer_set(struct sim *sim, unsigned index, const struct an_effect *effect)
 {
     const struct sim_process *process = &sim->process[sim->actor[index].process];
     uint64_t *who = sim_alloc(sizeof(*who));
-    uint64_t at = process->boot_us;
+    uint64_t at = sim_clock_at_us(process, effect->at_mono_ms);
 
-    if (effect->at_mono_ms > process->mono_base_ms) {
-        at += (effect->at_mono_ms - process->mono_base_ms) * SIM_MS;
-    }
     *who = (uint64_t)process->life << 32 | index;
     sim_at(sim, (at > sim->now_us ? at : sim->now_us) + sim_between(sim, 0, 300),
            timer_fire, who, effect->tag);

@@ -136,9 +136,10 @@ packet_make(struct sim *sim, unsigned sender, const struct an_envelope *env,
     struct packet *packet;
     struct an_envelope header = *env;
 
-    if (sim->options.bug != SIM_BUG_NONE && len > 0) {
+    if ((sim->options.bug != SIM_BUG_NONE || sim->plan.rewind > 0) && len > 0) {
         altered = sim_alloc(len);
         memcpy(altered, body, len);
+        sim_rewind_packet(sim, env->kind, &altered, &len);
         sim_tamper_packet(sim, env->kind, &altered, &len);
         body = altered;
     }

@@ -79,7 +79,10 @@ const char *sim_shape_name(enum sim_shape shape);
     X(DISK_CUT, "fault.disk_cut", true)                                                  \
     X(DISK_FULL, "fault.disk_full", true)                                                \
     X(CLOCK_BACK, "fault.clock_back", true)                                              \
-    X(CLOCK_AHEAD, "fault.clock_ahead", true)
+    X(CLOCK_AHEAD, "fault.clock_ahead", true)                                            \
+    X(CLOCK_DRIFT, "fault.clock_drift", true) /* lives with a clock that is not exact */ \
+    X(CLOCK_APART, "fault.clock_apart", true) /* one that was off by 100 ms at its end   \
+                                               */
 
 /* The same of seeds with a cluster of three hosts. */
 #define SIM_CLUSTER_COUNTS(X)                                                            \
@@ -91,7 +94,7 @@ const char *sim_shape_name(enum sim_shape shape);
     X(SAW_PROBE, "saw.probe", true)                                                      \
     X(SAW_PROBE_AWAY, "saw.probe_of_absent", true)                                       \
     X(SAW_FORWARD, "saw.forward", true)                                                  \
-    X(SAW_REWIND, "saw.rewind", false) /* needs a store put back in time */              \
+    X(SAW_REWIND, "saw.rewind", true)                                                    \
     X(SAW_BLOCKED, "saw.blocked_store", true)                                            \
     X(SAW_ELSEWHERE, "saw.sync_across_stores", true)                                     \
     X(SAW_MOVED, "saw.moved", true)                                                      \
@@ -108,7 +111,9 @@ const char *sim_shape_name(enum sim_shape shape);
     X(STOP_SEQUENCER, "fault.stop_sequencer", true)                                      \
     X(HOST_DOWN, "fault.host_down", true)                                                \
     X(GATE_DRAINED, "fault.gate_drained", true)                                          \
-    X(OWNERS_DIFFER, "fault.owners_differ", true)
+    X(OWNERS_DIFFER, "fault.owners_differ", true)                                        \
+    X(REWIND_HOLE, "fault.rewind_hole", true) /* entries that begin behind a hole */     \
+    X(REWIND_MARK, "fault.rewind_mark", true) /* a store that says it has fewer */
 
 /* What a plan can leave out: X(field of struct sim_plan, name). */
 #define SIM_KINDS(X)                                                                     \
@@ -133,6 +138,8 @@ const char *sim_shape_name(enum sim_shape shape);
     X(cut_gap, "disk-cut")                                                               \
     X(full_gap, "disk-full")                                                             \
     X(clock_gap, "clock")                                                                \
+    X(drift_ppm, "drift")                                                                \
+    X(rewind, "rewind")                                                                  \
     X(part_gap, "cut")                                                                   \
     X(part_host_gap, "cut-host")                                                         \
     X(pause_long_gap, "pause-long")                                                      \

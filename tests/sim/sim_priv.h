@@ -49,6 +49,7 @@ struct sim_process {
     uint64_t boot_us;
     uint64_t mono_base_ms;
     int64_t wall_offset_ms;
+    int64_t mono_ppm, wall_ppm; /* how much faster than time its clocks run */
     uint64_t paused_until_us;
     unsigned start_failures;
 };
@@ -128,7 +129,9 @@ struct sim_plan {
     uint32_t drop_publish, double_publish, reorder_publish, conn_slow;
     uint32_t reset_gap, kill_gap, kill_all_gap, power_gap, stop_gap, pause_gap;
     uint32_t conn_gap, conn_half_gap, sync_gap, cut_gap, full_gap, clock_gap;
-    uint32_t rates; /* Sends and Heartbeats that a user may a second; 0: no limits */
+    uint32_t rates;     /* Sends and Heartbeats that a user may a second; 0: no limits */
+    uint32_t drift_ppm; /* clocks are off by at most this, each host's in its own way */
+    uint32_t rewind;    /* what stores forward to each other */
 };
 
 /* ------------------------------------------------------------------ connections */
@@ -222,6 +225,8 @@ void *sim_grow(void *array, size_t *cap, size_t need, size_t item);
 /* hosts.c */
 int sim_actor_find(const struct sim *sim, struct an_addr addr); /* -1: none */
 struct an_now sim_clock(const struct sim *sim, const struct sim_process *process);
+/* When the process's monotonic clock will have reached that. */
+uint64_t sim_clock_at_us(const struct sim_process *process, uint64_t mono_ms);
 uint32_t sim_life(const struct sim *sim, unsigned actor);
 bool sim_actor_up(const struct sim *sim, unsigned actor);
 /* A message that lives until the actor releases it. */
@@ -301,6 +306,11 @@ void sim_outage_seen(struct sim *sim, const struct sim_sent *sent, unsigned user
 void sim_plan_draw(struct sim *sim);
 void sim_faults_start(struct sim *sim);
 void sim_faults_end(struct sim *sim);
+/* Gives each host clocks of its own. */
+void sim_clocks_draw(struct sim *sim);
+/* rewind.c: what passes between stores as after one was put back in time. May replace
+ * the body, as sim_tamper_packet does. */
+void sim_rewind_packet(struct sim *sim, uint16_t kind, uint8_t **body, size_t *len);
 /* tamper.c: the planted bugs. May alter the body (same or other length, sim_alloc'd). */
 void sim_tamper_packet(struct sim *sim, uint16_t kind, uint8_t **body, size_t *len);
 /* A request about to be handled. true: it is not; *answer_len bytes of *answer (malloc)

@@ -310,6 +310,33 @@ test_sim_paused_asker_hears_of_everything_when_it_wakes(void **state)
     sim_destroy(sim);
 }
 
+/* A timer of a process whose clock is slow or fast fires when that clock says so, and not
+ * a moment before. */
+static void
+test_sim_drifting_clock_is_reached_by_its_timers(void **state)
+{
+    static const int64_t rates[] = {0, 1, -1, 30000, -30000, 12345, -500000};
+    struct sim_options options = {.seed = 5, .calm = true};
+    struct sim *sim = sim_create(&options);
+
+    (void)state;
+    assert_non_null(sim);
+    for (size_t i = 0; i < sizeof(rates) / sizeof(rates[0]); i++) {
+        struct sim_process process = {
+            .boot_us = 777, .mono_base_ms = 1000, .mono_ppm = rates[i]};
+
+        for (uint64_t ms = 0; ms < 3000; ms += 7) {
+            sim->now_us = sim_clock_at_us(&process, 1000 + ms);
+            assert_int_equal(sim_clock(sim, &process).mono_ms, 1000 + ms);
+            if (ms > 0) {
+                sim->now_us--;
+                assert_int_equal(sim_clock(sim, &process).mono_ms, 999 + ms);
+            }
+        }
+    }
+    sim_destroy(sim);
+}
+
 static void
 test_sim_destroy_midway_frees_everything(void **state)
 {
@@ -341,6 +368,7 @@ main(void)
         cmocka_unit_test(test_sim_cut_noticed_is_of_these_two_alone),
         cmocka_unit_test(test_sim_other_stores_refused_by_the_runner),
         cmocka_unit_test(test_sim_paused_asker_hears_of_everything_when_it_wakes),
+        cmocka_unit_test(test_sim_drifting_clock_is_reached_by_its_timers),
         cmocka_unit_test(test_sim_destroy_midway_frees_everything),
     };
 
