@@ -86,6 +86,14 @@
          "Where HTTP is spoken, one or a list; `off`: nowhere. [HTTP](http.md).")        \
     CHOICE(api, plain, "loopback", "loopback|anywhere",                                  \
            "Where http:// addresses may be.")                                            \
+    CHOICE(api, register, "open", "open|closed",                                         \
+           "Whether people make their own accounts.")                                    \
+    NUMBER(api, token_ms, AN_TOKEN_TTL_MS, 1000, 31536000000,                            \
+           "How long a login's token is good.")                                          \
+    NUMBER(api, refresh_ms, AN_REFRESH_TTL_MS, 1000, 31536000000,                        \
+           "How long a refresh token is good that is not used.")                         \
+    TEXT(api, gates, "",                                                                 \
+         "Addresses that clients are told, with commas; empty: where gates listen.")     \
     TEXT(api, web, "",                                                                   \
          "Directory of the web page; empty: the one that came with the program.")        \
     NUMBER(api, conns_max, AN_HTTP_CONNS_MAX, 1, 65536,                                  \

@@ -176,7 +176,13 @@ group_open(struct group *group, const struct an_runner_cfg *cfg, char *why,
     own.untraced = strcmp(group->cfg.plan->settings.top_trace, "off") == 0;
     err = an_runner_create(&group->runner, &own, why, why_len);
     note_phase(group, "runner", &since);
-    return err == AN_OK ? add_members(group, &since, why, why_len) : err;
+    if (err == AN_OK) {
+        err = add_members(group, &since, why, why_len);
+    }
+    if (err == AN_OK) {
+        group_note_gates(group);
+    }
+    return err;
 }
 
 const char *

@@ -6,6 +6,7 @@
 #define AN_CLUSTER_GROUP_H
 
 #include "cluster/plan.h"
+#include "core/app_key.h"
 #include "core/runner_nng.h"
 #include "core/token.h"
 #include <stdbool.h>
@@ -20,8 +21,10 @@ struct group_cfg {
     const struct plan *plan;                /* borrowed until group_destroy */
     const struct plan_actor *const *actors; /* of the plan; copied */
     unsigned actor_count;
-    const struct an_token_keys *keys; /* what gates check logins with; borrowed */
-    const char *who;                  /* of its log lines; borrowed */
+    const struct an_token_keys
+        *keys; /* what logins are checked and signed with; borrowed */
+    const struct an_app_keys *app_keys; /* what back ends sign with; borrowed */
+    const char *who;                    /* of its log lines; borrowed */
 };
 
 /* Judges the gates' addresses; makes nothing on disk and binds nothing. AN_ERR_CONFIG (an

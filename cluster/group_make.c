@@ -1,6 +1,4 @@
 /* An actor, made from the plan's settings and its own lines in the plan. */
-#include "actors/api/api.h"
-#include "actors/api/api_door.h"
 #include "actors/gate/gate.h"
 #include "actors/gate/gate_door.h"
 #include "actors/idgen/idgen.h"
@@ -10,7 +8,6 @@
 #include "cluster/data_dir.h"
 #include "cluster/group_priv.h"
 #include "cluster/node_file.h"
-#include "core/control.h"
 #include "core/log.h"
 #include "store/files.h"
 #include <sodium.h>
@@ -21,8 +18,8 @@
 
 enum { WORKER_MAX = 1023 };
 
-static uint64_t
-seed(void)
+uint64_t
+member_seed(void)
 {
     uint64_t value;
 
@@ -40,8 +37,8 @@ disk_failed(void *who, const char *why)
     _exit(an_err_exit_code(AN_ERR_IO));
 }
 
-static void
-log_line(void *who, int level, const char *line)
+void
+member_log(void *who, int level, const char *line)
 {
     an_log((enum an_log_level)level, who, "%s", line);
 }
@@ -54,7 +51,7 @@ make_store(const struct group *group, struct member *member, struct an_actor **o
     const struct store_cfg cfg = {
         .index = member->placed->addr.index,
         .topology = &group->cfg.plan->topology,
-        .seed = seed(),
+        .seed = member_seed(),
         .engine = {.kind = strcmp(config->store_engine, "lmdb") == 0 ? ENGINE_LMDB
                                                                      : ENGINE_MEMORY,
                    .dir = member->placed->data,
@@ -80,7 +77,7 @@ make_sequencer(const struct group *group, const struct member *member,
     const struct sequencer_cfg cfg = {
         .index = member->placed->addr.index,
         .topology = &group->cfg.plan->topology,
-        .seed = seed(),
+        .seed = member_seed(),
         .dedupe_window_ms = config->sequencer_dedupe_window_ms,
         .dedupe_rows_max = (uint32_t)config->sequencer_dedupe_rows_max,
         .convs_max = (uint32_t)config->sequencer_convs_max,
@@ -97,7 +94,7 @@ make_gate(const struct group *group, const struct member *member, struct an_acto
     struct an_nets unlimited;
     struct gate_cfg cfg = {.index = member->placed->addr.index,
                            .topology = &group->cfg.plan->topology,
-                           .seed = seed(),
+                           .seed = member_seed(),
                            .keys = group->cfg.keys,
                            .conns_max = (uint32_t)config->gate_conns_max,
                            .heartbeat_ms = (uint32_t)config->gate_heartbeat_ms,
@@ -127,7 +124,7 @@ make_idgen(const struct group *group, const struct member *member, struct an_act
     const uint64_t worker = config->idgen_worker + member->placed->addr.index;
     const struct idgen_cfg cfg = {.index = member->placed->addr.index,
                                   .topology = &group->cfg.plan->topology,
-                                  .seed = seed(),
+                                  .seed = member_seed(),
                                   .worker = (uint16_t)worker,
                                   .reserve_ms = (uint32_t)config->idgen_reserve_ms,
                                   .segment = (uint32_t)config->idgen_segment};
@@ -146,7 +143,7 @@ make_router(const struct group *group, const struct member *member, struct an_ac
     const struct router_cfg cfg = {
         .index = member->placed->addr.index,
         .topology = &group->cfg.plan->topology,
-        .seed = seed(),
+        .seed = member_seed(),
         .heartbeat_ms = (uint32_t)group->cfg.plan->settings.gate_heartbeat_ms,
         .apps = &group->cfg.plan->settings.apps};
 
@@ -157,10 +154,6 @@ enum an_err
 member_make(const struct group *group, struct member *member, struct an_actor **out,
             char *why, size_t why_len)
 {
-    const struct api_cfg api = {.index = member->placed->addr.index,
-                                .topology = &group->cfg.plan->topology,
-                                .seed = seed()};
-
     snprintf(why, why_len, "%s could not be made", member->who);
     switch (member->placed->addr.role) {
     case AN_ROLE_STORE:
@@ -172,7 +165,7 @@ member_make(const struct group *group, struct member *member, struct an_actor **
     case AN_ROLE_ROUTER:
         return make_router(group, member, out);
     case AN_ROLE_API:
-        return api_create(out, &api);
+        return member_make_api(group, member, out);
     case AN_ROLE_GATE:
         return make_gate(group, member, out);
     default:
@@ -180,10 +173,9 @@ member_make(const struct group *group, struct member *member, struct an_actor **
     }
 }
 
-/* Where a file of the settings is on this host; out has AN_PATH_LEN_MAX bytes. NULL: none
- * is named. */
-static const char *
-file_of(const struct plan *plan, const struct member *member, const char *text, char *out)
+const char *
+member_file(const struct plan *plan, const struct member *member, const char *text,
+            char *out)
 {
     const char *host = plan->places.host_count == 0
                            ? "%h" /* a single node: as it is written */
@@ -195,9 +187,9 @@ file_of(const struct plan *plan, const struct member *member, const char *text, 
     return plan_expand(text, host, out, AN_PATH_LEN_MAX) ? out : text;
 }
 
-static enum an_err
-judge_listen(const struct config *config, const char *url, bool http, char *why,
-             size_t why_len)
+enum an_err
+member_judge_listen(const struct config *config, const char *url, bool http, char *why,
+                    size_t why_len)
 {
     struct an_listen listen;
     const char *refusal;
@@ -220,7 +212,7 @@ read_noise_key(const struct plan *plan, const struct member *member,
                struct an_noise_key *key, char *why, size_t why_len)
 {
     char text[AN_PATH_LEN_MAX];
-    const char *path = file_of(plan, member, plan->settings.gate_noise_key, text);
+    const char *path = member_file(plan, member, plan->settings.gate_noise_key, text);
     enum an_err err = node_noise_read(key, path, why, why_len);
     struct stat st;
 
@@ -253,18 +245,18 @@ member_make_door(const struct group *group, struct member *member, char *why,
         .handshakes_max = (uint32_t)config->gate_handshakes_max,
         .accept_per_s = (uint32_t)config->gate_accept_per_s,
         .accept_burst = (uint32_t)config->gate_accept_burst,
-        .tls_cert = file_of(plan, member, config->gate_tls_cert, cert),
-        .tls_key = file_of(plan, member, config->gate_tls_key, key),
-        .tls_client_ca = file_of(plan, member, config->gate_tls_client_ca, ca),
+        .tls_cert = member_file(plan, member, config->gate_tls_cert, cert),
+        .tls_key = member_file(plan, member, config->gate_tls_key, key),
+        .tls_client_ca = member_file(plan, member, config->gate_tls_client_ca, ca),
         .origins = config->gate_origins,
-        .log = log_line,
+        .log = member_log,
         .log_ctx = member->who};
     enum an_err err = AN_OK;
 
     _Static_assert((int)PLAN_LISTEN_MAX <= (int)GATE_DOOR_LISTEN_MAX,
                    "a door takes them all");
     for (unsigned i = 0; err == AN_OK && i < placed->listen_count; i++) {
-        err = judge_listen(config, placed->listen[i], false, why, why_len);
+        err = member_judge_listen(config, placed->listen[i], false, why, why_len);
         cfg.listen[i] = placed->listen[i];
     }
     if (err == AN_OK && plan_listens_with(placed, AN_COVER_NOISE)) {
@@ -276,80 +268,4 @@ member_make_door(const struct group *group, struct member *member, char *why,
     }
     an_noise_wipe(&noise_key, sizeof(noise_key));
     return err;
-}
-
-/* ------------------------------------------------------------------ HTTP */
-
-/* The process's numbers, as its text endpoint gives them. Blocks; a door asks it on a
- * thread that nobody waits for. */
-static char *
-read_metrics(void *ctx)
-{
-    const struct group *group = ctx;
-    char *text = NULL;
-
-    if (an_control_ask(&text, group->control, "metrics", AN_METRICS_MS) != AN_OK) {
-        return NULL;
-    }
-    return text;
-}
-
-/* Where the web page is when nobody says: beside the program as it was installed, or in
- * the sources it was built from. False: nowhere. */
-static bool
-find_web(char out[AN_PATH_LEN_MAX])
-{
-    char program[AN_PATH_LEN_MAX];
-    ssize_t len = readlink("/proc/self/exe", program, sizeof(program) - 1);
-    char *slash;
-
-    if (len > 0) {
-        program[len] = '\0';
-        slash = strrchr(program, '/');
-        if (slash != NULL &&
-            (size_t)snprintf(out, AN_PATH_LEN_MAX, "%.*s/../share/anser/web",
-                             (int)(slash - program), program) < AN_PATH_LEN_MAX &&
-            access(out, R_OK | X_OK) == 0) {
-            return true;
-        }
-    }
-    snprintf(out, AN_PATH_LEN_MAX, "%s", AN_WEB_DIST);
-    return access(out, R_OK | X_OK) == 0;
-}
-
-enum an_err
-member_make_http(struct group *group, struct member *member, char *why, size_t why_len)
-{
-    const struct plan *plan = group->cfg.plan;
-    const struct config *config = &plan->settings;
-    const struct plan_actor *placed = member->placed;
-    char cert[AN_PATH_LEN_MAX], key[AN_PATH_LEN_MAX], web[AN_PATH_LEN_MAX];
-    struct api_door_cfg cfg = {
-        .listen_count = placed->listen_count,
-        .conns_max = (uint32_t)config->api_conns_max,
-        .body_len_max = (uint32_t)config->api_body_len_max,
-        .request_ms = (uint32_t)config->api_request_ms,
-        .idle_ms = (uint32_t)config->api_idle_ms,
-        .tls_cert = file_of(plan, member, config->gate_tls_cert, cert),
-        .tls_key = file_of(plan, member, config->gate_tls_key, key),
-        .web = file_of(plan, member, config->api_web, web),
-        .metrics = read_metrics,
-        .metrics_ctx = group,
-        .log = log_line,
-        .log_ctx = member->who};
-
-    _Static_assert((int)PLAN_LISTEN_MAX <= (int)API_DOOR_LISTEN_MAX,
-                   "a door takes them all");
-    for (unsigned i = 0; i < placed->listen_count; i++) {
-        enum an_err err = judge_listen(config, placed->listen[i], true, why, why_len);
-
-        if (err != AN_OK) {
-            return err;
-        }
-        cfg.listen[i] = placed->listen[i];
-    }
-    if (cfg.web == NULL && find_web(web)) {
-        cfg.web = web;
-    }
-    return api_door_create(&member->new_door, &cfg, why, why_len);
 }

@@ -1,4 +1,5 @@
 #include "cluster/node.h"
+#include "cluster/app_keys.h"
 #include "cluster/data_dir.h"
 #include "cluster/group.h"
 #include "cluster/node_file.h"
@@ -78,6 +79,9 @@ load_file(struct node *node)
         err = AN_OK;
     } else if (err == AN_OK) {
         run_dir_remove(node->file.control); /* we hold the lock: its owner is dead */
+    }
+    if (err == AN_OK && node->file.app_keys.count == 0) { /* of before there were any */
+        app_keys_add(&node->file.app_keys, AN_APP_DEFAULT);
     }
     node->keys.key[0] = node->file.key;
     node->keys.count = 1;
@@ -228,6 +232,7 @@ make_group(struct node *node)
                                   .actors = all,
                                   .actor_count = ACTORS,
                                   .keys = &node->keys,
+                                  .app_keys = &node->file.app_keys,
                                   .who = "node"};
 
     for (unsigned i = 0; i < ACTORS; i++) {

@@ -1,4 +1,5 @@
 #include "cluster/node_file.h"
+#include "cluster/app_keys.h"
 #include "cluster/file.h"
 #include <errno.h>
 #include <jansson.h>
@@ -32,6 +33,7 @@ node_file_make(struct node_file *file)
     randombytes_buf(cluster, sizeof(cluster));
     sodium_bin2hex(file->cluster, sizeof(file->cluster), cluster, sizeof(cluster));
     node_key_make(&file->key);
+    app_keys_add(&file->app_keys, AN_APP_DEFAULT);
 }
 
 void
@@ -133,7 +135,7 @@ node_file_read(struct node_file *file, const char *dir, char *why, size_t why_le
             take_text(root, "tcp", file->tcp, sizeof(file->tcp)) &&
             take_text(root, "control", file->control, sizeof(file->control)) &&
             take_text(root, "events", file->events, sizeof(file->events)) &&
-            take_key(root, &file->key);
+            take_key(root, &file->key) && app_keys_take(&file->app_keys, root);
     (void)take_text(root, "noise_key", file->noise, sizeof(file->noise));
     json_decref(root);
     if (!whole) {
@@ -223,9 +225,10 @@ static char *
 make_text(const struct node_file *file)
 {
     json_t *root = json_pack(
-        "{s:i, s:s, s:i, s:s, s:s, s:s, s:s, s:o}", "version", VERSION, "cluster",
+        "{s:i, s:s, s:i, s:s, s:s, s:s, s:s, s:o, s:o}", "version", VERSION, "cluster",
         file->cluster, "pid", (int)file->pid, "tcp", file->tcp, "control", file->control,
-        "events", file->events, "app", AN_APP_DEFAULT, "key", key_json(&file->key));
+        "events", file->events, "app", AN_APP_DEFAULT, "key", key_json(&file->key),
+        "app_keys", app_keys_json(&file->app_keys));
     char *text = NULL;
 
     if (root != NULL &&
@@ -266,10 +269,15 @@ enum an_err
 node_key_write(const struct an_token_key *key, const char *path, char *why,
                size_t why_len)
 {
-    json_t *root = json_pack("{s:o}", "key", key_json(key));
+    struct an_app_keys *app_keys = calloc(1, sizeof(*app_keys));
+    bool made = app_keys != NULL && app_keys_add(app_keys, AN_APP_DEFAULT);
+    json_t *root = made ? json_pack("{s:o, s:o}", "key", key_json(key), "app_keys",
+                                    app_keys_json(app_keys))
+                        : NULL;
     char *text = root == NULL ? NULL : json_dumps(root, JSON_INDENT(2));
 
     json_decref(root);
+    free(app_keys);
     return write_text(text, path, why, why_len);
 }
 

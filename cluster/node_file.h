@@ -11,6 +11,7 @@
 #ifndef AN_CLUSTER_NODE_FILE_H
 #define AN_CLUSTER_NODE_FILE_H
 
+#include "core/app_key.h"
 #include "core/err.h"
 #include "core/noise.h"
 #include "core/token.h"
@@ -26,10 +27,12 @@ struct node_file {
     char control[NODE_URL_MAX];
     char events[NODE_URL_MAX];
     struct an_token_key key;
+    struct an_app_keys app_keys;
     char noise[AN_NOISE_TEXT_MAX]; /* public; empty: it never had such a door */
 };
 
-/* A fresh cluster id and a fresh key; nothing else set. */
+/* A fresh cluster id, a fresh key and one of the default app's back end; nothing else
+ * set. */
 void node_file_make(struct node_file *file);
 /* AN_ERR_NOT_FOUND: there is none. AN_ERR_CORRUPT, AN_ERR_IO, with *why. */
 AN_MUST_USE enum an_err node_file_read(struct node_file *file, const char *dir, char *why,
@@ -39,8 +42,8 @@ AN_MUST_USE enum an_err node_file_read(struct node_file *file, const char *dir, 
  * AN_ERR_NOT_FOUND, AN_ERR_CORRUPT, AN_ERR_IO, with *why. */
 AN_MUST_USE enum an_err node_key_read(struct an_token_key *key, const char *path,
                                       char *why, size_t why_len);
-/* A fresh key, and a file (0600) for node_key_read with nothing else in it. Errors as
- * node_file_write. */
+/* A fresh key, and a file (0600) for node_key_read with nothing else in it but a fresh
+ * key of the default app's back end. Errors as node_file_write. */
 void node_key_make(struct an_token_key *key);
 AN_MUST_USE enum an_err node_key_write(const struct an_token_key *key, const char *path,
                                        char *why, size_t why_len);

@@ -467,3 +467,25 @@ plan_run_dir_make(const struct plan *plan, uint16_t host, char *out, size_t len,
     }
     return AN_OK;
 }
+
+char *
+plan_client_url(const struct an_host *host, const char *listen)
+{
+    const char *at = strstr(listen, "://"), *port = strrchr(listen, ':');
+    bool v6 = strchr(host->address, ':') != NULL;
+    char *out = NULL;
+    size_t len;
+
+    if (at == NULL || port <= at || strcmp(port, ":0") == 0) {
+        return NULL;
+    }
+    len = (size_t)(port - (at + 3));
+    if ((len == 7 && memcmp(at + 3, "0.0.0.0", 7) == 0) ||
+        (len == 4 && memcmp(at + 3, "[::]", 4) == 0)) {
+        return asprintf(&out, "%.*s%s%s%s%s", (int)(at + 3 - listen), listen,
+                        v6 ? "[" : "", host->address, v6 ? "]" : "", port) < 0
+                   ? NULL
+                   : out;
+    }
+    return strdup(listen);
+}

@@ -63,6 +63,10 @@ bool plan_expand(const char *text, const char *host, char *out, size_t cap);
 /* NULL is fine. */
 void plan_free(struct plan *plan);
 
+/* Where clients find what a gate listens on: any address of its host is the host's. The
+ * caller's to free(). NULL for a port that only the running gate knows, and without
+ * memory. */
+char *plan_client_url(const struct an_host *host, const char *listen);
 /* "gate/0": a role and its number; false: something else. */
 bool plan_addr_parse(const char *text, struct an_addr *addr);
 /* NULL when the plan has none such. */

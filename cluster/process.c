@@ -1,4 +1,5 @@
 #include "cluster/process.h"
+#include "cluster/app_keys.h"
 #include "cluster/cert.h"
 #include "cluster/data_dir.h"
 #include "cluster/group.h"
@@ -25,6 +26,7 @@ struct process {
     struct plan *plan;
     struct group *group;
     struct an_token_keys keys;
+    struct an_app_keys app_keys;
     uint16_t host;
     time_t cert_until; /* of the certificate that others see; 0: none */
     char run_dir[RUN_DIR_MAX];
@@ -127,14 +129,20 @@ static enum an_err
 load_key(struct process *process)
 {
     const char *path = process->plan->token_key;
+    enum an_err err;
 
     if (path == NULL) {
-        snprintf(process->why, process->why_len,
-                 "a gate needs the file's token_key: what logins are signed with");
+        snprintf(
+            process->why, process->why_len,
+            "gates, and apis that listen, need the file's token_key: what logins are "
+            "signed with");
         return AN_ERR_CONFIG;
     }
     process->keys.count = 1;
-    return node_key_read(&process->keys.key[0], path, process->why, process->why_len);
+    err = node_key_read(&process->keys.key[0], path, process->why, process->why_len);
+    return err == AN_OK
+               ? app_keys_read(&process->app_keys, path, process->why, process->why_len)
+               : err;
 }
 
 /* PATH_ROOM bytes */
@@ -266,11 +274,12 @@ start_all(struct process *process, const struct plan_actor *const *actors, unsig
                                   .actors = actors,
                                   .actor_count = count,
                                   .keys = &process->keys,
+                                  .app_keys = &process->app_keys,
                                   .who = name_of(process, 0)};
     enum an_err err = group_create(&process->group, &cfg, process->why, process->why_len);
 
     for (unsigned i = 0; err == AN_OK && i < count; i++) {
-        if (actors[i]->addr.role == AN_ROLE_GATE) {
+        if (actors[i]->listen_count > 0) {
             err = load_key(process);
         }
     }
@@ -314,6 +323,7 @@ process_free(struct process *process)
         }
     }
     sodium_memzero(&process->keys, sizeof(process->keys));
+    sodium_memzero(&process->app_keys, sizeof(process->app_keys));
     free(process->lock_fds);
     free(process->names);
     if (ended) {

@@ -134,6 +134,22 @@
 #define AN_HTTP_HEADERS_LEN_MAX                                                          \
     32768u /* a connection's memory: request line, headers, and those of the answer */
 
+#define AN_API_TASKS_MAX  256u   /* requests of an api under way; beyond: BUSY */
+#define AN_API_REQUEST_MS 10000u /* for one of them; then TIMEOUT, outcome not known */
+#define AN_API_IMPORT_MS  60000u /* for an import: a hundred passwords to hash */
+#define AN_API_HASHES_MAX                                                                \
+    64u /* passwords waiting to be hashed, some five seconds of them; beyond: BUSY */
+#define AN_IMPORT_USERS_MAX 100u /* of one import */
+#define AN_SIGN_WINDOW_S                                                                 \
+    300u /* how far the time in a signed request may be off: clocks of servers, and a    \
+          * queue on the way */
+#define AN_TOKEN_TTL_MS                                                                  \
+    (3600u * 1000u) /* a login's token: revocation reaches gates anyway */
+#define AN_TOKEN_TTL_MAX_MS                                                              \
+    (365ull * 24u * 3600u * 1000u) /* the longest that a back end may ask for */
+#define AN_REFRESH_TTL_MS                                                                \
+    (30ull * 24u * 3600u * 1000u) /* a refresh token that is not used */
+
 /* Retry. */
 #define AN_DEDUPE_WINDOW_MS                                                              \
     (24u * 3600u * 1000u) /* a client_msg_id is remembered this long */

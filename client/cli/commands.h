@@ -12,6 +12,7 @@
     X("cluster", cmd_cluster, "COMMAND FILE", "plan, make keys for, run a cluster")      \
     X("user", cmd_user, "add NAME [--app APP]", "make an account on the running node")   \
     X("token", cmd_token, "NAME [--ttl 24h] [--app APP]", "print a signed login token")  \
+    X("app", cmd_app, "key [APP]", "print what an app's back end signs with")            \
     X("noise", cmd_noise, "key [--data DIR]",                                            \
       "print the public key of noise:// addresses")                                      \
     X("chat", cmd_chat, "NAME [--to OTHER]", "talk in a terminal")                       \

@@ -77,30 +77,6 @@ cli_node_load(struct cli_node *node, const char *dir)
 
 /* ------------------------------------------------------------------ cluster files */
 
-/* Where clients find what a gate listens on: any address of its host is the host's. NULL
- * for a port that only the running gate knows, and without memory. */
-static char *
-gate_address(const struct an_host *host, const char *listen)
-{
-    const char *at = strstr(listen, "://"), *port = strrchr(listen, ':');
-    bool v6 = strchr(host->address, ':') != NULL;
-    char *out = NULL;
-    size_t len;
-
-    if (at == NULL || port <= at || strcmp(port, ":0") == 0) {
-        return NULL;
-    }
-    len = (size_t)(port - (at + 3));
-    if ((len == 7 && memcmp(at + 3, "0.0.0.0", 7) == 0) ||
-        (len == 4 && memcmp(at + 3, "[::]", 4) == 0)) {
-        return asprintf(&out, "%.*s%s%s%s%s", (int)(at + 3 - listen), listen,
-                        v6 ? "[" : "", host->address, v6 ? "]" : "", port) < 0
-                   ? NULL
-                   : out;
-    }
-    return strdup(listen);
-}
-
 /* Of this host, or of all others. */
 static void
 take_gates(struct cli_node *node, const struct plan *plan, uint16_t host, bool own)
@@ -110,7 +86,8 @@ take_gates(struct cli_node *node, const struct plan *plan, uint16_t host, bool o
         bool wanted = actor->addr.role == AN_ROLE_GATE && (actor->host == host) == own;
 
         for (unsigned k = 0; wanted && k < actor->listen_count; k++) {
-            char *url = gate_address(&plan->places.hosts[actor->host], actor->listen[k]);
+            char *url =
+                plan_client_url(&plan->places.hosts[actor->host], actor->listen[k]);
 
             /* The library speaks no WebSocket, and no Noise without a key. */
             if (url != NULL && strncmp(url, "ws", 2) != 0 &&

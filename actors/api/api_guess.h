@@ -1,0 +1,26 @@
+/* Wrong passwords: who tries too often waits, ever longer. Counted for each pair of
+ * account and address, so that the owner is let in from elsewhere, and for each address
+ * over all accounts.
+ *
+ * Context: the actor's thread. */
+#ifndef AN_ACTORS_API_GUESS_H
+#define AN_ACTORS_API_GUESS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct api_guess;
+
+/* NULL without memory. */
+struct api_guess *api_guess_create(void);
+void api_guess_destroy(struct api_guess *guess);
+/* A try begins, and counts as failed until it has passed. Returns in how many ms it may
+ * begin; 0: now. from: the address, numeric; of IPv6 the network counts. */
+uint64_t api_guess_try(struct api_guess *guess, const char *app, const char *name,
+                       const char *from, uint64_t now_ms);
+/* The try was right, or came to no end: it does not count. right: earlier ones are
+ * forgotten, too. */
+void api_guess_pass(struct api_guess *guess, const char *app, const char *name,
+                    const char *from, bool right);
+
+#endif

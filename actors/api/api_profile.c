@@ -1,0 +1,125 @@
+/* What users see and change of themselves, and where the gates are. */
+#include "actors/api/api_priv.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ------------------------------------------------------------------ profiles */
+
+static enum an_err
+take_extra(struct api_task *task, const json_t *body)
+{
+    const json_t *extra = json_object_get(body, "extra");
+
+    if (extra == NULL) {
+        return AN_OK;
+    }
+    free(task->extra);
+    task->extra = json_is_null(extra) ? strdup("")
+                                      : json_dumps(extra, JSON_COMPACT | JSON_ENCODE_ANY);
+    if (task->extra == NULL) {
+        return AN_ERR_NO_MEMORY;
+    }
+    task->set |= ANSER__BUS__ACCOUNT_SET__ACCOUNT_SET_EXTRA;
+    return strlen(task->extra) <= AN_PROFILE_EXTRA_LEN_MAX ? AN_OK : AN_ERR_ARGUMENT;
+}
+
+enum an_err
+api_take_profile(struct api_task *task, const json_t *body)
+{
+    enum an_err err = api_take_text(body, "nick", task->nick, sizeof(task->nick));
+
+    if (err == AN_OK) {
+        err = api_take_text(body, "avatar", task->avatar, sizeof(task->avatar));
+    }
+    if (json_object_get(body, "nick") != NULL) {
+        task->set |= ANSER__BUS__ACCOUNT_SET__ACCOUNT_SET_NICK;
+    }
+    if (json_object_get(body, "avatar") != NULL) {
+        task->set |= ANSER__BUS__ACCOUNT_SET__ACCOUNT_SET_AVATAR;
+    }
+    return err == AN_OK ? take_extra(task, body) : err;
+}
+
+void
+api_on_profile(struct api_run *run, struct api_task *task, const struct api_reply *reply)
+{
+    api_end(run, task, api_profile_json(task, reply->answer));
+}
+
+static void
+then_changed(struct api_run *run, struct api_task *task, const struct api_reply *reply)
+{
+    if (reply->err != AN_OK) {
+        api_end_err(run, task, reply->err);
+        return;
+    }
+    api_read_account(run, task, api_on_profile_read);
+}
+
+void
+api_on_profile_read(struct api_run *run, struct api_task *task,
+                    const struct api_reply *reply)
+{
+    if (reply->err != AN_OK) {
+        api_end_err(run, task, reply->err);
+        return;
+    }
+    api_on_profile(run, task, reply);
+}
+
+void
+api_on_profile_change(struct api_run *run, struct api_task *task,
+                      const struct api_reply *reply)
+{
+    enum an_err err = api_take_profile(task, task->body);
+
+    (void)reply;
+    if (err != AN_OK || task->set == 0) {
+        api_end_err(run, task, err != AN_OK ? err : AN_ERR_ARGUMENT);
+        return;
+    }
+    api_update_account(run, task, then_changed);
+}
+
+/* ------------------------------------------------------------------ devices */
+
+void
+api_on_devices(struct api_run *run, struct api_task *task, const struct api_reply *reply)
+{
+    api_end(run, task, json_pack("{s:o}", "devices", api_devices_json(reply->answer)));
+}
+
+/* ------------------------------------------------------------------ gates */
+
+json_t *
+api_gates_json(const struct api *api, const char *scheme)
+{
+    const struct api_gates *gates = api->cfg.gates;
+    json_t *list = json_array();
+    size_t len = strlen(scheme);
+
+    for (size_t i = 0; gates != NULL && i < gates->count; i++) {
+        const char *url = gates->at[i].url;
+
+        if (len == 0 || (strncmp(url, scheme, len) == 0 && url[len] == ':')) {
+            json_array_append_new(list, json_string(url));
+        }
+    }
+    return list;
+}
+
+/* "?scheme=wss" */
+void
+api_on_gates(struct api_run *run, struct api_task *task)
+{
+    const char *query = strchr(task->http->uri, '?');
+    char scheme[16] = "";
+
+    if (query != NULL && (sscanf(query, "?scheme=%15[a-z]", scheme) != 1 ||
+                          strlen(query) != strlen("?scheme=") + strlen(scheme))) {
+        api_end_err(run, task, AN_ERR_ARGUMENT);
+        return;
+    }
+    api_end(run, task, json_pack("{s:o}", "gates", api_gates_json(run->api, scheme)));
+}

@@ -1,0 +1,223 @@
+/* What is asked over HTTP, and which function answers it. */
+#include "actors/api/api_priv.h"
+#include "core/limits.h"
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+enum who { ANYBODY, USER, APP };
+
+/* X(who may ask, method, path, handler of a task, handler of an account, has a body)
+ * A path that ends in a star has one more part. */
+#define ROUTES(X)                                                                        \
+    X(ANYBODY, POST, "/v1/register", api_on_register, NULL, true)                        \
+    X(ANYBODY, POST, "/v1/login", api_on_login, NULL, true)                              \
+    X(ANYBODY, POST, "/v1/refresh", api_on_refresh, NULL, true)                          \
+    X(ANYBODY, GET, "/v1/gates", api_on_gates, NULL, false)                              \
+    X(USER, POST, "/v1/logout", NULL, api_on_logout, false)                              \
+    X(USER, POST, "/v1/password", NULL, api_on_password, true)                           \
+    X(USER, GET, "/v1/profile", NULL, api_on_profile, false)                             \
+    X(USER, PATCH, "/v1/profile", NULL, api_on_profile_change, true)                     \
+    X(USER, GET, "/v1/devices", NULL, api_on_devices, false)                             \
+    X(USER, DELETE, "/v1/devices/*", NULL, api_on_device_remove, false)                  \
+    X(APP, POST, "/v1/app/users:import", api_on_import, NULL, true)                      \
+    X(APP, GET, "/v1/app/users/*", api_on_app_user, NULL, false)                         \
+    X(APP, PATCH, "/v1/app/users/*", api_on_app_change, NULL, true)                      \
+    X(APP, DELETE, "/v1/app/users/*", api_on_app_delete, NULL, false)                    \
+    X(APP, POST, "/v1/app/tokens", api_on_app_token, NULL, true)                         \
+    X(APP, POST, "/v1/app/tokens:revoke", api_on_app_revoke, NULL, true)                 \
+    X(APP, POST, "/v1/app/messages", api_on_app_message, NULL, true)
+
+struct route {
+    enum who who;
+    enum an_http_method method;
+    const char *path;
+    api_ask_f *begin;
+    api_then_f *known;
+    bool body;
+};
+
+#define ROW(who, method, path, begin, known, body)                                       \
+    {who, AN_HTTP_##method, path, begin, known, body},
+static const struct route routes[] = {ROUTES(ROW)};
+#undef ROW
+enum { ROUTES_COUNT = sizeof(routes) / sizeof(routes[0]) };
+
+/* ------------------------------------------------------------------ paths */
+
+static int
+hex_value(char c)
+{
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
+}
+
+/* A part of a path, percent signs undone. False: it is no text of that length. */
+static bool
+decode(const char *from, size_t len, char *out, size_t out_len)
+{
+    size_t used = 0;
+
+    for (size_t i = 0; i < len; i++) {
+        int c = (unsigned char)from[i];
+
+        if (c == '%') {
+            if (i + 2 >= len) {
+                return false;
+            }
+            c = hex_value(from[i + 1]) < 0 || hex_value(from[i + 2]) < 0
+                    ? 0
+                    : hex_value(from[i + 1]) * 16 + hex_value(from[i + 2]);
+            i += 2;
+        }
+        if (c == 0 || used + 1 >= out_len) {
+            return false;
+        }
+        out[used++] = (char)c;
+    }
+    out[used] = '\0';
+    return used > 0;
+}
+
+/* Does the path fit, and what is its last part? */
+static bool
+fits(const struct route *route, const char *uri, size_t len, const char **part)
+{
+    size_t own = strlen(route->path);
+
+    if (route->path[own - 1] != '*') {
+        return len == own && memcmp(uri, route->path, len) == 0;
+    }
+    *part = uri + own - 1;
+    return len > own - 1 && memcmp(uri, route->path, own - 1) == 0 &&
+           memchr(*part, '/', len - (own - 1)) == NULL;
+}
+
+/* NULL: *err says why. */
+static const struct route *
+find(const struct an_http_request *request, const char **part, enum an_err *err)
+{
+    size_t len = strcspn(request->uri, "?");
+
+    *err = AN_ERR_NOT_FOUND;
+    for (size_t i = 0; i < ROUTES_COUNT; i++) {
+        if (fits(&routes[i], request->uri, len, part)) {
+            *err = AN_ERR_METHOD;
+            if (routes[i].method == request->method) {
+                return &routes[i];
+            }
+        }
+    }
+    return NULL;
+}
+
+/* ------------------------------------------------------------------ bodies */
+
+static bool
+is_json(const char *type)
+{
+    static const char json[] = "application/json";
+
+    return type != NULL && strncasecmp(type, json, strlen(json)) == 0 &&
+           strchr("; ", type[strlen(json)]) != NULL; /* also at its end */
+}
+
+static enum an_err
+take_body(const struct an_http_request *request, struct api_task *task)
+{
+    if (!is_json(request->content_type)) {
+        return AN_ERR_CONTENT_TYPE;
+    }
+    task->body = json_loadb((const char *)request->body, request->body_len,
+                            JSON_REJECT_DUPLICATES, NULL);
+    return json_is_object(task->body) ? AN_OK : AN_ERR_JSON;
+}
+
+/* ------------------------------------------------------------------ who asks */
+
+static void
+begin(struct api_run *run, struct api_task *task, const struct route *route)
+{
+    const struct an_app_key *key;
+    enum an_err err;
+
+    switch (route->who) {
+    case ANYBODY:
+        route->begin(run, task);
+        return;
+    case USER:
+        api_sign_in(run, task, route->known);
+        return;
+    case APP:
+        err = api_sign_check(run->api->sign, run->api->cfg.app_keys, task->http,
+                             run->now.wall_ms, &key);
+        if (err != AN_OK) {
+            run->api->count.signatures_refused++;
+            api_end_err(run, task, err);
+            return;
+        }
+        snprintf(task->app, sizeof(task->app), "%s", key->app);
+        route->begin(run, task);
+        return;
+    }
+}
+
+static void
+dispatch(struct api_run *run, const struct an_http_request *request,
+         const struct route *route, const char *part)
+{
+    const uint32_t ms =
+        route->begin == api_on_import ? AN_API_IMPORT_MS : AN_API_REQUEST_MS;
+    struct api_task *task = api_task_new(run, ms);
+    enum an_err err = AN_OK;
+
+    if (task == NULL) {
+        run->api->count.refused++;
+        api_refuse_http(run, request, AN_ERR_BUSY, 0);
+        return;
+    }
+    task->http = request;
+    if (part != NULL &&
+        !decode(part, strcspn(part, "?"), task->path, sizeof(task->path))) {
+        err = AN_ERR_ARGUMENT;
+    }
+    if (err == AN_OK && route->body) {
+        err = take_body(request, task);
+    }
+    if (err != AN_OK) {
+        api_end_err(run, task, err);
+        return;
+    }
+    begin(run, task, route);
+}
+
+void
+api_http(struct api_run *run, const struct an_http_request *request)
+{
+    static const char healthy[] = "{\"ok\":true}\n";
+    const char *part = NULL;
+    const struct route *route;
+    enum an_err err;
+
+    run->api->count.http_requests++;
+    if (run->api->stopping) {
+        api_refuse_http(run, request, AN_ERR_SHUTTING_DOWN, 0);
+        return;
+    }
+    if (strncmp(request->uri, "/healthz", 8) == 0) {
+        if (request->method == AN_HTTP_GET || request->method == AN_HTTP_HEAD) {
+            api_answer_http(run, request, healthy);
+        } else {
+            api_refuse_http(run, request, AN_ERR_METHOD, 0);
+        }
+        return;
+    }
+    route = find(request, &part, &err);
+    if (route == NULL) {
+        api_refuse_http(run, request, err, 0);
+        return;
+    }
+    dispatch(run, request, route, strchr(route->path, '*') == NULL ? NULL : part);
+}
