@@ -139,6 +139,9 @@
 #define AN_API_IMPORT_MS  60000u /* for an import: a hundred passwords to hash */
 #define AN_API_HASHES_MAX                                                                \
     64u /* passwords waiting to be hashed, some five seconds of them; beyond: BUSY */
+#define AN_API_GATES_MS 2000u /* an api asks a router this often which gates live */
+#define AN_API_GATES_OLD_MS                                                              \
+    15000u /* what it heard last is not believed longer: all gates are named then */
 #define AN_IMPORT_USERS_MAX 100u /* of one import */
 #define AN_SIGN_WINDOW_S                                                                 \
     300u /* how far the time in a signed request may be off: clocks of servers, and a    \

@@ -130,18 +130,23 @@ api_step(struct an_actor *actor, struct an_msg *msg, struct an_now now,
 {
     struct api_run run = {(struct api *)actor, now, out};
 
-    if (msg->answer) {
+    if (msg->answer && msg->tag == API_TAG_GATES) {
+        api_gates_answered(&run, msg);
+    } else if (msg->answer) {
         api_task_answered(&run, msg);
     } else if (msg->kind == AN_KIND_HTTP) {
         api_http(&run, msg->http);
     } else if (msg->kind == AN_KIND_INSPECT) {
         inspect(&run, msg);
+    } else if (msg->kind == AN_KIND_TIMER && msg->tag == API_TAG_GATES) {
+        api_gates_ask(&run);
     } else if (msg->kind == AN_KIND_TIMER) {
         api_task_timer(&run, msg->tag);
     } else if (msg->kind == AN_KIND_JOB_DONE) {
         job_done(&run, msg->job);
     } else if (msg->kind == AN_KIND_START) {
         an_out_ready(out);
+        api_gates_ask(&run);
     } else if (msg->kind == AN_KIND_STOP) {
         stop(&run);
     } else if (msg->request) {

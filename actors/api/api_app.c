@@ -144,6 +144,7 @@ then_change_found(struct api_run *run, struct api_task *task,
         api_end_err(run, task, err);
         return;
     }
+    api_note_before(task, reply->answer);
     api_note_devices(task, reply->answer);
     if (json_object_get(task->body, "password") != NULL) {
         api_step_hash(run, task, password, false, then_change_hashed);
@@ -237,6 +238,7 @@ then_end_found(struct api_run *run, struct api_task *task, const struct api_repl
         api_end_err(run, task, reply->err);
         return;
     }
+    api_note_before(task, reply->answer);
     api_note_devices(task, reply->answer);
     api_revoke_from_now(run, task);
     api_update_account(run, task, then_deleted);
@@ -311,7 +313,7 @@ then_token_found(struct api_run *run, struct api_task *task,
                       task->app, "token", token, "expires_in",
                       (json_int_t)(spec.ttl_ms / 1000), "expires_ms",
                       (json_int_t)(run->now.wall_ms + spec.ttl_ms), "gates",
-                      api_gates_json(run->api, "")));
+                      api_gates_json(run, "")));
     sodium_memzero(token, strlen(token));
     free(token);
 }
@@ -337,7 +339,8 @@ then_revoke_device(struct api_run *run, struct api_task *task,
         api_end_err(run, task, reply->err);
         return;
     }
-    task->tokens_from_ms = (run->now.wall_ms / 1000 + 1) * 1000;
+    api_note_before(task, reply->answer);
+    task->tokens_from_ms = api_revoke_ms(run, task);
     api_update_device(run, task,
                       ANSER__BUS__DEVICE_SET__DEVICE_SET_REFRESH |
                           ANSER__BUS__DEVICE_SET__DEVICE_SET_TOKENS_FROM,

@@ -84,6 +84,7 @@ struct api_task {
     uint8_t refresh_hash[AN_REFRESH_HASH_LEN], expect_hash[AN_REFRESH_HASH_LEN];
     bool expects;
     uint64_t tokens_from_ms; /* new ones are not issued before */
+    uint64_t before_ms;      /* the newest tokens_from that there is */
     uint64_t issued_ms;      /* of the token that was shown */
     uint64_t ttl_ms;
     uint32_t set; /* bits of UpdateAccount */
@@ -139,6 +140,10 @@ struct api {
     struct api_hash_job *jobs; /* all that are out */
     uint64_t job_count;
     bool stopping;
+    /* Which gates live, as a router said last. */
+    bool live[UINT8_MAX + 1];
+    uint64_t live_ms; /* 0: none has said yet */
+    uint16_t live_router;
     struct api_counters count;
 };
 
@@ -208,6 +213,10 @@ void api_find_peer(struct api_run *run, struct api_task *task, api_then_f *found
 void api_read_account(struct api_run *run, struct api_task *task, api_then_f *found);
 /* By task->set and what it names. */
 void api_update_account(struct api_run *run, struct api_task *task, api_then_f *then);
+/* What a revocation must come after: of the answer, into the task. */
+void api_note_before(struct api_task *task, const Anser__Bus__Answer *answer);
+/* From when on new tokens count, when all of before end. */
+uint64_t api_revoke_ms(const struct api_run *run, const struct api_task *task);
 /* Every token of before ends: into task->set. */
 void api_revoke_from_now(const struct api_run *run, struct api_task *task);
 /* task->device's session; with task->refresh its hash, with expects only if the hash
@@ -229,8 +238,18 @@ json_t *api_devices_json(const Anser__Bus__Answer *answer);
 
 /* What of a profile the body names, into task and its set. */
 AN_MUST_USE enum an_err api_take_profile(struct api_task *task, const json_t *body);
+
+/* ------------------------------------------------------------------ api_gates.c */
+
+/* Tags that no task has. */
+#define API_TAG_GATES UINT64_MAX
+
+/* Asks a router which gates live, and again after a while. Nothing to do without gates.
+ */
+void api_gates_ask(struct api_run *run);
+void api_gates_answered(struct api_run *run, const struct an_msg *msg);
 /* The gates that live, of a scheme ("" for all), as JSON. */
-json_t *api_gates_json(const struct api *api, const char *scheme);
+json_t *api_gates_json(const struct api_run *run, const char *scheme);
 
 /* ------------------------------------------------------------------ api_session.c */
 

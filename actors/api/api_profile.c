@@ -89,37 +89,3 @@ api_on_devices(struct api_run *run, struct api_task *task, const struct api_repl
 {
     api_end(run, task, json_pack("{s:o}", "devices", api_devices_json(reply->answer)));
 }
-
-/* ------------------------------------------------------------------ gates */
-
-json_t *
-api_gates_json(const struct api *api, const char *scheme)
-{
-    const struct api_gates *gates = api->cfg.gates;
-    json_t *list = json_array();
-    size_t len = strlen(scheme);
-
-    for (size_t i = 0; gates != NULL && i < gates->count; i++) {
-        const char *url = gates->at[i].url;
-
-        if (len == 0 || (strncmp(url, scheme, len) == 0 && url[len] == ':')) {
-            json_array_append_new(list, json_string(url));
-        }
-    }
-    return list;
-}
-
-/* "?scheme=wss" */
-void
-api_on_gates(struct api_run *run, struct api_task *task)
-{
-    const char *query = strchr(task->http->uri, '?');
-    char scheme[16] = "";
-
-    if (query != NULL && (sscanf(query, "?scheme=%15[a-z]", scheme) != 1 ||
-                          strlen(query) != strlen("?scheme=") + strlen(scheme))) {
-        api_end_err(run, task, AN_ERR_ARGUMENT);
-        return;
-    }
-    api_end(run, task, json_pack("{s:o}", "gates", api_gates_json(run->api, scheme)));
-}

@@ -1,4 +1,5 @@
 /* What is asked over HTTP, and which function answers it. */
+#include "actors/api/api_openapi.h"
 #include "actors/api/api_priv.h"
 #include "core/limits.h"
 #include <stdio.h>
@@ -7,9 +8,13 @@
 
 enum who { ANYBODY, USER, APP };
 
+static api_ask_f on_health, on_openapi;
+
 /* X(who may ask, method, path, handler of a task, handler of an account, has a body)
  * A path that ends in a star has one more part. */
 #define ROUTES(X)                                                                        \
+    X(ANYBODY, GET, "/healthz", on_health, NULL, false)                                  \
+    X(ANYBODY, GET, "/v1/openapi.json", on_openapi, NULL, false)                         \
     X(ANYBODY, POST, "/v1/register", api_on_register, NULL, true)                        \
     X(ANYBODY, POST, "/v1/login", api_on_login, NULL, true)                              \
     X(ANYBODY, POST, "/v1/refresh", api_on_refresh, NULL, true)                          \
@@ -42,6 +47,25 @@ struct route {
 static const struct route routes[] = {ROUTES(ROW)};
 #undef ROW
 enum { ROUTES_COUNT = sizeof(routes) / sizeof(routes[0]) };
+
+static void
+end_text(struct api_run *run, struct api_task *task, const char *json)
+{
+    api_answer_http(run, task->http, json);
+    api_task_free(run->api, task);
+}
+
+static void
+on_health(struct api_run *run, struct api_task *task)
+{
+    end_text(run, task, "{\"ok\":true}\n");
+}
+
+static void
+on_openapi(struct api_run *run, struct api_task *task)
+{
+    end_text(run, task, api_openapi);
+}
 
 /* ------------------------------------------------------------------ paths */
 
@@ -105,7 +129,8 @@ find(const struct an_http_request *request, const char **part, enum an_err *err)
     for (size_t i = 0; i < ROUTES_COUNT; i++) {
         if (fits(&routes[i], request->uri, len, part)) {
             *err = AN_ERR_METHOD;
-            if (routes[i].method == request->method) {
+            if (routes[i].method == request->method ||
+                (routes[i].method == AN_HTTP_GET && request->method == AN_HTTP_HEAD)) {
                 return &routes[i];
             }
         }
@@ -196,7 +221,6 @@ dispatch(struct api_run *run, const struct an_http_request *request,
 void
 api_http(struct api_run *run, const struct an_http_request *request)
 {
-    static const char healthy[] = "{\"ok\":true}\n";
     const char *part = NULL;
     const struct route *route;
     enum an_err err;
@@ -204,14 +228,6 @@ api_http(struct api_run *run, const struct an_http_request *request)
     run->api->count.http_requests++;
     if (run->api->stopping) {
         api_refuse_http(run, request, AN_ERR_SHUTTING_DOWN, 0);
-        return;
-    }
-    if (strncmp(request->uri, "/healthz", 8) == 0) {
-        if (request->method == AN_HTTP_GET || request->method == AN_HTTP_HEAD) {
-            api_answer_http(run, request, healthy);
-        } else {
-            api_refuse_http(run, request, AN_ERR_METHOD, 0);
-        }
         return;
     }
     route = find(request, &part, &err);

@@ -104,7 +104,7 @@ end_grant(struct api_run *run, struct api_task *task)
                       (json_int_t)(run->now.wall_ms + cfg->token_ms), "refresh_token",
                       task->refresh, "refresh_expires_in",
                       (json_int_t)(cfg->refresh_ms / 1000), "gates",
-                      api_gates_json(run->api, scheme)));
+                      api_gates_json(run, scheme)));
     sodium_memzero(token, strlen(token));
     free(token);
 }
@@ -377,8 +377,9 @@ static void
 then_refresh_found(struct api_run *run, struct api_task *task,
                    const struct api_reply *reply)
 {
-    enum an_err err = reply->err == AN_ERR_USER_NOT_FOUND ? AN_ERR_REFRESH_INVALID
-                      : reply->err != AN_OK               ? reply->err
+    bool nobody = reply->err == AN_ERR_USER_NOT_FOUND || reply->err == AN_ERR_ARGUMENT;
+    enum an_err err = nobody                ? AN_ERR_REFRESH_INVALID
+                      : reply->err != AN_OK ? reply->err
                                             : judge_refresh(run, task, reply->answer);
 
     if (err != AN_OK) {
@@ -440,6 +441,7 @@ then_signed_in(struct api_run *run, struct api_task *task, const struct api_repl
         return;
     }
     task->tokens_from_ms = 0;
+    api_note_before(task, reply->answer);
     task->signed_in(run, task, reply);
 }
 
@@ -489,7 +491,7 @@ then_ended(struct api_run *run, struct api_task *task, const struct api_reply *r
 static void
 end_device(struct api_run *run, struct api_task *task)
 {
-    task->tokens_from_ms = (run->now.wall_ms / 1000 + 1) * 1000;
+    task->tokens_from_ms = api_revoke_ms(run, task);
     task->refresh[0] = '\0';
     api_update_device(run, task,
                       ANSER__BUS__DEVICE_SET__DEVICE_SET_REFRESH |

@@ -272,10 +272,31 @@ api_update_account(struct api_run *run, struct api_task *task, api_then_f *then)
 }
 
 void
+api_note_before(struct api_task *task, const Anser__Bus__Answer *answer)
+{
+    task->before_ms = answer->account == NULL ? 0 : answer->account->tokens_from_ms;
+    for (size_t i = 0; i < answer->n_devices; i++) {
+        if (answer->devices[i]->tokens_from_ms > task->before_ms) {
+            task->before_ms = answer->devices[i]->tokens_from_ms;
+        }
+    }
+}
+
+/* Whole seconds, as tokens say when they were issued; those that were issued right after
+ * another revocation say that they are of its second, which may be still to come. */
+uint64_t
+api_revoke_ms(const struct api_run *run, const struct api_task *task)
+{
+    uint64_t from_ms = (run->now.wall_ms / 1000 + 1) * 1000;
+
+    return task->before_ms < from_ms ? from_ms : task->before_ms + 1000;
+}
+
+void
 api_revoke_from_now(const struct api_run *run, struct api_task *task)
 {
     task->set |= ANSER__BUS__ACCOUNT_SET__ACCOUNT_SET_TOKENS_FROM;
-    task->tokens_from_ms = (run->now.wall_ms / 1000 + 1) * 1000;
+    task->tokens_from_ms = api_revoke_ms(run, task);
 }
 
 /* ------------------------------------------------------------------ devices */

@@ -6,6 +6,7 @@
 #include "core/limits.h"
 #include "core/log.h"
 #include "core/slot.h"
+#include "core/text.h"
 #include "proto/bus.pb-c.h"
 #include "proto/frame.h"
 #include <assert.h>
@@ -560,26 +561,17 @@ on_push(struct router *r, struct an_msg *msg, struct an_now now, struct an_outbo
 static void
 on_online(struct router *r, struct an_msg *msg, struct an_now now, struct an_outbox *out)
 {
-    router_online_answer(&r->table, knows_all(r, now), msg, out);
+    struct router_live live = {0};
+
+    for (uint16_t i = 0; i < r->gate_count && live.count < ROUTER_LIVE_MAX; i++) {
+        if (r->gates[i].incarnation != 0) {
+            live.gates[live.count++] = i;
+        }
+    }
+    router_online_answer(&r->table, knows_all(r, now), &live, msg, out);
 }
 
 /* ------------------------------------------------------------------ inspection */
-
-/* Names hold no control characters and no quotes, but may hold backslashes. */
-static size_t
-put_text(char *out, const uint8_t *text, size_t len)
-{
-    size_t at = 0;
-
-    for (size_t i = 0; i < len; i++) {
-        if (text[i] == '\\') {
-            out[at++] = '\\';
-        }
-        out[at++] = (char)text[i];
-    }
-    out[at] = 0;
-    return at;
-}
 
 static size_t
 put_session(char *out, size_t cap, const struct router_session *s)
@@ -588,9 +580,12 @@ put_session(char *out, size_t cap, const struct router_session *s)
     char name[2 * AN_NAME_LEN_MAX + 1];
     int len;
 
-    put_text(device, s->text, s->device_len);
-    put_text(platform, s->text + s->device_len, s->platform_len);
-    put_text(name, s->text + s->device_len + s->platform_len, s->name_len);
+    an_text_escape(device, sizeof(device), (const char *)s->text, s->device_len, true);
+    an_text_escape(platform, sizeof(platform), (const char *)s->text + s->device_len,
+                   s->platform_len, true);
+    an_text_escape(name, sizeof(name),
+                   (const char *)s->text + s->device_len + s->platform_len, s->name_len,
+                   true);
     len = snprintf(out, cap,
                    "{\"user\":\"%" PRIu64 "\",\"name\":\"%s\",\"device\":\"%s\","
                    "\"platform\":\"%s\",\"gate\":%u,\"conn\":\"%" PRIu64 "\"}",

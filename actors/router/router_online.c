@@ -39,7 +39,8 @@ put_user(const struct router_table *table, uint64_t user, Anser__Bus__OnlineDone
 }
 
 void
-router_online_answer(const struct router_table *table, bool complete, struct an_msg *msg,
+router_online_answer(const struct router_table *table, bool complete,
+                     const struct router_live *live, struct an_msg *msg,
                      struct an_outbox *out)
 {
     const Anser__Bus__Online *in = (const Anser__Bus__Online *)msg->body;
@@ -50,6 +51,8 @@ router_online_answer(const struct router_table *table, bool complete, struct an_
         return;
     }
     done.complete = complete;
+    done.gates = (uint32_t *)(uintptr_t)live->gates;
+    done.n_gates = live->count;
     done.sessions = an_arena_alloc(
         &msg->arena, (in->n_users + 1) * AN_DEVICES_PER_USER_MAX * sizeof(void *));
     for (size_t i = 0; i < in->n_users; i++) {

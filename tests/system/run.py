@@ -23,7 +23,8 @@ import harness
 MODULES = ("powercut", "bitflips", "scenario", "frames", "edges", "features", "features_sync",
            "features_sdk", "durability", "kill9", "backup", "inspect_nngcat", "chat_tty",
            "scenario@five", "kill9@five", "scenario@namespaces", "kill9@namespaces", "chaos",
-           "http_door", "shapes", "wire", "features_cluster", "processes", "operations", "peer",
+           "http_door", "http_calls",
+           "shapes", "wire", "features_cluster", "processes", "operations", "peer",
            "client_python", "client_js", "conformance", "doors", "doors_web", "doors_noise",
            "doors_json", "doors_js", "doors_scan", "doors_matrix", "guard", "by_hand", "wireshark")
 # No case may hang the run: killed and failed after so many seconds.
