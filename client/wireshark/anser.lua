@@ -921,8 +921,33 @@ local function dissect(tvb, pinfo, root, more)
     return tvb:len()
 end
 
+-- Lines of the JSON form, which names its fields itself.
+local function dissect_lines(tvb, pinfo, root, more)
+    local at, count, json = 0, 0, Dissector.get("json")
+    while at < tvb:len() do
+        local found = tvb:raw(at):find("\n", 1, true)
+        if not found and more then
+            pinfo.desegment_offset = at
+            pinfo.desegment_len = DESEGMENT_ONE_MORE_SEGMENT
+            break
+        end
+        local stop = found and at + found or tvb:len()
+        local tree = root:add(anser, tvb(at, stop - at))
+        tree:append_text(", a line of JSON")
+        json:call(tvb(at, stop - at):tvb(), pinfo, tree)
+        at, count = stop, count + 1
+    end
+    pinfo.cols.protocol = "Anser"
+    pinfo.cols.info = string.format("JSON, %d line%s", count, count == 1 and "" or "s")
+    return tvb:len()
+end
+
 function anser.dissector(tvb, pinfo, root)
-    return dissect(tvb, pinfo, root, pinfo.can_desegment > 0)
+    local more = pinfo.can_desegment > 0
+    if tvb:len() > 0 and tvb:raw(0, 1) == "{" then
+        return dissect_lines(tvb, pinfo, root, more)
+    end
+    return dissect(tvb, pinfo, root, more)
 end
 
 -- A WebSocket's message holds whole frames.

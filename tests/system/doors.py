@@ -208,6 +208,27 @@ def case_Y1_client_certificates(case):
     finish(case, node)
 
 
+def case_Y1_no_key_log_whatever_the_environment_says(case):
+    """SSLKEYLOGFILE opens no connection of the server's, nor of our commands."""
+    keys = os.path.join(case.dir, "keys")
+    node = tls_node(case, start=False)
+    node.env = dict(node.env, SSLKEYLOGFILE=keys)
+    node.start()
+    node.add_users("alice", "bob")
+    node.run("send", "--server", url(node), "--token", node.token("alice"), "--to", "bob", "hi",
+             "--ca", node.ca.pem, data=False)
+    assert not os.path.exists(keys), "keys were written"
+    # The variable does what it should to those who heed it.
+    done = subprocess.run(
+        ["/usr/bin/python3", "-c", "import ssl, socket, sys\n"
+         "c = ssl.create_default_context(cafile=sys.argv[1])\n"
+         "c.wrap_socket(socket.create_connection(('127.0.0.1', int(sys.argv[2]))), "
+         "server_hostname='localhost')", node.ca.pem, str(node.doors["tls"][1])],
+        env=node.env, check=True, capture_output=True, timeout=20)
+    assert os.path.getsize(keys) > 0, done
+    finish(case, node)
+
+
 # --- what our own client says
 
 

@@ -331,6 +331,19 @@ class Dissector(unittest.TestCase):
         said = kit.tshark(path, "-T", "fields", "-e", "json.key", "-Y", "json").strip()
         self.assertEqual(set(said.split(",")), {"command", "request", "body", "after"})
 
+    def test_lines_of_json_in_any_segments(self):
+        for size in (1, 7, 16000):
+            capture = kit.Capture()
+            capture.say(False, b'{"command":"Login","body":{"device":"nc"}}\n'
+                        b'{"command":"Heartbeat","request":2}\r\n', size)
+            capture.say(True, '{"answer":"Login","body":{"user":"爱丽丝"}}\n'.encode(), size)
+            path = capture.write(self.path)
+            told = kit.tshark(path, "-Y", "anser && json", "-T", "fields", "-e",
+                              "json.value.string").split()
+            words = [word for line in told for word in line.split(",")]
+            self.assertEqual(words, ["Login", "nc", "Heartbeat", "Login", "爱丽丝"])
+            self.assertEqual(kit.tshark(path, "-Y", "_ws.malformed || anser.fault.magic"), "")
+
     def test_golden_captures(self):
         for name, args in kit.GOLDEN.items():
             capture = os.path.join(kit.GOLDEN_FOLDER, f"{name}.pcap")
