@@ -36,7 +36,8 @@ class Desk:
     def follow(self, host, command, shown):
         if command.startswith("anser up "):
             self.shells[host].type(f"{command} >up.log 2>&1 &")
-            await_that("the node", lambda: "anser ready " in read(self.log))
+            await_that("the node", lambda: os.path.exists(self.log) and
+                       "\nanser ready " in "\n" + read(self.log))
             text = read(self.log)
         else:
             code, text = self.shells[host].type(command)
