@@ -5,6 +5,7 @@ import socket
 import uuid
 
 from doors import ended, raw, resident, tls_node, trusting
+from doors_noise import channel_for
 from doors_web import (CONTINUE, DOORS, LOGIN, TEXT, commands, frame, heartbeat, login_frame,
                        opened, web_node)
 from harness import HEADER, Skip, pb, uuid7
@@ -86,6 +87,11 @@ class LineTalk(Talk):
         if door == "tls":
             self.socket = trusting(node.ca).wrap_socket(self.socket, server_hostname="localhost")
 
+    def more(self):
+        data = self.socket.recv(65536)
+        assert data, f"the end, behind {self.buffer!r}"
+        self.buffer += data
+
     def bytes(self, data):
         self.socket.sendall(data)
 
@@ -94,9 +100,7 @@ class LineTalk(Talk):
 
     def text(self):
         while b"\n" not in self.buffer:
-            data = self.socket.recv(65536)
-            assert data, f"the end, behind {self.buffer!r}"
-            self.buffer += data
+            self.more()
         line, self.buffer = self.buffer.split(b"\n", 1)
         return line
 
@@ -104,8 +108,32 @@ class LineTalk(Talk):
         assert ended(self.socket) == b"" and self.buffer == b""
 
 
+class NoiseTalk(LineTalk):
+    """Lines inside a Noise channel to node.noise."""
+
+    def __init__(self, node, door="noise"):
+        Talk.__init__(self)
+        self.socket, self.buffer = raw(node, door), b""
+        self.channel = channel_for(node.noise)
+        self.socket.sendall(self.channel.hello)
+        while not self.channel.is_open:
+            self.more()
+
+    def more(self):
+        data = self.socket.recv(65536)
+        assert data, f"the end, behind {self.buffer!r}"
+        self.buffer += self.channel.feed(data)
+
+    def bytes(self, data):
+        self.socket.sendall(self.channel.seal(data))
+
+    def over(self):
+        assert self.channel.feed(ended(self.socket)) == b"" and self.buffer == b""
+
+
 def talk_to(node, door):
-    return (LineTalk if door in LINE_DOORS else WebTalk)(node, door)
+    kind = NoiseTalk if door == "noise" else LineTalk if door in LINE_DOORS else WebTalk
+    return kind(node, door)
 
 
 def new_id():

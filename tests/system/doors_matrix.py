@@ -1,5 +1,5 @@
-"""Everybody with everybody: the C library, the Python client, the JavaScript client (where there
-is a node) and clients that speak JSON, at every door they have, in both directions. One table; a cell is one message, from the end at its
+"""Everybody with everybody: the C library, the Python client and clients that speak JSON, at
+every door they have, in both directions. One table; a cell is one message, from the end at its
 left to the end at its head."""
 import os
 import subprocess
@@ -8,21 +8,27 @@ import time
 
 import client_js
 import harness
+from doors import tls_node
 from doors_json import new_id, talk_to
-from doors_web import web_node
+from doors_noise import channel_for
 from features_sdk import Sdk
 from scenario import finish
 
-ADAPTER = os.path.join(harness.TOP, "client", "conformance", "adapters", "python_client.py")
+ADAPTERS = {"Python": ("/usr/bin/python3", os.path.join(
+    harness.TOP, "client", "conformance", "adapters", "python_client.py")),
+            "JavaScript": ("node", client_js.ADAPTER)}
 WAIT_S = 60.0
 ENDS = (  # client, door, form
     ("C", "tcp", "protobuf"), ("C", "tls", "protobuf"),
     ("Python", "tcp", "protobuf"), ("Python", "tls", "protobuf"),
     ("Python", "ws", "protobuf"), ("Python", "wss", "protobuf"),
-    ("JavaScript", "ws", "protobuf"), ("JavaScript", "wss", "protobuf"),
     ("hand", "tcp", "JSON"), ("hand", "tls", "JSON"),
     ("hand", "ws", "JSON"), ("hand", "wss", "JSON"),
 )
+# Where what they need is installed.
+NOISE = (("C", "noise", "protobuf"), ("Python", "noise", "protobuf"), ("hand", "noise", "JSON"))
+SCRIPT = (("JavaScript", "ws", "protobuf"), ("JavaScript", "wss", "protobuf"))
+DOORS = ("tcp", "tls", "noise", "ws", "wss")
 
 
 def name(end):
@@ -38,15 +44,13 @@ class Program:
         url = f"{door}://{host}:{node.doors[door][1]}"
         if client == "C":
             self.lines = Sdk(case, node, user, url=url, device=name(end),
-                             env={"ANSER_CA": node.ca.pem})
+                             env={"ANSER_CA": node.ca.pem, "ANSER_SERVER_KEY": node.noise})
             return
-        adapter = {"Python": ["/usr/bin/python3", ADAPTER],
-                   "JavaScript": ["node", client_js.ADAPTER]}[client]
         process = subprocess.Popen(
-            [*adapter, url, case.token(node, user), name(end), "-", "15000", "16"],
+            [*ADAPTERS[client], url, case.token(node, user), name(end), "-", "15000", "16"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=sys.stderr, cwd=case.dir,
             env=dict(os.environ, SSL_CERT_FILE=node.ca.pem, NODE_EXTRA_CA_CERTS=node.ca.pem,
-                     PYTHONDONTWRITEBYTECODE="1"))
+                     ANSER_SERVER_KEY=node.noise, PYTHONDONTWRITEBYTECODE="1"))
         case.processes.append(process)
         self.lines = Sdk.__new__(Sdk)  # its lines, of another program
         super(Sdk, self.lines).__init__(process)
@@ -110,18 +114,16 @@ class Hand:
             pass
 
 
-def ends_here():
-    try:
-        client_js.built()
-    except harness.Skip as skip:
-        print(f"     without the JavaScript client: {skip}")
-        return tuple(end for end in ENDS if end[0] != "JavaScript")
-    return ENDS
-
-
 def case_Z10_every_client_at_every_door_with_every_other(case):
-    ends = ends_here()
-    node = web_node(case)
+    node = tls_node(case, listen=",".join(f"{door}://127.0.0.1:0" for door in DOORS))
+    node.noise = node.run("noise", "key").out.strip()
+    ends = ENDS
+    for more, ready in ((NOISE, lambda: channel_for(node.noise)), (SCRIPT, client_js.built)):
+        try:
+            ready()
+            ends += more
+        except (harness.Skip, AssertionError) as why:  # npm may have no network
+            print(f"     without {name(more[0])}: {str(why).splitlines()[0]}")
     rooms = {user: {end: (Hand if end[0] == "hand" else Program)(case, node, end, user)
                     for end in ends} for user in ("alice", "bob")}
     for room in rooms.values():

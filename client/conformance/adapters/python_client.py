@@ -17,7 +17,8 @@ class Adapter:
         one = len(self.tokens) == 1
         self.client = anser.Client(
             addresses.split(","), self.tokens[0] if one else self.next_token, device,
-            cursor=None if cursor == "-" else cursor, answer_timeout=int(answer_ms) / 1000,
+            cursor=None if cursor == "-" else cursor, server_key=os.environ.get("ANSER_SERVER_KEY"),
+            answer_timeout=int(answer_ms) / 1000,
             on_receipt=self.on_receipt, on_state=self.on_state)
         self.sent, self.early, self.stored = {}, set(), set()
         self.posted, self.following = set(), set()
