@@ -10,6 +10,7 @@
  *   gate_login.c   the way from a token to a session; heartbeats
  *   gate_account.c who may be let in, stay and send
  *   gate_names.c   user names to keys, through a bounded cache
+ *   gate_lanes.c   in whose turn batches are filled
  *   gate_submit.c  commands to sequencers in batches, and their results
  *   gate_read.c    queries to stores in batches, and their answers
  *   gate_fetch.c   pages completed with messages that are on other stores
@@ -118,12 +119,14 @@ enum gate_state {
 
 struct gate_op;
 struct gate_lane;
+struct gate_turn;
 struct gate_order;
 
 /* A user, or an address: what all connections of it have in common. */
 struct gate_rated {
     struct gate_rated *next;          /* same place of the table */
     struct gate_rated *older, *newer; /* in gate_rates, while no connection is of it */
+    struct gate_turn *turns;          /* of a user: in pipes where he has commands */
     uint64_t key[2];
     uint64_t left_ms; /* since when */
     uint32_t conns;
@@ -291,21 +294,22 @@ struct gate_names {
 
 struct gate_pipe;
 
-/* What one connection has waiting for one (sequencer, store). */
-struct gate_lane {
-    struct gate_lane *next; /* the pipe's round */
-    struct gate_lane *next_of_conn;
-    struct gate_pipe *pipe;
-    struct gate_conn *conn;
-    struct gate_ops ops;
+/* A queue whose members go to its end again while they have more. */
+struct gate_seat {
+    struct gate_seat *next;
 };
 
+struct gate_round {
+    struct gate_seat *first, *last;
+};
+
+/* What waits for one (sequencer, store). */
 struct gate_pipe {
     struct gate_pipe *next;
     uint16_t sequencer, store;
     bool positions; /* confirms and deliveries, which wait for company: sends must not */
     unsigned flying;
-    struct gate_lane *first, *last;
+    struct gate_round turns; /* of users with commands waiting */
 };
 
 /* An ask under way. */
@@ -575,6 +579,13 @@ void gate_name_state(struct gate *g, struct gate_op *op, enum an_err err,
 void gate_names_changed(struct gate *g, uint64_t user,
                         const Anser__Bus__AccountState *state);
 void gate_names_fini(struct gate *g);
+
+/* ------------------------------------------------------------------ gate_lanes.c */
+
+/* Behind what its connection has there. false: without memory. */
+bool gate_lane_push(struct gate_pipe *pipe, struct gate_op *op);
+/* The next command in the round; NULL: none is waiting. */
+struct gate_op *gate_lane_pop(struct gate_pipe *pipe);
 
 /* ------------------------------------------------------------------ gate_submit.c */
 

@@ -1,7 +1,6 @@
 /* Commands to sequencers. A batch holds only slots that share sequencer and store: the
- * sequencer can then make one append of it, and one slow store delays only its own. A
- * batch is filled one command from each connection in turn, so that one that floods gets
- * no more than its share. */
+ * sequencer can then make one append of it, and one slow store delays only its own. In
+ * whose turn a batch is filled is gate_lanes.c's. */
 #include "actors/gate/gate_priv.h"
 #include <assert.h>
 #include <inttypes.h>
@@ -32,115 +31,15 @@ pipe_get(struct gate *g, uint16_t sequencer, uint16_t store, bool positions)
     return pipe;
 }
 
-static void
-round_push(struct gate_pipe *pipe, struct gate_lane *lane)
-{
-    lane->next = NULL;
-    *(pipe->last == NULL ? &pipe->first : &pipe->last->next) = lane;
-    pipe->last = lane;
-}
-
-static struct gate_lane *
-round_pop(struct gate_pipe *pipe)
-{
-    struct gate_lane *lane = pipe->first;
-
-    if (lane != NULL) {
-        pipe->first = lane->next;
-        if (pipe->first == NULL) {
-            pipe->last = NULL;
-        }
-    }
-    return lane;
-}
-
-static struct gate_lane *
-lane_get(struct gate_conn *c, struct gate_pipe *pipe)
-{
-    struct gate_lane *lane = c->lanes;
-
-    while (lane != NULL && lane->pipe != pipe) {
-        lane = lane->next_of_conn;
-    }
-    if (lane == NULL) {
-        lane = calloc(1, sizeof(*lane));
-        if (lane != NULL) {
-            lane->pipe = pipe;
-            lane->conn = c;
-            lane->next_of_conn = c->lanes;
-            c->lanes = lane;
-            round_push(pipe, lane);
-        }
-    }
-    return lane;
-}
-
-/* Empty and out of the round. */
-static void
-lane_free(struct gate_lane *lane)
-{
-    struct gate_lane **link = &lane->conn->lanes;
-
-    while (*link != lane) {
-        link = &(*link)->next_of_conn;
-    }
-    *link = lane->next_of_conn;
-    free(lane);
-}
-
-/* Batches under way end in any order: a Send that was sent on goes before the later ones
- * of its connection. */
-static void
-lane_push(struct gate_lane *lane, struct gate_op *op)
-{
-    struct gate_op **link = &lane->ops.first;
-
-    if (op->what != OP_SEND || op->hops == 0) {
-        gate_ops_push(&lane->ops, op);
-        return;
-    }
-    while (*link != NULL && (*link)->u.send.order < op->u.send.order) {
-        link = &(*link)->next;
-    }
-    op->next = *link;
-    *link = op;
-    if (op->next == NULL) {
-        lane->ops.last = op;
-    }
-}
-
 void
 gate_submit(struct gate *g, struct gate_op *op)
 {
     struct gate_pipe *pipe = pipe_get(
         g, g->owner[op->slot], g->topology->slot_store[op->slot], op->what != OP_SEND);
-    struct gate_lane *lane = pipe == NULL ? NULL : lane_get(op->conn, pipe);
 
-    if (lane == NULL) {
+    if (pipe == NULL || !gate_lane_push(pipe, op)) {
         gate_op_fail(g, op, AN_ERR_BUSY, 0);
-        return;
     }
-    lane_push(lane, op);
-}
-
-/* The next command in the round. */
-static struct gate_op *
-pipe_pop(struct gate_pipe *pipe)
-{
-    struct gate_lane *lane = round_pop(pipe);
-    struct gate_op *op;
-
-    if (lane == NULL) {
-        return NULL;
-    }
-    op = gate_ops_pop(&lane->ops);
-    assert(op != NULL);
-    if (lane->ops.first != NULL) {
-        round_push(pipe, lane);
-    } else {
-        lane_free(lane);
-    }
-    return op;
 }
 
 /* ------------------------------------------------------------------ asking */
@@ -278,8 +177,8 @@ submit_one(struct gate *g, struct gate_pipe *pipe)
     size_t count = 0, size = 0;
 
     while (count < AN_BATCH_ITEMS_MAX && size < AN_BATCH_BYTES_MAX &&
-           pipe->first != NULL) {
-        ops[count] = pipe_pop(pipe);
+           pipe->turns.first != NULL) {
+        ops[count] = gate_lane_pop(pipe);
         size += ops[count++]->bytes;
     }
     batch = gate_batch_create(g, TAG_SUBMIT, count);
@@ -310,7 +209,7 @@ gate_submit_drained(struct gate *g)
         unsigned flying_max =
             pipe->positions ? GATE_POSITIONS_FLYING_MAX : g->submits_flying_max;
 
-        while (pipe->first != NULL && pipe->flying < flying_max) {
+        while (pipe->turns.first != NULL && pipe->flying < flying_max) {
             submit_one(g, pipe);
         }
     }
@@ -374,7 +273,7 @@ pipe_resort(struct gate *g, struct gate_pipe *pipe)
     struct gate_ops all = {0};
     struct gate_op *op;
 
-    while ((op = pipe_pop(pipe)) != NULL) {
+    while ((op = gate_lane_pop(pipe)) != NULL) {
         gate_ops_push(&all, op);
     }
     while ((op = gate_ops_pop(&all)) != NULL) {
@@ -529,7 +428,7 @@ gate_submit_fini(struct gate *g)
         struct gate_pipe *pipe = g->pipes;
         struct gate_op *op;
 
-        while ((op = pipe_pop(pipe)) != NULL) {
+        while ((op = gate_lane_pop(pipe)) != NULL) {
             gate_op_free(g, op);
         }
         g->pipes = pipe->next;
