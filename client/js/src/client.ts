@@ -453,8 +453,8 @@ export class Client {
         item.timeMs = ok.timeMs;
         item.state = "sent";
         if (this.#settings.receiving && item.to !== this.user) {
-            if (ok.inboxSeq > 0) this.#inbox.offer(ok.inboxSeq, "silent");
-            else if (!item.seen) this.#ownIds.add(`${item.clientMsgId} ${item.to}`);
+            const known = ok.inboxSeq > 0 ? this.#inbox.offer(ok.inboxSeq, "silent") : item.seen;
+            if (!known) this.#ownIds.add(`${item.clientMsgId} ${item.to}`);
             if (this.#ownIds.size > LIMITS.ownIds) {
                 this.#ownIds.delete(this.#ownIds.values().next().value!);
             }

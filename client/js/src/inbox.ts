@@ -104,16 +104,17 @@ export class Inbox {
         this.head = Math.max(this.head, seq);
     }
 
-    /** An entry has come, in whatever way. What finds no room is asked for later. */
-    offer(seq: number, entry: Entry): void {
+    /** An entry has come, in whatever way. False: it finds no room, and is asked for later. */
+    offer(seq: number, entry: Entry): boolean {
         this.saw(seq);
-        if (seq < this.next || this.#held.has(seq)) return;
+        if (seq < this.next || this.#held.has(seq)) return true;
         const bytes = bytesOf(entry);
         if (seq > this.next && (this.#held.size >= LIMITS.held ||
-            this.#heldBytes + bytes > LIMITS.heldBytes)) return;
+            this.#heldBytes + bytes > LIMITS.heldBytes)) return false;
         this.#held.set(seq, entry);
         this.#heldBytes += bytes;
         this.drain();
+        return true;
     }
 
     /** Hands over what is held and whose turn it is. */
@@ -171,10 +172,14 @@ export class Inbox {
         this.#heldBytes -= bytesOf(entry);
     }
 
-    /** The first entry that is missing; undefined: none, or there is no room for a page. */
+    /**
+     * The first entry that is missing; undefined: none, or the program has what is next and there is
+     * no room for a page behind it.
+     */
     get missing(): number | undefined {
-        if (this.paused || this.#held.size + LIMITS.pageEntries > LIMITS.held ||
-            this.#heldBytes + LIMITS.pageBytes > LIMITS.heldBytes) return undefined;
+        if (this.paused) return undefined;
+        if (this.#held.has(this.next) && (this.#held.size + LIMITS.pageEntries > LIMITS.held ||
+            this.#heldBytes + LIMITS.pageBytes > LIMITS.heldBytes)) return undefined;
         let seq = this.next;
         while (this.#held.has(seq)) seq++;
         return seq <= this.head ? seq : undefined;

@@ -172,6 +172,17 @@ test("what is handed over asynchronously comes one at a time, and pauses", async
     assert.deepEqual([inbox.next, inbox.marks.size, moved], [1, 0, LIMITS.held]);
 });
 
+test("a hole is asked for however much waits behind it", () => {
+    const inbox = new Inbox({ hand() {}, moved() {}, gap() {}, after() {}, failed() {} });
+    const entry = (seq) => ({ inboxSeq: seq, seq, from: "b", peer: "b", body: new Uint8Array(9) });
+    inbox.loggedIn("7", 1, 0, 0);
+    for (let seq = 2; seq <= 600; seq++) inbox.offer(seq, entry(seq));
+    assert.equal(inbox.missing, 1);
+    for (let seq = 1; seq <= 100; seq++) inbox.offer(seq, entry(seq));
+    assert.equal(inbox.next, LIMITS.held + 2);
+    assert.equal(inbox.missing, LIMITS.held + 2);
+});
+
 for (const { name, what, steps } of vectors("order")) {
     test(`order ${name}: ${what}`, () => {
         const outbox = new Outbox();

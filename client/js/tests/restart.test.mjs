@@ -3,6 +3,8 @@ import assert from "node:assert/strict";
 import { connect, createServer } from "node:net";
 import test, { after, beforeEach } from "node:test";
 
+import { WebSocket, WebSocketServer } from "ws";
+
 import { person, Server, until } from "./node.mjs";
 
 const everything = [];
@@ -178,4 +180,63 @@ test("a server that does not answer the login is left after a time", async () =>
     way.silent = false;
     way.cut();
     await until("online", () => a.state === "online");
+});
+
+/**
+ * Speaks WebSocket on both sides. `bending()` makes, for each connection, a function that gives the
+ * frames that go on instead of one.
+ */
+async function bent(address, bending) {
+    const near = new WebSocketServer({ port: 0, host: "127.0.0.1" });
+    near.on("connection", (client) => {
+        const far = new WebSocket(address, ["anser.protobuf"]);
+        const early = [];
+        const bend = bending();
+        const pass = (data) => (far.readyState === WebSocket.OPEN ? far.send(data) : early.push(data));
+        far.on("open", () => early.splice(0).forEach((data) => far.send(data)));
+        client.on("message", pass).on("error", () => {}).on("close", () => far.terminate());
+        far.on("message", (data) => bend(data.readUInt16BE(4), data).forEach((d) => client.send(d)));
+        far.on("error", () => {}).on("close", () => client.terminate());
+    });
+    await new Promise((resolve) => near.once("listening", resolve));
+    everything.push({ close: () => near.close() });
+    return `ws://127.0.0.1:${near.address().port}`;
+}
+
+test("pushes that are lost, doubled and swapped, answers that are lost", async () => {
+    const [SEND, EVENT, RECEIPT] = [4, 64, 65];
+    let dice = 7;
+    const roll = (sides) => (dice = (dice * 48_271) % 2_147_483_647) % sides;
+    const address = await bent(server.address, () => {
+        let held = [];
+        return (command, frame) => {
+            if (command === SEND) return roll(100) === 0 ? [] : [frame];
+            if (command !== EVENT && command !== RECEIPT) return [frame];
+            const before = held;
+            held = [];
+            switch (roll(6)) {
+            case 0: return before; // lost
+            case 1: return [frame, ...before, frame];
+            case 2: held = [frame]; return before; // comes behind the next one, if ever
+            default: return [...before, frame];
+            }
+        };
+    });
+    const options = { addresses: address, answerTimeoutMs: 1_000, backoffMinMs: 10 };
+    const a = meet("alice", options), b = meet("bob", options);
+    for (let n = 0; n < 500; n++) {
+        a.send("bob", `a${n}`);
+        b.send("alice", `b${n}`);
+        if (n % 20 === 0) await new Promise(setImmediate);
+    }
+    await until("all", () => a.messages.length >= 500 && b.messages.length >= 500);
+    await Promise.all([a.flush(30_000), b.flush(30_000)]);
+    assert.deepEqual(a.texts(), Array.from({ length: 500 }, (_, n) => `b${n}`));
+    assert.deepEqual(b.texts(), Array.from({ length: 500 }, (_, n) => `a${n}`));
+    const page = await a.history("bob", { limit: 1 });
+    assert.deepEqual([page.head, page.peerDelivered], [1000, b.messages.at(-1).seq]);
+    const lines = a.told.map((line) => line.split(" ")[0]);
+    assert.equal(lines.filter((state) => state === "sent").length, 500);
+    assert.equal(new Set(a.told).size, a.told.length, "each state is told once");
+    assert.deepEqual([a.gaps, b.gaps, a.warnings, b.warnings], [[], [], [], []]);
 });
