@@ -217,6 +217,29 @@ test("a message is confirmed when it is safe: pause, failure, resume", async () 
     await b.flush();
 });
 
+test("a slow program gets everything, once and in order, while it sends", async () => {
+    const [alice, bob] = users("alice", "bob");
+    const a = meet(alice);
+    const seen = [];
+    let busy = 0;
+    const b = meet(bob, {
+        onMessage: async (message) => {
+            assert.equal(busy++, 0, "one at a time");
+            seen.push(message.text);
+            if (seen.length % 10 === 0) b.send(alice, `took ${seen.length}`);
+            await new Promise((resolve) => setTimeout(resolve, 1));
+            busy--;
+        },
+    });
+    const texts = Array.from({ length: 900 }, (_, n) => `m${n} ${"x".repeat(5000)}`);
+    for (const text of texts) a.send(bob, text);
+    await until("all are taken", () => seen.length >= 900 && a.messages.length >= 90);
+    await b.flush();
+    assert.deepEqual(seen, texts);
+    assert.deepEqual(a.texts(), Array.from({ length: 90 }, (_, n) => `took ${10 * n + 10}`));
+    assert.deepEqual([b.warnings, b.cursor], [[], 990]);
+});
+
 test("functions that fail harm nobody", async () => {
     const [alice, bob] = users("alice", "bob");
     const fail = () => { throw new Error("not my day"); };
