@@ -414,6 +414,22 @@ def syncs(t):
 
 
 @script
+async def long_hole(t):
+    """One push is lost, Sync is BUSY, and hundreds come meanwhile, own entries among them."""
+    t.mock.hooks[SYNC] = once(lambda conn, request, _: conn.refuse(SYNC, request, "BUSY", 600))
+    await t.start()
+    await t.online()
+    t.mock.said("bob", "lost")
+    for n in range(4):
+        t.mock.push(*[t.mock.said("bob", f"m{100 * n + i}") for i in range(100)])
+        t.say("carol", f"c{n}")
+        await t.until("answer-lost", "it is sent", lambda: t.sent(len(t.accepted)))
+    await t.until("hole", "everything behind the hole is taken", t.all_taken)
+    await t.settle()
+    await t.leave()
+
+
+@script
 async def own_entries(t):
     """What this device sends has its place in the inbox: named by SendOk, or as an Event."""
     await t.start()
