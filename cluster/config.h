@@ -19,7 +19,7 @@
  * NUMBER(section, key, default, least, most, help)
  * Sections nest once in the file ("gate: {idle_ms: 30000}"); top keys stand alone. */
 #define AN_CONFIG_TOP(TEXT, CHOICE, NUMBER)                                              \
-    TEXT(top, listen, "tcp://127.0.0.1:7400",                                            \
+    TEXT(top, listen, "tcp://127.0.0.1:7400, ws://127.0.0.1:7402",                       \
          "Where clients connect, one or a list: [Doors](#doors).")                       \
     TEXT(top, data, "./anser-data", "The node's directory; `--data` wins.")              \
     CHOICE(top, bus, "inproc", "inproc|ipc", "What actors of the node speak over.")      \

@@ -11,7 +11,7 @@ enum { TAG_MAX = 64 };
 
 static const char POLICY[] =
     "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data: blob:; "
-    "style-src 'self' 'unsafe-inline'; object-src 'none'; base-uri 'none'; "
+    "style-src 'self'; object-src 'none'; base-uri 'none'; "
     "form-action 'self'; frame-ancestors 'none'";
 
 /* X(ending, content type) */

@@ -49,7 +49,7 @@ test_config_empty_keeps_defaults(void **state)
     (void)state;
     assert_int_equal(parse(""), AN_OK);
     assert_int_equal(parse("# nothing\n"), AN_OK);
-    assert_string_equal(config.top_listen, "tcp://127.0.0.1:7400");
+    assert_string_equal(config.top_listen, "tcp://127.0.0.1:7400, ws://127.0.0.1:7402");
     assert_string_equal(config.top_bus, "inproc");
     assert_int_equal(config.gate_idle_ms, AN_IDLE_MS);
     assert_int_equal(config.store_lmdb_map_bytes, AN_LMDB_MAP_BYTES);
