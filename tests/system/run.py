@@ -24,6 +24,7 @@ MODULES = ("powercut", "bitflips", "scenario", "frames", "edges", "features", "f
            "features_sdk", "durability", "kill9", "backup", "inspect_nngcat", "chat_tty",
            "scenario@five", "kill9@five", "scenario@namespaces", "kill9@namespaces", "chaos",
            "http_door", "http_calls",
+           "web",
            "shapes", "wire", "features_cluster", "processes", "operations", "peer",
            "client_python", "client_js", "conformance", "doors", "doors_web", "doors_noise",
            "doors_json", "doors_js", "doors_scan", "doors_matrix", "guard", "by_hand", "wireshark")

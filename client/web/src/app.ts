@@ -66,6 +66,7 @@ export class App {
     }
 
     #client(gates: readonly string[], store: Awaited<ReturnType<typeof openStore>>, handlers: Handlers): Client {
+        let last = "";
         return new Client({
             ...handlers,
             addresses: gates,
@@ -74,11 +75,11 @@ export class App {
             clientName: "anser-web/0.1.0",
             cursor: store,
             backoffMaxMs: 8_000, // somebody is looking
-            sendTimeoutMs: 86_400_000, // and sees what waits
+            sendTimeoutMs: 23 * 3_600_000, // and sees what waits; the server knows an id for a day
             sendAttemptsMax: 10_000,
             token: async (refused) => {
                 try {
-                    return await this.#session.token(refused !== undefined);
+                    return (last = await this.#session.token(refused ? last : ""));
                 } catch (fault) {
                     if (fault instanceof HttpError && !fault.passing) {
                         throw AnserError.of("TOKEN_INVALID", fault.code);
@@ -91,16 +92,14 @@ export class App {
 
     /** Everything anew, in the language that is. */
     draw(): void {
-        this.#side = new Side(this.#chat);
+        this.#side = new Side(this.#chat, h("a", { class: "skip", href: "#/", onclick: (event: Event) => {
+            event.preventDefault();
+            (this.#talk ?? this.#main).focus();
+        } }, t("skip")));
         this.#bar = h("div", { class: "bar", role: "status", hidden: true });
         this.#main = h("main", { class: "main", id: "main", tabindex: -1 });
         this.#talk = undefined;
-        fill(this.#page, h("div", { class: "app" },
-            h("a", { class: "skip", href: location.hash || "#/", onclick: (event: Event) => {
-                event.preventDefault();
-                (this.#talk ?? this.#main).focus();
-            } }, t("skip")),
-            this.#bar, this.#side.element, this.#main));
+        fill(this.#page, h("div", { class: "app" }, this.#bar, this.#side.element, this.#main));
         this.#route = "";
         this.#go(false);
         this.#status();
@@ -130,6 +129,7 @@ export class App {
     #go(focus: boolean): void {
         const hash = location.hash || "#/";
         if (hash === this.#route) return;
+        const before = this.#talk?.peer;
         this.#route = hash;
         this.#talk = undefined;
         let peer = "";
@@ -152,12 +152,12 @@ export class App {
             fill(this.#main, accountView({
                 chat, session, signOut: () => void this.#signOut(), redraw: () => this.draw(),
             }));
-            if (focus) this.#main.querySelector("h2")!.focus();
+            if (focus) this.#main.querySelector("h1")!.focus();
         } else {
             set(app, "data-pane", "list");
             fill(this.#main, h("div", { class: "choose" }, h("span", { class: "mark" }, icon("goose")),
                 h("p", {}, t("choose"))));
-            if (focus) this.#side.focus();
+            if (focus) this.#side.focus(before);
         }
         this.#soon();
     }

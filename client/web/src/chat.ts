@@ -44,6 +44,8 @@ export interface Talk {
     loading: boolean;
     /** Older ones could not be had just now. */
     stuck: boolean;
+    /** The server knows nobody of that name. */
+    nobody: boolean;
     draft: string;
 }
 
@@ -103,8 +105,14 @@ export class Chat {
         }
         for (const out of await this.store.outgoing()) {
             const talk = this.talk(out.peer);
+            const line = this.#written(out);
             talk.listed = true;
-            this.#send(talk, this.#written(out), out.clientMsgId);
+            try {
+                this.#send(talk, line, out.clientMsgId);
+            } catch (fault) {
+                line.failed = (fault as AnserError).name;
+                talk.waiting.push(line);
+            }
         }
         this.#client.start();
         this.events.changed();
@@ -119,7 +127,8 @@ export class Chat {
         if (!talk) {
             talk = {
                 peer, listed: false, head: 0, read: 0, delivered: 0, unread: 0, last: undefined,
-                lines: [], waiting: [], loading: false, stuck: false, draft: "",
+                lines: [], waiting: [], loading: false, stuck: false, nobody: false,
+                draft: "",
             };
             this.talks.set(peer, talk);
         }
@@ -175,8 +184,10 @@ export class Chat {
         const talk = this.talk(peer);
         try {
             this.#page(talk, await this.#client.history(peer, { limit: PAGE }));
-        } catch {
-            // The connection went, or the user: the next one asks again.
+        } catch (fault) {
+            // Whatever else it was, it is asked again with the next connection.
+            talk.nobody = /^USER_/.test((fault as AnserError).name);
+            this.events.changed();
         }
     }
 
@@ -232,9 +243,10 @@ export class Chat {
     /** Once more, under the same id if it had one: it may have arrived after all. */
     again(peer: string, line: Line): void {
         const talk = this.talk(peer);
-        talk.waiting = talk.waiting.filter((one) => one !== line);
-        line.failed = "";
+        if (line.failed.startsWith("ID_")) line.clientMsgId = ""; // of no use any more
         this.#send(talk, line, line.clientMsgId);
+        talk.waiting.splice(talk.waiting.indexOf(line), 1); // it stands at the end now
+        line.failed = "";
         this.#keepOut(talk, line);
         this.events.changed();
     }
@@ -315,9 +327,9 @@ export class Chat {
         }
     }
 
-    /** An earlier run sent it and never saw the answer. */
+    /** An earlier run sent it, or this one before it gave up, and never saw the answer. */
     #arrivedAfterAll(talk: Talk, clientMsgId: string): void {
-        const line = talk.waiting.find((one) => one.clientMsgId === clientMsgId && one.failed);
+        const line = talk.waiting.find((one) => one.clientMsgId === clientMsgId);
         if (line) this.discard(talk.peer, line);
     }
 

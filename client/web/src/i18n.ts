@@ -211,7 +211,7 @@ const ZH: Record<Key, string> = {
 
 export const LANGUAGES = { en: "English", zh: "中文" } as const;
 export type Language = keyof typeof LANGUAGES;
-const TABLES: Record<Language, Record<Key, string>> = { en: EN, zh: ZH };
+export const TABLES: Record<Language, Record<Key, string>> = { en: EN, zh: ZH };
 const KEPT = "anser.language";
 
 let current: Language = "en";
@@ -249,23 +249,45 @@ export function tellError(name: string, text: string, n = 0): string {
     return key in EN ? t(key as Key, { n }) : t("E_OTHER", { text: text || name });
 }
 
-const LOCALE = { en: "en", zh: "zh-CN" } as const;
+type Format = "clock" | "long" | "longYear" | "short" | "shortYear";
+const FORMATS: Record<Format, Intl.DateTimeFormatOptions> = {
+    clock: { hour: "2-digit", minute: "2-digit", hourCycle: "h23" },
+    long: { weekday: "long", month: "long", day: "numeric" },
+    longYear: { weekday: "long", month: "long", day: "numeric", year: "numeric" },
+    short: { month: "numeric", day: "numeric" },
+    shortYear: { month: "numeric", day: "numeric", year: "2-digit" },
+};
+const made = new Map<string, Intl.DateTimeFormat>(); // to make one takes long
 
-export function clock(ms: number): string {
-    return new Date(ms).toLocaleTimeString(LOCALE[current], { hour: "2-digit", minute: "2-digit", hour12: false });
+function format(how: Format, ms: number): string {
+    const key = current + how;
+    let one = made.get(key);
+    if (!one) {
+        one = new Intl.DateTimeFormat(current === "zh" ? "zh-CN" : "en", FORMATS[how]);
+        made.set(key, one);
+    }
+    return one.format(ms);
 }
 
-function daysAgo(ms: number): number {
+export function clock(ms: number): string {
+    return format("clock", ms);
+}
+
+/** 0 is today, by this machine's clock. */
+export function daysAgo(ms: number): number {
     const day = (at: Date) => Date.UTC(at.getFullYear(), at.getMonth(), at.getDate()) / 86_400_000;
     return day(new Date()) - day(new Date(ms));
+}
+
+function withYear(ms: number): boolean {
+    return new Date(ms).getFullYear() !== new Date().getFullYear();
 }
 
 export function day(ms: number): string {
     const ago = daysAgo(ms);
     if (ago === 0) return t("today");
     if (ago === 1) return t("yesterday");
-    const year = new Date(ms).getFullYear() === new Date().getFullYear() ? undefined : "numeric";
-    return new Date(ms).toLocaleDateString(LOCALE[current], { weekday: "long", month: "long", day: "numeric", year });
+    return format(withYear(ms) ? "longYear" : "long", ms);
 }
 
 /** As short as it can be told: the time today, else the day. */
@@ -273,8 +295,7 @@ export function when(ms: number): string {
     const ago = daysAgo(ms);
     if (ago === 0) return clock(ms);
     if (ago === 1) return t("yesterday");
-    const year = new Date(ms).getFullYear() === new Date().getFullYear() ? undefined : "2-digit";
-    return new Date(ms).toLocaleDateString(LOCALE[current], { month: "numeric", day: "numeric", year });
+    return format(withYear(ms) ? "shortYear" : "short", ms);
 }
 
 export function bytes(count: number): string {

@@ -45,6 +45,7 @@ export function nameDevice(agent: string = navigator.userAgent): string {
 export class Session {
     #grant: Grant | undefined;
     #renewing: Promise<Grant> | undefined;
+    #changing: Promise<void> | undefined;
 
     constructor(readonly kept: Kept, readonly stay: boolean, grant?: Grant) {
         this.#grant = grant;
@@ -69,9 +70,14 @@ export class Session {
         return new Session({ user, device, refresh, gates, since }, stay, grant);
     }
 
-    /** A token that is good for a while; renewed when it must be. Throws HttpError. */
-    async token(refused: boolean): Promise<string> {
-        if (!refused && this.#grant && Date.now() < this.#grant.until - SPARE_MS) return this.#grant.token;
+    /**
+     * A token that is good for a while; renewed when it must be. `refused`: that one was not
+     * accepted. Throws HttpError.
+     */
+    async token(refused = ""): Promise<string> {
+        await this.#changing; // what comes of it is the next token
+        const grant = this.#grant;
+        if (grant && grant.token !== refused && Date.now() < grant.until - SPARE_MS) return grant.token;
         this.#renewing ??= this.#renew().finally(() => (this.#renewing = undefined));
         return (await this.#renewing).token;
     }
@@ -98,7 +104,7 @@ export class Session {
     /** Where the gates are, or were when the server was last heard. Throws HttpError. */
     async gates(): Promise<readonly string[]> {
         try {
-            const gates = await http.gates(await this.token(false));
+            const gates = await http.gates(await this.token());
             if (gates.length > 0) this.kept.gates = gates;
             this.#save();
         } catch (fault) {
@@ -116,14 +122,16 @@ export class Session {
 
     /** Other devices have to sign in anew; this one goes on with what the answer grants. */
     async changePassword(before: string, password: string): Promise<void> {
-        const grant = await http.password(await this.token(false), before, password);
-        this.#grant = undefined;
-        if (grant.refresh) this.#take(grant);
+        const token = await this.token();
+        const change = http.password(token, before, password).then((grant) => this.#take(grant));
+        // The server ends our connection before we have its answer: who asks for a token waits.
+        this.#changing = change.catch(() => undefined).finally(() => (this.#changing = undefined));
+        await change;
     }
 
     /** Tells the server if it can be told, and forgets. */
     async signOut(): Promise<void> {
-        const token = await this.token(false).catch(() => "");
+        const token = await this.token().catch(() => "");
         if (token) await http.logout(token).catch(() => undefined);
         this.forget();
     }

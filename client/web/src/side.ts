@@ -36,9 +36,10 @@ export class Side {
     readonly #answer: HTMLElement;
     readonly #state: HTMLElement;
 
-    constructor(chat: Chat) {
+    /** `skip` leads past it. */
+    constructor(chat: Chat, skip: HTMLElement) {
         this.#chat = chat;
-        this.#list = h("ul", { class: "talks", "aria-label": t("conversations") });
+        this.#list = h("ul", { class: "talks", role: "list", "aria-label": t("conversations") });
         this.#none = h("div", { class: "none" });
         this.#answer = h("p", { class: "answer", role: "status", id: "find-answer" });
         this.#input = h("input", {
@@ -57,9 +58,9 @@ export class Side {
         } }, icon("search"), this.#input,
         h("button", { type: "submit", class: "plain" }, t("findButton")));
         this.element = h("nav", { class: "side", "aria-label": t("conversations") },
-            h("header", {}, h("span", { class: "mark" }, icon("goose")), h("h1", {}, t("title")),
-                h("a", { class: "me", href: "#/you", "aria-label": `${t("account")}: ${chat.user}` },
-                    avatar(chat.user), h("span", {}, chat.user), this.#state)),
+            skip, h("header", {}, h("span", { class: "mark" }, icon("goose")), h("h1", {}, t("title")),
+                h("a", { class: "me", href: "#/you", title: t("account") },
+                    avatar(chat.user), h("span", {}, chat.user), unseen(t("account")), this.#state)),
             form, this.#answer, this.#list, this.#none);
     }
 
@@ -72,8 +73,11 @@ export class Side {
         this.#nothing(talks.length, filter);
     }
 
-    focus(): void {
-        this.#input.focus();
+    /** Where one was; no keyboard jumps up on a phone. */
+    focus(peer?: string): void {
+        const row = this.#rows.get(peer ?? "");
+        if (row) row.link.focus();
+        else if (!matchMedia("(pointer: coarse)").matches) this.#input.focus();
     }
 
     #nothing(count: number, filter: string): void {

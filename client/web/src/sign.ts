@@ -1,6 +1,6 @@
 /** The first page: sign in, or make an account and be signed in. */
 
-import { fill, h, icon, say, unseen } from "./dom.js";
+import { fill, h, icon, say } from "./dom.js";
 import { http, HttpError } from "./http.js";
 import { t, tellError } from "./i18n.js";
 import { languageSwitch } from "./language.js";
@@ -121,6 +121,6 @@ export function signView(options: SignIn, fresh = false): HTMLElement {
         h("label", { class: "check" }, shown, h("span", {}, t("showPassword"))),
         h("label", { class: "check" }, fields.stay, h("span", {}, t("stay"))),
         h("p", { class: "hint", id: "stay-hint" }, t("stayHint")),
-        alert, button, other, unseen(""));
+        alert, button, other);
     return card(options, form);
 }

@@ -4,13 +4,17 @@ import { type AnserError, Type } from "anser-client";
 
 import type { Chat, Line, Talk } from "./chat.js";
 import { arrange, fill, h, icon, linked, say, set, unseen } from "./dom.js";
-import { bytes, clock, day, t, tellError } from "./i18n.js";
+import { bytes, clock, day, daysAgo, t, tellError } from "./i18n.js";
 import { preview } from "./preview.js";
 import { avatar } from "./side.js";
 
 const TOGETHER_MS = 5 * 60_000; // messages of one person within it stand together
 const NEAR_PX = 60; // so close to the end counts as at the end
 const AHEAD_PX = 300; // older ones are fetched before the top is reached
+
+// One to three signs and nothing else: shown large.
+const SIGN = "\\p{Extended_Pictographic}[\\p{Emoji_Modifier}\\u{FE0F}]*";
+const SIGNS = new RegExp(`^(?:${SIGN}(?:\\u{200D}${SIGN})*){1,3}$`, "u");
 
 type Mark = "wait" | "sent" | "delivered" | "failed" | "";
 const MARKS = {
@@ -41,14 +45,14 @@ export class TalkView {
         this.#chat = chat;
         this.peer = peer;
         this.#top = h("div", { class: "top" });
-        this.#list = h("ol", { class: "lines" });
+        this.#list = h("ol", { class: "lines", role: "list" });
         this.#scroll = h("div", {
             class: "scroll", tabindex: 0, role: "region", "aria-label": t("messages", { name: peer }),
             onscroll: () => this.#scrolled(),
         }, this.#top, this.#list);
         this.#down = h("button", { class: "down", type: "button", hidden: true, onclick: () => this.#toEnd() });
         this.#alert = h("p", { class: "alert", role: "alert" });
-        this.#heading = h("h2", { tabindex: -1 }, h("bdi", {}, peer));
+        this.#heading = h("h1", { tabindex: -1 }, h("bdi", {}, peer));
         this.#field = h("textarea", {
             id: "write", rows: 1, placeholder: t("write", { name: peer }),
             "aria-label": t("write", { name: peer }), enterkeyhint: "send", autocomplete: "off",
@@ -56,7 +60,7 @@ export class TalkView {
         });
         this.#field.value = chat.talk(peer).draft;
         const note = peer === chat.user ? h("small", {}, t("note")) : null;
-        this.element = h("section", { class: "talk", "aria-label": t("messages", { name: peer }) },
+        this.element = h("div", { class: "talk" },
             h("header", {},
                 h("a", { class: "back", href: "#/", "aria-label": t("back") }, icon("back")),
                 avatar(peer), h("div", {}, this.#heading, note)),
@@ -96,6 +100,8 @@ export class TalkView {
         }
         this.#drawDown();
         this.#see(talk);
+        const { scrollHeight, clientHeight } = this.#scroll;
+        if (scrollHeight <= clientHeight && clientHeight > 0 && !talk.stuck) void this.#chat.older(this.peer);
     }
 
     /** What is on the screen of a window that is looked at has been seen. */
@@ -108,7 +114,7 @@ export class TalkView {
 
     #drawTop(talk: Talk): void {
         const first = talk.lines[0]?.seq ?? 0;
-        const state = talk.loading ? "loading" : talk.stuck ? "stuck"
+        const state = talk.loading ? "loading" : talk.stuck ? "stuck" : talk.nobody ? "nobody"
             : first === 1 ? "beginning" : first === 0 && talk.waiting.length === 0 ? "empty" : "";
         if (this.#top.dataset["state"] === state) return;
         this.#top.dataset["state"] = state;
@@ -128,16 +134,15 @@ export class TalkView {
             shown.set(key, one);
             items.push(one.element);
         };
+        const days = lines.map((line) => daysAgo(line.timeMs));
         lines.forEach((line, i) => {
-            const before = lines[i - 1];
-            const today = day(line.timeMs);
-            const newDay = !before || day(before.timeMs) !== today;
+            const newDay = days[i] !== days[i - 1];
             if (newDay) {
-                keep(`day ${today}`, today, () => h("li", { class: "day" }, h("span", {}, today)));
+                keep(`day ${days[i]} ${line.key}`, "", () => h("li", { class: "day" }, h("span", {}, day(line.timeMs))));
             }
-            const first = newDay || !together(before, line);
+            const first = newDay || !together(lines[i - 1], line);
             const after = lines[i + 1];
-            const last = !after || day(after.timeMs) !== today || !together(line, after);
+            const last = !after || days[i + 1] !== days[i] || !together(line, after);
             const mark = this.#mark(talk, line);
             const as = [first, last, mark, line.failed, line.timeMs].join();
             keep(line.key, as, () => this.#draw(line, mark, first, last));
@@ -155,7 +160,7 @@ export class TalkView {
 
     #draw(line: Line, mark: Mark, first: boolean, last: boolean): HTMLElement {
         const body = line.type === Type.TEXT
-            ? h("p", { class: "text", dir: "auto" }, ...linked(line.text))
+            ? h("p", { class: SIGNS.test(line.text) ? "text big" : "text", dir: "auto" }, ...linked(line.text))
             : h("p", { class: "text odd" }, preview(line));
         const foot = h("span", { class: "foot" },
             h("time", { datetime: new Date(line.timeMs).toISOString() }, clock(line.timeMs)),

@@ -22,7 +22,7 @@ function told(fault: unknown): string {
 
 export function accountView(account: Account): HTMLElement {
     const { session } = account;
-    const heading = h("h2", { tabindex: -1 }, t("account"));
+    const heading = h("h1", { tabindex: -1 }, t("account"));
     return h("section", { class: "you", "aria-label": t("account") },
         h("header", {}, h("a", { class: "back", href: "#/", "aria-label": t("back") }, icon("back")),
             heading),
@@ -38,7 +38,7 @@ function devices({ session }: Account): HTMLElement {
     const status = h("p", { class: "answer", role: "status" });
     const draw = async () => {
         try {
-            const all = await http.devices(await session.token(false));
+            const all = await http.devices(await session.token());
             fill(list, ...all.sort((a, b) => b.used - a.used).map((device) => row(device)));
         } catch (fault) {
             say(status, told(fault));
@@ -59,7 +59,7 @@ function devices({ session }: Account): HTMLElement {
     };
     const remove = async (device: string) => {
         try {
-            await http.removeDevice(await session.token(false), device);
+            await http.removeDevice(await session.token(), device);
             say(status, t("removed", { name: device }));
         } catch (fault) {
             say(status, told(fault));
@@ -67,7 +67,7 @@ function devices({ session }: Account): HTMLElement {
         await draw();
     };
     void draw();
-    return h("div", { class: "sheet" }, h("h3", {}, t("devices")),
+    return h("div", { class: "sheet" }, h("h2", {}, t("devices")),
         h("p", { class: "hint" }, t("devicesHint")), list, status);
 }
 
@@ -88,7 +88,7 @@ function password({ session }: Account): HTMLElement {
             say(status, told(fault));
         }
     };
-    return h("details", { class: "sheet" }, h("summary", {}, h("h3", {}, t("changePassword"))),
+    return h("details", { class: "sheet" }, h("summary", {}, h("h2", {}, t("changePassword"))),
         h("form", { onsubmit: submit },
             h("input", { type: "text", name: "username", autocomplete: "username", value: session.user,
                 hidden: true }),

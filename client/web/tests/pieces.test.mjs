@@ -1,0 +1,31 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { load } from "./load.mjs";
+
+const { usable } = await load("http.ts");
+
+test("a page speaks to the gates it may speak to", () => {
+    const from = (protocol, hostname) => ({ protocol, hostname });
+    const all = ["tcp://a:7400", "wss://a:7403", "ws://a:7402", "ws://127.0.0.1:1", "ws://0.0.0.0:2", "ws://[::]:3"];
+    assert.deepEqual(usable(all, from("http:", "chat.example")),
+        ["ws://a:7402/", "ws://127.0.0.1:1/", "ws://chat.example:2/", "ws://chat.example:3/", "wss://a:7403/"]);
+    assert.deepEqual(usable(all, from("https:", "chat.example")), ["wss://a:7403/", "ws://127.0.0.1:1/"]);
+});
+
+test("both languages have every text, with the same places to fill", async () => {
+    const { TABLES } = await load("i18n.ts");
+    const places = (text) => (text.match(/\{\w+\}/g) ?? []).sort().join();
+    for (const [key, text] of Object.entries(TABLES.en)) {
+        assert.ok(TABLES.zh[key], key);
+        assert.equal(places(TABLES.zh[key]), places(text), key);
+    }
+    assert.equal(Object.keys(TABLES.zh).length, Object.keys(TABLES.en).length);
+});
+
+test("a device's name says where it is, and is one", async () => {
+    const { nameDevice } = await load("session.ts");
+    const name = nameDevice("Mozilla/5.0 (iPhone) AppleWebKit Version/17 Safari/604");
+    assert.match(name, /^safari-ios-[0-9a-z]{8}$/);
+    assert.notEqual(name, nameDevice("Mozilla/5.0 (iPhone) AppleWebKit Version/17 Safari/604"));
+});
