@@ -303,7 +303,8 @@ export class Chat {
         const known = message.seq <= talk.head && talk.lines.some((one) => one.seq === message.seq);
         talk.listed = true;
         if (message.own) this.#arrivedAfterAll(talk, message.clientMsgId);
-        if (!known) merge(talk, [line]);
+        // What is older than all that is shown, and does not touch it, is found on scrolling up.
+        if (!known && message.seq >= (talk.lines[0]?.seq ?? 0) - 1) merge(talk, [line]);
         if (this.active === talk.peer) {
             if (!inOrder(talk)) this.#fillLater(talk);
         } else if (talk.lines.length > LINES_MAX) {

@@ -240,6 +240,22 @@ test("a number that is missing is asked for", async (t) => {
     assert.deepEqual(seqs(chat.talk("bob")), [1, 2, 3, 4, 5]);
 });
 
+test("the newest is shown while the inbox is still being read", async () => {
+    const { chat, client, online, handlers } = make();
+    client.history_.bob = 100;
+    await chat.open();
+    online();
+    for (let seq = 1; seq <= 3; seq++) await handlers().onMessage(message("bob", seq));
+    await chat.show("bob");
+    assert.deepEqual([seqs(chat.talk("bob"))[0], chat.talk("bob").lines.length], [61, 40]);
+    for (let seq = 4; seq <= 100; seq++) {
+        await handlers().onMessage(message("bob", seq));
+        assert.ok(inOrder(chat.talk("bob")));
+    }
+    while (chat.talk("bob").lines[0].seq > 1) await chat.older("bob");
+    assert.equal(chat.talk("bob").lines.length, 100);
+});
+
 test("people are found by name, when there is a connection", async () => {
     const { chat, client, online } = make();
     client.history_.bob = 0;

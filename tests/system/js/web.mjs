@@ -172,7 +172,7 @@ const cases = {
         const other = await open(await person(PHONE));
         await signIn(other, "alice");
         for (const page of [alice, other]) {
-            await page.waitForSelector(".talks a");
+            await until(page, () => document.querySelector(".talks .preview")?.textContent === "m180");
             await page.click(".talks a");
             await page.waitForSelector(".line");
             await until(page, () => {
