@@ -94,6 +94,8 @@
            "How long a refresh token is good that is not used.")                         \
     TEXT(api, gates, "",                                                                 \
          "Addresses that clients are told, with commas; empty: where gates listen.")     \
+    TEXT(api, proxies, "",                                                               \
+         "Proxies, with commas: X-Forwarded-For of these is believed.")                  \
     TEXT(api, web, "",                                                                   \
          "Directory of the web page; empty: the one that came with the program.")        \
     NUMBER(api, conns_max, AN_HTTP_CONNS_MAX, 1, 65536,                                  \

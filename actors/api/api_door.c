@@ -529,6 +529,12 @@ api_door_create(struct an_door **out, const struct api_door_cfg *cfg, char *why,
         snprintf(why, why_len, "api.web: %s: %s", cfg->web, strerror(errno));
         err = AN_ERR_CONFIG;
     }
+    if (err == AN_OK && cfg->proxies != NULL &&
+        !an_nets_parse(&door->proxies, cfg->proxies)) {
+        snprintf(why, why_len, "api.proxies: not addresses with commas between: %s",
+                 cfg->proxies);
+        err = AN_ERR_CONFIG;
+    }
     if (err == AN_OK) {
         err = take_listeners(door, why, why_len);
     }

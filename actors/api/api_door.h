@@ -22,6 +22,9 @@ struct api_door_cfg {
     uint32_t idle_ms;      /* AN_HTTP_IDLE_MS */
     /* PEM files of what listens with TLS. */
     const char *tls_cert, *tls_key;
+    /* Proxies, as core/nets.h reads them: what comes from one of these says in
+     * X-Forwarded-For whose it is. NULL: none. */
+    const char *proxies;
     const char *web; /* directory of the web page; NULL: there is none */
     /* Prometheus text, to be freed; NULL: not to be had now. May block for a moment.
      * Called on a thread of the door's. */

@@ -2,8 +2,6 @@
  * client that trickles bytes is as late as one that sends none. */
 #include "actors/api/api_door_priv.h"
 #include "core/limits.h"
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -84,20 +82,11 @@ name_peer(struct http_conn *conn, struct MHD_Connection *connection)
 {
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-    struct sockaddr_storage peer = {0};
-    const void *raw = &((const struct sockaddr_in *)&peer)->sin_addr;
-    size_t len;
 
-    if (info == NULL || info->client_addr == NULL) {
-        return;
+    if (info != NULL && info->client_addr != NULL) {
+        an_address_of(conn->address, info->client_addr);
     }
-    len = info->client_addr->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6)
-                                                   : sizeof(struct sockaddr_in);
-    memcpy(&peer, info->client_addr, len);
-    if (peer.ss_family == AF_INET6) {
-        raw = &((const struct sockaddr_in6 *)&peer)->sin6_addr;
-    }
-    (void)inet_ntop(peer.ss_family, raw, conn->from, sizeof(conn->from));
+    an_address_print(conn->address, conn->from, sizeof(conn->from));
 }
 
 static void

@@ -6,6 +6,7 @@
 #include "actors/api/api_error.h"
 #include "core/http.h"
 #include "core/listen.h"
+#include "core/nets.h"
 #include <microhttpd.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -36,6 +37,7 @@ struct http_conn {
     enum http_phase phase;
     uint64_t since_ms;
     bool cut; /* told to end */
+    uint8_t address[AN_ADDRESS_LEN];
     char from[AN_HTTP_FROM_MAX];
 };
 
@@ -77,7 +79,8 @@ struct api_door {
     struct http_listener listeners[API_DOOR_LISTEN_MAX];
     unsigned listener_count;
     char *tls_cert, *tls_key; /* PEM texts */
-    int web_fd;               /* the directory; -1: none */
+    struct an_nets proxies;
+    int web_fd; /* the directory; -1: none */
     pthread_t errands;
     bool has_errands;
 

@@ -112,6 +112,23 @@ method_of(const char *name)
     return AN_HTTP_OTHER;
 }
 
+/* Of a client behind a proxy of ours; the proxy has added him at the end. */
+static void
+name_client(struct exchange *exchange)
+{
+    const char *all = MHD_lookup_connection_value(exchange->connection, MHD_HEADER_KIND,
+                                                  "X-Forwarded-For");
+    const char *last = all == NULL ? NULL : strrchr(all, ',');
+    struct an_nets one;
+
+    last = last == NULL ? all : last + 1;
+    if (last != NULL && an_nets_hold(&exchange->door->proxies, exchange->conn->address) &&
+        an_nets_parse(&one, last) && one.count == 1) {
+        an_address_print(one.net[0].address, exchange->request.from,
+                         sizeof(exchange->request.from));
+    }
+}
+
 /* Its headers are here. What announces too much is refused before it comes. */
 static enum MHD_Result
 headers_in(struct exchange *exchange, const char *method)
@@ -128,6 +145,7 @@ headers_in(struct exchange *exchange, const char *method)
     request->field = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, name);
     AN_HTTP_HEADERS(TAKE)
 #undef TAKE
+    name_client(exchange);
     if (length != NULL && (strlen(length) > 9 || strtoul(length, NULL, 10) >
                                                      exchange->door->cfg.body_len_max)) {
         return refuse(exchange, AN_ERR_BODY_TOO_LARGE);

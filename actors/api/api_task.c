@@ -183,8 +183,11 @@ ask_another(const struct api_run *run, struct api_task *task, bool idgen)
     if (!task->asked_slot) {
         return; /* a store: there is one of a slot */
     }
-    task->owner = idgen ? (uint16_t)((task->owner + 1) % topology->count[AN_ROLE_IDGEN])
-                        : an_topology_other(topology, task->slot, task->owner);
+    if (idgen) {
+        task->owner = (uint16_t)((task->owner + 1) % topology->count[AN_ROLE_IDGEN]);
+    } else {
+        task->owner = an_topology_other(topology, task->slot, task->owner);
+    }
 }
 
 /* The same step again, a little later. */

@@ -294,6 +294,15 @@ harness_conn(struct harness *h, enum an_kind kind, uint64_t conn)
 }
 
 void
+harness_http(struct harness *h, const struct an_http_request *request)
+{
+    struct an_msg *msg = message(h, AN_KIND_HTTP);
+
+    msg->http = request;
+    step(h, msg);
+}
+
+void
 harness_conn_from(struct harness *h, uint64_t conn, const char *address)
 {
     struct an_msg *msg = message(h, AN_KIND_CONN_OPEN);

@@ -24,7 +24,7 @@ struct harness;
 struct harness_effect {
     struct an_effect e;
     uint8_t *bytes;         /* e.len of them: a packed body, a frame, or a line of text */
-    const char *text;       /* the same, ended by a NUL: EVENT, LOG, FAILED */
+    const char *text;       /* the same, ended by a NUL: EVENT, LOG, FAILED, HTTP */
     uint64_t request;       /* ANSWER: what harness_request returned */
     ProtobufCMessage *body; /* ASK, ANSWER, PUBLISH: unpacked; NULL when there is none */
     struct an_frame frame;  /* CONN_SEND: its header; harness_frame_body unpacks */
@@ -73,6 +73,8 @@ void harness_conn(struct harness *h, enum an_kind kind, uint64_t conn);
 void harness_conn_from(struct harness *h, uint64_t conn, const char *address);
 void harness_conn_bad(struct harness *h, uint64_t conn, enum an_err err);
 void harness_conn_output(struct harness *h, uint64_t conn, uint64_t output_bytes);
+/* A request of the api's door; it must stay until it was answered (AN_EFFECT_HTTP). */
+void harness_http(struct harness *h, const struct an_http_request *request);
 /* A whole frame with this body. harness_conn_frame_raw: any header, any bytes. */
 void harness_conn_frame(struct harness *h, uint64_t conn, uint16_t command,
                         uint32_t request, const ProtobufCMessage *body);

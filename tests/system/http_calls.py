@@ -11,6 +11,7 @@ import os
 import re
 import secrets
 import subprocess
+import threading
 import time
 import urllib.parse
 
@@ -455,6 +456,26 @@ def case_guessing_is_slowed_and_the_owner_let_in(case):
     node.stop()
 
 
+def case_a_proxy_says_for_whom_it_asks(case):
+    node, api = start(case, config="api: {proxies: 127.0.0.3/32}\n")
+    api.register("alice")
+
+    def tries(source, forwarded):
+        one = Api(node)
+        one.connection = http.client.HTTPConnection(*api.where, timeout=60,
+                                                    source_address=(source, 0))
+        return [one.call("POST", "/v1/login", {"user": "alice", "password": "a wrong one"},
+                         X_Forwarded_For=forwarded)[0] for _ in range(6)]
+
+    assert tries("127.0.0.3", "10.1.1.1, 10.0.0.1")[-1] == 429
+    assert tries("127.0.0.3", "10.0.0.1") == [429] * 6
+    assert tries("127.0.0.3", "10.0.0.2")[0] == 401
+    # Others are who they are, whatever they say.
+    assert tries("127.0.0.4", "10.0.0.3")[-1] == 429
+    assert tries("127.0.0.4", "10.0.0.4") == [429] * 6
+    node.stop()
+
+
 def case_A6_a_changed_password_ends_what_was_before(case):
     node, api = start(case)
     api.register("alice")
@@ -491,44 +512,38 @@ def case_registration_can_be_closed(case):
 
 
 def case_logins_hold_up_no_messages(case):
-    """As many logins as the node can hash beside a thousand messages a second: messages are
-    acknowledged as quickly as without, within a small factor, and every login ends."""
+    """As many logins as the node can hash beside a thousand messages a second: every message
+    is acknowledged, about as soon as without, and every login ends."""
     node, api = start(case)
-    api.register("alice", "bob", *(f"u{i}" for i in range(8)))
-    token = api.login("alice", device="load")["token"]
+    people = [f"u{i}" for i in range(8)]
+    api.register(*people)
 
-    def load(seconds):
-        """Acknowledged within how many ms, each second's worst hundredth apart."""
-        link = Client(node, None)
-        link.call(LOGIN, pb.Login(token=token.encode(), device=b"load", platform=b"web",
-                                  send_only=True))
-        taken, end = [], time.monotonic() + seconds
-        while time.monotonic() < end:
-            begun = time.monotonic()
-            link.send("bob", "x" * 100)
-            taken.append(time.monotonic() - begun)
-        link.close()
-        return sorted(taken)
+    def load():
+        done = node.run("bench", "--users", "20", "--rate", "1000", "--warm", "1", "--time", "4",
+                        "--json", timeout=120)
+        return json.loads(done.out.splitlines()[-1])
 
-    def flood(user, until):
+    def flood(user, ended):
         one, good = Api(node), 0
-        while time.monotonic() < until:
+        while not ended.is_set():
             good += bool(one.login(user)["token"])
         return good
 
-    calm = load(2)
-    until = time.monotonic() + 4
-    with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        floods = [pool.submit(flood, f"u{i}", until) for i in range(8)]
-        busy = load(3)
+    calm, ended = load(), threading.Event()
+    with concurrent.futures.ThreadPoolExecutor(len(people)) as pool:
+        floods = [pool.submit(flood, user, ended) for user in people]
+        try:
+            busy = load()
+        finally:
+            ended.set()
         logins = sum(f.result() for f in floods)
-    middle = (calm[len(calm) // 2], busy[len(busy) // 2])
-    worst = (calm[-1 - len(calm) // 100], busy[-1 - len(busy) // 100])
-    case.count(calm_ms=round(middle[0] * 1000, 2), busy_ms=round(middle[1] * 1000, 2),
-               busy_p99_ms=round(worst[1] * 1000, 2), logins=logins)
-    print(f"acks: median {middle[0] * 1000:.2f} -> {middle[1] * 1000:.2f} ms, "
-          f"99 % {worst[0] * 1000:.2f} -> {worst[1] * 1000:.2f} ms, {logins} logins beside")
+    print(f"1,000 messages a second: p50 {calm['p50_us']} -> {busy['p50_us']} us, "
+          f"p99 {calm['p99_us']} -> {busy['p99_us']} us, {logins} logins beside")
+    case.count(logins=logins, p50_us=busy["p50_us"], p99_us=busy["p99_us"])
     assert logins >= 8
-    assert middle[1] < max(20 * middle[0], 0.05), middle
-    assert worst[1] < 0.5, worst  # a hash alone takes a tenth of a second of a core
+    for figures in (calm, busy):
+        assert figures["failed"] == 0 and figures["shed"] == 0, figures
+        assert figures["acked/s"] > 900, figures
+    # Were hashes in the way, a message would wait for several: each is a tenth of a second.
+    assert busy["p50_us"] < max(10 * calm["p50_us"], 400000), (calm, busy)
     node.stop()
