@@ -90,7 +90,7 @@ class Person:
             self.states.append((now, rest))
         elif kind == "gap":
             self.gaps.append(rest)
-        else:
+        elif kind != "can":  # what the program is able to, for others
             self.refused.append(line)
 
 
@@ -279,6 +279,7 @@ class People:
                     if getattr(m, "from").decode() == person.name}
             acked = {sent.seq: f"{sent.number} from {person.name}" for sent in person.sent
                      if sent.peer is peer}
+            self.case.count(lost=len(set(acked.values()) - set(mine.values())))
             assert mine == acked, f"{person.name} -> {peer.name}: acks and history differ"
         client.close()
 
