@@ -94,7 +94,7 @@
 #define AN_USER_HISTORIES_PER_S  200u  /* the same for pages of conversations */
 #define AN_USER_CONFIRMS_PER_S   1000u /* one for each message is wasteful, and fits */
 #define AN_USER_HEARTBEATS_PER_S 100u  /* 16 devices need less than two */
-#define AN_USER_LOGINS_PER_S     10u   /* 16 devices on a bad network */
+#define AN_USER_LOGINS_PER_S     100u  /* 16 devices on a bad network, and programs */
 #define AN_ADDRESS_LOGINS_PER_S                                                          \
     100u /* good or not: a company behind one address is back within seconds */
 #define AN_ADDRESS_REQUESTS_PER_S                                                        \
