@@ -52,6 +52,8 @@ enum {
     X(accept_waits, "times that accepting waited for its rate")                          \
     X(tls_full, "TLS handshakes that went through in full")                              \
     X(tls_resumed, "TLS handshakes that resumed a session")                              \
+    X(noise_full, "Noise handshakes that went through")                                  \
+    X(broken, "open connections ended by what came: not of their TLS or Noise")          \
     X(handshakes_failed, "handshakes refused, broken or given up by the client")         \
     X(handshakes_late, "handshakes too slow, or pushed out by newer ones")               \
     X(bad_lines, "lines that were no JSON object")                                       \

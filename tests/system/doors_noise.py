@@ -399,7 +399,8 @@ def case_Y2_garbage_ends_and_others_are_served(case):
     good = NoiseClient(node, "alice")
     for junk in (b"AN\x01\x01" + bytes(12), b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", bytes(64),
                  b"\x16\x03\x01\x02\x00" + bytes(512), b"\x00\x30" + bytes(48),
-                 b"\x00\x30" + b"\x01" + bytes(47), b"\x00\x31" + bytes(49), b"\x00\x2f" + bytes(47),
+                 b"\x00\x30" + b"\x01" + bytes(47), b"\x00\x31" + bytes(49),
+                 b"\x00\x2f" + bytes(47),
                  b"\xff\xff" + bytes(70000), b"\x00\x30" + os.urandom(48), os.urandom(5000)):
         s = raw(node, "noise")
         try:
@@ -412,6 +413,10 @@ def case_Y2_garbage_ends_and_others_are_served(case):
         say(node, record)
     good.send("bob", b"still here")
     await_log(node, lambda: say(node, b"\x00\x0f"), "a record that is too short")
+    counted = node.metrics()
+    assert counted["anser_gate_broken_total"] >= 6, counted
+    assert counted["anser_gate_noise_full_total"] >= 7, counted
+    assert counted["anser_gate_handshakes_failed_total"] >= 11, counted
     for junk, said in ((b"\x00\x31", "too long"), (b"\x00\x2f", "too short")):
         await_log(node, lambda junk=junk: raw(node, "noise").sendall(junk),
                   f"a handshake message that is {said}")
