@@ -86,6 +86,11 @@ broken(struct an_noise_conn *conn, enum an_err err, const char *why)
 static enum an_err
 judge_length(struct an_noise_conn *conn, size_t len)
 {
+    if (!an_noise_is_open(conn) && len != AN_NOISE_HELLO_EXTRA &&
+        conn->handshake->own == NULL) {
+        return broken(conn, AN_ERR_BODY_MALFORMED,
+                      "whoever answers there speaks no Noise");
+    }
     if (!an_noise_is_open(conn) && len != AN_NOISE_HELLO_EXTRA) {
         return len > AN_NOISE_HELLO_EXTRA
                    ? broken(conn, AN_ERR_FRAME_TOO_LARGE,

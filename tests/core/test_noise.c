@@ -425,6 +425,28 @@ test_noise_lengths_that_cannot_be_are_refused_at_once(void **state)
     }
 }
 
+/* A door of another kind answers: "AN", an HTTP status, a TLS alert. */
+static void
+test_noise_client_says_that_it_met_no_noise(void **state)
+{
+    static const char *const answers[] = {"AN\x01\x01", "HTTP/1.1 400", "\x15\x03\x03"};
+    struct an_noise_key key;
+    (void)state;
+
+    an_noise_key_make(&key);
+    for (unsigned i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
+        struct an_noise_conn client;
+        uint8_t hello[AN_NOISE_HELLO_LEN];
+        struct an_noise_piece in = {.data = (const uint8_t *)answers[i],
+                                    .len = strlen(answers[i])};
+
+        assert_int_equal(an_noise_conn_client(&client, key.public, hello), AN_OK);
+        assert_int_equal(an_noise_take(&client, &in), AN_ERR_BODY_MALFORMED);
+        assert_non_null(strstr(client.why, "no Noise"));
+        an_noise_conn_fini(&client);
+    }
+}
+
 /* A client that has another key, a server that is another: each says so. */
 static void
 test_noise_handshake_with_a_stranger_says_why(void **state)
@@ -463,6 +485,7 @@ main(void)
         cmocka_unit_test(test_noise_record_holds_what_came_not_what_was_announced),
         cmocka_unit_test(test_noise_largest_and_empty_records_are_taken),
         cmocka_unit_test(test_noise_lengths_that_cannot_be_are_refused_at_once),
+        cmocka_unit_test(test_noise_client_says_that_it_met_no_noise),
         cmocka_unit_test(test_noise_handshake_with_a_stranger_says_why),
     };
     if (sodium_init() < 0) {

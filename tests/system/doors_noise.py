@@ -231,6 +231,9 @@ def case_Y2_another_key_than_the_pinned_one_is_refused(case):
         except Closed:
             continue
         raise AssertionError("let in with another key")
+    done = by_noise(node, "alice", "send", "--to", "bob", "secret", port=node.port,
+                    expect=harness.EXIT["auth"])  # the plain door
+    assert "whoever answers there speaks no Noise" in done.err, done
     tap = Tap(case, node)
     by_noise(node, "alice", "send", "--to", "bob", "secret", key=impostor.noise, port=tap.port,
              expect=harness.EXIT["auth"])
