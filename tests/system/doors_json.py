@@ -4,11 +4,11 @@ import json
 import socket
 import uuid
 
-from doors import ended, raw, resident, tls_node, trusting
+from doors import TlsClient, ended, raw, resident, tls_node, trusting
 from doors_noise import channel_for
 from doors_web import (CONTINUE, DOORS, LOGIN, TEXT, commands, frame, heartbeat, login_frame,
-                       opened, web_node)
-from harness import HEADER, Skip, pb, uuid7
+                       opened, web, web_node)
+from harness import HEADER, HEARTBEAT, ServerError, Skip, pb, uuid7
 from scenario import finish
 
 LINE_DOORS = ("tcp", "tls")
@@ -392,3 +392,32 @@ def case_C4_lines_that_are_not_whole_are_bounded_in_all(case):
     talk.login(node, "alice")
     talk.ask("Heartbeat")
     finish(case, node)
+
+
+def case_C4_codecs_nobody_knows_are_refused_at_every_door(case):
+    """Before the login and behind it; the connection stays."""
+    node = web_node(case)
+    context = trusting(node.ca)
+    for door in (*LINE_DOORS, *DOORS):
+        if door in DOORS:
+            client = web(node, None, door)
+        else:
+            client = TlsClient(node, context=context, door=door) if door == "tls" else node.client()
+        for codec in (0, 2, 255):
+            request = client.send_frame(LOGIN, b"", codec=codec)
+            assert refusal(client, request) == "CODEC", (door, codec)
+        client.call(LOGIN, pb.Login(token=node.token("alice").encode(),
+                                    device=f"codec-{door}".encode()))
+        for codec in (0, 2, 123, 255):
+            request = client.send_frame(HEARTBEAT, b"", codec=codec)
+            assert refusal(client, request) == "CODEC", (door, codec)
+        client.call(HEARTBEAT, pb.Heartbeat())
+        client.close()
+    finish(case, node)
+
+
+def refusal(client, request):
+    try:
+        return client.answer(request, pb.Error)
+    except ServerError as error:
+        return error.name
