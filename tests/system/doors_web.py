@@ -474,7 +474,7 @@ def case_C3_idle_web_connection_is_small(case):
     """User memory of one that is logged in and says nothing: 3 KiB, 20 KiB with TLS."""
     if "asan" in case.build:
         raise Skip("a sanitizer's memory is not ours")
-    node = web_node(case)
+    node = web_node(case, "user_logins_per_s: 0")
     for door, limit, count in (("ws", 3, 1000), ("wss", 20, 300)):
         keep = [logged_in(node, door, device=f"{door}w{i}", send_only=True) for i in range(50)]
         before = resident(node)
