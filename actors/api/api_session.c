@@ -13,6 +13,12 @@ enum { SECRET_LEN = 32 };
 static const char BEARER[] = "Bearer ";
 static const int BASE64 = sodium_base64_VARIANT_URLSAFE_NO_PADDING;
 
+static void
+copy_text(char *out, size_t len, const ProtobufCBinaryData *from)
+{
+    snprintf(out, len, "%.*s", (int)from->len, (const char *)from->data);
+}
+
 /* ------------------------------------------------------------------ refresh tokens */
 
 /* "r1.KEY.DEVICE.SECRET": whose it is stands in it, so that it can be asked for. Only its
@@ -291,8 +297,7 @@ then_login_found(struct api_run *run, struct api_task *task,
         const Anser__Bus__AccountDetails *details = reply->answer->details;
 
         if (details != NULL && details->password_hash.len < sizeof(task->hash)) {
-            memcpy(task->hash, details->password_hash.data, details->password_hash.len);
-            task->hash[details->password_hash.len] = '\0';
+            copy_text(task->hash, sizeof(task->hash), &details->password_hash);
         }
         task->judged = api_judge(reply->answer);
         note_tokens_from(task, reply->answer);
@@ -365,12 +370,6 @@ judge_refresh(struct api_run *run, struct api_task *task,
     return device->used_ms + run->api->cfg.refresh_ms < run->now.wall_ms
                ? AN_ERR_REFRESH_INVALID
                : AN_OK;
-}
-
-static void
-copy_text(char *out, size_t len, const ProtobufCBinaryData *from)
-{
-    snprintf(out, len, "%.*s", (int)from->len, (const char *)from->data);
 }
 
 static void

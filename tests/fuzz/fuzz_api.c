@@ -1,0 +1,214 @@
+/* Fuzzing what is asked over HTTP: path, token, body. The input is a letter (who asks:
+ * none, a user with a good token, a back end with a good signature), another for the
+ * method, a line with the URI, and the body. Whatever comes is answered once, with JSON,
+ * in bounded steps; those who are asked answer, or know nothing of whom they are asked
+ * about. */
+#include "actors/api/api.h"
+#include "proto/bus.pb-c.h"
+#include "tests/actors/harness.h"
+#include "tests/fuzz/input.h"
+
+#include <assert.h>
+#include <jansson.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define URI_MAX 2048u
+enum { STEPS_MAX = 400, USER = 42 };
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+
+static const char *const methods[] = {"GET", "POST", "PATCH", "DELETE", "PUT", "HEAD"};
+static const enum an_http_method numbers[] = {AN_HTTP_GET,    AN_HTTP_POST, AN_HTTP_PATCH,
+                                              AN_HTTP_DELETE, AN_HTTP_PUT,  AN_HTTP_HEAD};
+static struct an_token_keys keys = {.key = {{.id = "k1"}}, .count = 1};
+static struct an_app_keys app_keys = {
+    .key = {{.id = "a1", .secret = "secret", .app = "default"}}, .count = 1};
+
+/* ------------------------------------------------------------------ who is asked */
+
+static void
+answer_read(struct harness *h, const struct harness_effect *ask, bool known)
+{
+    Anser__Bus__ReadDone done = ANSER__BUS__READ_DONE__INIT;
+    Anser__Bus__Answer answer = ANSER__BUS__ANSWER__INIT, *answers = &answer;
+    Anser__Bus__AccountState account = ANSER__BUS__ACCOUNT_STATE__INIT;
+    Anser__Bus__AccountDetails details = ANSER__BUS__ACCOUNT_DETAILS__INIT;
+    Anser__Bus__DeviceState device = ANSER__BUS__DEVICE_STATE__INIT, *devices = &device;
+    uint8_t name[] = {'d', 'e', 'v'};
+
+    answer.err = known ? AN_OK : AN_ERR_NOT_FOUND;
+    answer.user = USER;
+    answer.name = (ProtobufCBinaryData){sizeof(name), name};
+    details.app = answer.name;
+    device.device = device.refresh_hash = answer.name;
+    device.used_ms = harness_now(h).wall_ms;
+    answer.account = &account;
+    answer.details = &details;
+    answer.devices = &devices;
+    answer.n_devices = 1;
+    done.answers = &answers;
+    done.n_answers = 1;
+    harness_answer(h, ask, AN_OK, &done.base);
+}
+
+static bool
+answer_one(struct harness *h, bool known)
+{
+    Anser__Bus__Submitted submitted = ANSER__BUS__SUBMITTED__INIT;
+    Anser__Bus__Result result = ANSER__BUS__RESULT__INIT, *results = &result;
+    Anser__Bus__TakenSegment taken = ANSER__BUS__TAKEN_SEGMENT__INIT;
+    const struct harness_effect *ask = harness_take(h, AN_EFFECT_ASK);
+
+    if (ask == NULL) {
+        return false;
+    }
+    if (ask->e.kind == AN_KIND_READ) {
+        answer_read(h, ask, known);
+    } else if (ask->e.kind == AN_KIND_SUBMIT) {
+        submitted.results = &results;
+        submitted.n_results = 1;
+        harness_answer(h, ask, AN_OK, &submitted.base);
+    } else {
+        taken.first = USER;
+        taken.count = 1;
+        harness_answer(h, ask, AN_OK, &taken.base);
+    }
+    return true;
+}
+
+/* ------------------------------------------------------------------ who asks */
+
+struct asker {
+    char uri[URI_MAX], header[1024], time[24], nonce[16];
+    char signature[2 * crypto_auth_hmacsha256_BYTES + 1];
+};
+
+static void
+sign(struct asker *asker, struct an_http_request *request, uint64_t wall_ms)
+{
+    unsigned char hash[crypto_hash_sha256_BYTES], mac[crypto_auth_hmacsha256_BYTES];
+    crypto_auth_hmacsha256_state state;
+    char text[URI_MAX + 128], hex[2 * sizeof(hash) + 1];
+    size_t len;
+
+    snprintf(asker->time, sizeof(asker->time), "%llu",
+             (unsigned long long)(wall_ms / 1000));
+    snprintf(asker->nonce, sizeof(asker->nonce), "nonce-nonce");
+    crypto_hash_sha256(hash, request->body, request->body_len);
+    sodium_bin2hex(hex, sizeof(hex), hash, sizeof(hash));
+    len = (size_t)snprintf(text, sizeof(text), "%s\n%s\n%s\n%s\n%s", request->method_name,
+                           request->uri, asker->time, asker->nonce, hex);
+    crypto_auth_hmacsha256_init(&state, (const unsigned char *)"secret", 6);
+    crypto_auth_hmacsha256_update(&state, (const unsigned char *)text, len);
+    crypto_auth_hmacsha256_final(&state, mac);
+    sodium_bin2hex(asker->signature, sizeof(asker->signature), mac, sizeof(mac));
+    request->key = "a1";
+    request->time = asker->time;
+    request->nonce = asker->nonce;
+    request->signature = asker->signature;
+}
+
+static void
+show_token(struct asker *asker, struct an_http_request *request, uint64_t wall_ms)
+{
+    const struct an_token_spec spec = {
+        .app = "default", .user = "dev", .device = "dev", .ttl_ms = 60000};
+    char *token;
+    enum an_err err = an_token_mint_spec(&token, &keys.key[0], &spec, wall_ms);
+
+    assert(err == AN_OK);
+    snprintf(asker->header, sizeof(asker->header), "Bearer %s", token);
+    request->authorization = asker->header;
+    free(token);
+}
+
+static void
+take_uri(struct input *in, char out[URI_MAX])
+{
+    size_t len = 0;
+
+    while (in->len > 0) {
+        uint8_t c = take(in);
+
+        if (c == '\n' || c == 0 || len + 1 == URI_MAX) {
+            break;
+        }
+        out[len++] = (char)c;
+    }
+    out[len] = '\0';
+}
+
+static struct harness *
+make_api(void)
+{
+    static struct an_topology topology;
+    const struct api_cfg cfg = {.topology = &topology,
+                                .seed = 1,
+                                .keys = &keys,
+                                .app_keys = &app_keys,
+                                .hash_passes = 1,
+                                .hash_bytes = 8192};
+    struct an_actor *actor;
+    struct harness *h;
+    enum an_err err;
+
+    an_topology_single(&topology);
+    err = api_create(&actor, &cfg);
+    assert(err == AN_OK);
+    h = harness_create(actor);
+    harness_start(h);
+    return h;
+}
+
+static void
+judge(struct harness *h)
+{
+    const struct harness_effect *answer = harness_take(h, AN_EFFECT_HTTP);
+    json_t *root;
+
+    assert(answer != NULL && answer->e.conn == 1);
+    root = json_loadb(answer->text, answer->e.len, 0, NULL);
+    assert(json_is_object(root));
+    assert((answer->e.status == 200) == (json_object_get(root, "error") == NULL));
+    json_decref(root);
+    assert(harness_take(h, AN_EFFECT_HTTP) == NULL);
+    assert(harness_metric(h, "in_progress") == 0);
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+    struct input in = {data, len};
+    struct harness *h = make_api();
+    const uint64_t wall_ms = harness_now(h).wall_ms;
+    uint8_t who = take(&in);
+    unsigned method = take(&in) % (sizeof(methods) / sizeof(methods[0]));
+    struct asker asker;
+    struct an_http_request request = {.id = 1,
+                                      .method = numbers[method],
+                                      .method_name = methods[method],
+                                      .uri = asker.uri,
+                                      .content_type = "application/json",
+                                      .from = "10.0.0.1"};
+    unsigned steps = 0;
+
+    take_uri(&in, asker.uri);
+    request.body = in.data;
+    request.body_len = in.len;
+    if (who % 4 == 1) {
+        show_token(&asker, &request, wall_ms);
+    } else if (who % 4 == 2) {
+        sign(&asker, &request, wall_ms);
+    }
+    harness_http(h, &request);
+    do {
+        assert(++steps < STEPS_MAX);
+        harness_run_jobs(h);
+    } while (answer_one(h, who < 128));
+    judge(h);
+    harness_destroy(h);
+    return 0;
+}
