@@ -17,7 +17,16 @@ async function made() {
         absWorkingDir: here,
         entryPoints: { app: "src/main.ts", style: "src/app.css" },
         alias: { "anser-client": client },
-        nodePaths: [join(here, "node_modules")], // the client's own may not be installed
+        // Where files are decides the order of what is as good as another: the same everywhere. And
+        // the client's own packages may be there or not.
+        preserveSymlinks: true,
+        plugins: [{
+            name: "own packages",
+            setup(build) {
+                build.onResolve({ filter: /^@/ }, ({ path, kind, pluginData }) =>
+                    pluginData ? undefined : build.resolve(path, { resolveDir: here, kind, pluginData: true }));
+            },
+        }],
         bundle: true,
         minify: true,
         format: "esm",

@@ -246,7 +246,7 @@ export function t(key: Key, values: Record<string, string | number> = {}): strin
 /** What an error of that name is called, else the server's own sentence. */
 export function tellError(name: string, text: string, n = 0): string {
     const key = `E_${name}`;
-    return key in EN ? t(key as Key, { n }) : t("E_OTHER", { text: text || name });
+    return t(key in EN ? key as Key : "E_OTHER", { n, text: text || name });
 }
 
 type Format = "clock" | "long" | "longYear" | "short" | "shortYear";

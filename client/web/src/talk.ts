@@ -38,6 +38,7 @@ export class TalkView {
     readonly #alert: HTMLElement;
     readonly #heading: HTMLElement;
     #shown = new Map<string, Shown>();
+    #opened = false;
     #atEnd = true;
     #news = false;
 
@@ -83,6 +84,7 @@ export class TalkView {
         this.update();
         this.#grow();
         this.#toEnd();
+        this.#opened = true;
     }
 
     update(): void {
@@ -131,6 +133,7 @@ export class TalkView {
         const keep = (key: string, as: string, make: () => HTMLElement) => {
             const old = this.#shown.get(key);
             const one = old?.as === as ? old : { element: make(), as };
+            if (!old && this.#opened) one.element.classList.add("fresh");
             shown.set(key, one);
             items.push(one.element);
         };
@@ -155,7 +158,8 @@ export class TalkView {
         if (!line.own) return "";
         if (line.failed) return "failed";
         if (line.seq === 0) return "wait";
-        return talk.delivered >= line.seq ? "delivered" : "sent";
+        // A note to oneself has reached this device, whatever the others do.
+        return talk.delivered >= line.seq || this.peer === this.#chat.user ? "delivered" : "sent";
     }
 
     #draw(line: Line, mark: Mark, first: boolean, last: boolean): HTMLElement {

@@ -23,6 +23,14 @@ test("both languages have every text, with the same places to fill", async () =>
     assert.equal(Object.keys(TABLES.zh).length, Object.keys(TABLES.en).length);
 });
 
+test("an error is told by its name, else in the server's words", async () => {
+    const { tellError } = await load("i18n.ts");
+    assert.equal(tellError("TOO_MANY_TRIES", "", 7), "Too many tries. Wait 7 s.");
+    assert.equal(tellError("OTHER", "no door"), "It did not work: no door");
+    assert.equal(tellError("NEW_ONE", "a sentence"), "It did not work: a sentence");
+    assert.equal(tellError("NEW_ONE", ""), "It did not work: NEW_ONE");
+});
+
 test("a device's name says where it is, and is one", async () => {
     const { nameDevice } = await load("session.ts");
     const name = nameDevice("Mozilla/5.0 (iPhone) AppleWebKit Version/17 Safari/604");
