@@ -16,6 +16,7 @@ async function made() {
     const { outputFiles } = await build({
         absWorkingDir: here,
         entryPoints: { app: "src/main.ts", style: "src/app.css" },
+        tsconfig: join(here, "tsconfig.json"), // for the client's sources too
         alias: { "anser-client": client },
         // Where files are decides the order of what is as good as another: the same everywhere. And
         // the client's own packages may be there or not.
