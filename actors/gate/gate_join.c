@@ -1,6 +1,7 @@
 /* When clients are let in: one of each of those they cannot be served without has
- * answered, and every router has, or one heartbeat has passed (a router that is away for
- * good must not keep everybody out). What we ask is empty: any answer will do. */
+ * answered, and every router has and was heard, or one heartbeat has passed (a router
+ * that is away for good must not keep everybody out). What we ask is empty: any answer
+ * will do. */
 #include "actors/gate/gate_priv.h"
 
 static void
@@ -17,12 +18,13 @@ ask_all(struct gate *g, enum an_role role, enum an_kind kind,
 static bool
 routers_joined(const struct gate *g)
 {
-    uint16_t count = g->topology->count[AN_ROLE_ROUTER], answered = 0;
+    uint16_t count = g->topology->count[AN_ROLE_ROUTER], answered = 0, heard = 0;
 
     for (uint16_t i = 0; i < count; i++) {
         answered = (uint16_t)(answered + g->links[i].answered);
+        heard = (uint16_t)(heard + (g->links[i].answered && g->links[i].heard));
     }
-    return answered == count ||
+    return heard == count ||
            (answered > 0 && g->now.mono_ms - g->started_ms >= g->heartbeat_ms);
 }
 
@@ -52,6 +54,7 @@ gate_join(struct gate *g)
         g->said_ms = g->now.mono_ms;
     }
     say(g);
+    gate_router_listen(g);
     if (g->joining == 0) {
         if (!g->joined_sequencer) {
             ask_all(g, AN_ROLE_SEQUENCER, AN_KIND_SUBMIT, &submit.base);

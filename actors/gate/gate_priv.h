@@ -337,6 +337,7 @@ struct gate_link {
     bool all;      /* the next announcement lists everything */
     bool flying, flying_all;
     bool answered; /* once in our life */
+    bool heard;    /* a hint of it, once in our life */
     bool retry_armed;
     uint32_t retry_ms; /* not 0: the last announcement failed */
     uint64_t sent_ms;
@@ -628,6 +629,8 @@ void gate_router_down(struct gate *g, struct gate_conn *c);
 void gate_router_drained(struct gate *g);
 /* An answer to SESSIONS. */
 void gate_router_done(struct gate *g, const struct an_msg *msg);
+/* Not joined yet: asks routers that were not heard for a sign. */
+void gate_router_listen(struct gate *g);
 /* The pause after a failed announcement is over. */
 void gate_router_retry(struct gate *g, uint64_t index);
 /* Signs of life, once a heartbeat. */

@@ -183,6 +183,7 @@ announce(struct gate *g, uint16_t index)
     take_ups(g, link);
     sessions.incarnation = g->incarnation;
     sessions.router_incarnation = link->view;
+    sessions.deaf = !link->heard;
     if (!(link->all ? put_all(g, link, &sessions) : put_changes(g, link, &sessions))) {
         an_arena_reset(&g->scratch);
         link->all = true;
@@ -223,6 +224,20 @@ gate_router_tick(struct gate *g)
 
         if (!link->flying && !link->retry_armed &&
             g->now.mono_ms - link->sent_ms >= g->heartbeat_ms / AN_GATE_SIGNS) {
+            announce(g, i);
+        }
+    }
+}
+
+/* A router answers before what it publishes finds its way to us: a push that comes
+ * meanwhile would be seen with the next heartbeat only. */
+void
+gate_router_listen(struct gate *g)
+{
+    for (uint16_t i = 0; i < g->topology->count[AN_ROLE_ROUTER]; i++) {
+        const struct gate_link *link = &g->links[i];
+
+        if (link->answered && !link->heard && !link->flying && !link->retry_armed) {
             announce(g, i);
         }
     }
@@ -336,6 +351,10 @@ gate_router_deliver(struct gate *g, const struct an_msg *msg)
         g->counted.deliver_stale += deliver->n_items;
         return; /* meant for an earlier life of ours: its connection numbers are not ours
                  */
+    }
+    if (msg->from.role == AN_ROLE_ROUTER &&
+        msg->from.index < g->topology->count[AN_ROLE_ROUTER]) {
+        g->links[msg->from.index].heard = true;
     }
     for (size_t i = 0; i < deliver->n_items; i++) {
         const Anser__Bus__DeliverItem *item = deliver->items[i];

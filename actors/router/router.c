@@ -1,5 +1,6 @@
 #include "actors/router/router.h"
 #include "actors/router/router_batch.h"
+#include "actors/router/router_inspect.h"
 #include "actors/router/router_online.h"
 #include "actors/router/router_policy.h"
 #include "actors/router/router_table.h"
@@ -19,7 +20,6 @@ enum {
     TAG_TICK = 1,
     SILENT_SIGNS = AN_GATE_SIGNS - 1, /* a gate that misses so many is gone */
     SAME_TIME_MS = 5000,              /* gates' clocks may differ so much */
-    INSPECT_MAX = 64,                 /* sessions shown at once */
     HELD_MSGS_MAX = 64, /* pushes kept for one drain; then what they brought goes out */
 };
 
@@ -351,6 +351,15 @@ sessions_apply(struct router *r, uint16_t index, const Anser__Bus__Sessions *ses
     }
 }
 
+static void
+say_something(struct an_addr gate, uint64_t incarnation, struct an_outbox *out)
+{
+    Anser__Bus__Deliver deliver = ANSER__BUS__DELIVER__INIT;
+
+    deliver.incarnation = incarnation;
+    an_out_publish(out, gate, AN_KIND_DELIVER, &deliver.base);
+}
+
 /* A gate begins each life, and each new view, with its complete list. Anything else from
  * an incarnation we do not know is either late, from a dead gate, or from one that we
  * gave up: nothing is applied, and the answer's number makes a live one announce all. */
@@ -380,6 +389,9 @@ on_sessions(struct router *r, struct an_msg *msg, struct an_now now,
         gate->heard_ms = now.mono_ms;
         sessions_apply(r, msg->from.index, sessions, msg, out);
         close_again(r, msg->from.index, msg, now, out);
+        if (sessions->deaf) {
+            say_something(msg->from, sessions->incarnation, out);
+        }
     }
     done.router_incarnation = gate->view;
     an_out_answer(out, msg, AN_OK, &done.base);
@@ -571,101 +583,11 @@ on_online(struct router *r, struct an_msg *msg, struct an_now now, struct an_out
     router_online_answer(&r->table, knows_all(r, now), &live, msg, out);
 }
 
-/* ------------------------------------------------------------------ inspection */
-
-static size_t
-put_session(char *out, size_t cap, const struct router_session *s)
-{
-    char device[2 * AN_NAME_LEN_MAX + 1], platform[2 * AN_NAME_LEN_MAX + 1];
-    char name[2 * AN_NAME_LEN_MAX + 1];
-    int len;
-
-    an_text_escape(device, sizeof(device), (const char *)s->text, s->device_len, true);
-    an_text_escape(platform, sizeof(platform), (const char *)s->text + s->device_len,
-                   s->platform_len, true);
-    an_text_escape(name, sizeof(name),
-                   (const char *)s->text + s->device_len + s->platform_len, s->name_len,
-                   true);
-    len = snprintf(out, cap,
-                   "{\"user\":\"%" PRIu64 "\",\"name\":\"%s\",\"device\":\"%s\","
-                   "\"platform\":\"%s\",\"gate\":%u,\"conn\":\"%" PRIu64 "\"}",
-                   s->user, name, device, platform, s->gate, s->conn);
-    return len < 0 || (size_t)len >= cap ? 0 : (size_t)len;
-}
-
-static bool
-session_called(const struct router_session *s, const char *word, size_t len)
-{
-    char key[24];
-    int key_len = snprintf(key, sizeof(key), "%" PRIu64, s->user);
-
-    return (s->name_len == len &&
-            memcmp(s->text + s->device_len + s->platform_len, word, len) == 0) ||
-           ((size_t)key_len == len && memcmp(key, word, len) == 0);
-}
-
-/* "sessions NAME-OR-KEY" lists a user's, "sessions" whatever comes first; looking for a
- * name walks the table, which an operator may ask for. */
-static void
-inspect_sessions(const struct router *r, const char *word, size_t len, char *json,
-                 size_t cap)
-{
-    size_t at =
-        (size_t)snprintf(json, cap, "{\"users\":%zu,\"online\":%zu,\"sessions\":[",
-                         r->table.users, r->table.sessions - r->table.closing);
-    size_t shown = 0;
-
-    for (size_t i = 0; i < r->table.cap; i++) {
-        for (const struct router_session *s = r->table.heads[i];
-             s != NULL && shown < INSPECT_MAX; s = s->next) {
-            if (s->closing || (len > 0 && !session_called(s, word, len))) {
-                continue;
-            }
-            if (shown++ > 0) {
-                json[at++] = ',';
-            }
-            at += put_session(json + at, cap - at - 4, s);
-        }
-    }
-    memcpy(json + at, "]}", 3);
-}
-
 static void
 on_inspect(struct router *r, struct an_msg *msg, struct an_now now, struct an_outbox *out)
 {
-    const Anser__Bus__Inspect *inspect = (const Anser__Bus__Inspect *)msg->body;
-    static const char verb[] = "sessions";
-    const size_t verb_len = sizeof(verb) - 1, cap = INSPECT_MAX * 640 + 256;
-    Anser__Bus__Inspected inspected = ANSER__BUS__INSPECTED__INIT;
-    const char *words = (const char *)inspect->words.data;
-    size_t len = inspect->words.len;
-    char *json;
-
     (void)now;
-    if (an_out_help(out, msg,
-                    "\"sessions [KEY]\":\"who is online, with which device, where\"")) {
-        return;
-    }
-    if (len < verb_len || memcmp(words, verb, verb_len) != 0 ||
-        (len > verb_len && words[verb_len] != ' ')) {
-        an_out_answer(out, msg, AN_ERR_ARGUMENT, NULL);
-        return;
-    }
-    words += verb_len;
-    len -= verb_len;
-    while (len > 0 && *words == ' ') {
-        words++;
-        len--;
-    }
-    json = malloc(cap);
-    if (json == NULL) {
-        an_out_answer(out, msg, AN_ERR_NO_MEMORY, NULL);
-        return;
-    }
-    inspect_sessions(r, words, len, json, cap);
-    inspected.json = (ProtobufCBinaryData){strlen(json), (uint8_t *)json};
-    an_out_answer(out, msg, AN_OK, &inspected.base);
-    free(json);
+    router_inspect(&r->table, msg, out);
 }
 
 /* ------------------------------------------------------------------ the actor */

@@ -154,9 +154,17 @@ serve_sessions(struct harness *h)
     const struct harness_effect *ask =
         harness_take_ask(h, AN_ROLE_ROUTER, AN_KIND_SESSIONS);
     Anser__Bus__SessionsDone done = ANSER__BUS__SESSIONS_DONE__INIT;
+    Anser__Bus__Deliver sign = ANSER__BUS__DELIVER__INIT;
+    const Anser__Bus__Sessions *sessions;
 
     if (ask == NULL) {
         return false;
+    }
+    sessions = harness_body(ask);
+    if (sessions->deaf) {
+        sign.incarnation = sessions->incarnation;
+        harness_publish(h, (struct an_addr){AN_ROLE_ROUTER, ask->e.to.index},
+                        AN_KIND_DELIVER, &sign.base);
     }
     done.router_incarnation = KIT_VIEW;
     harness_answer(h, ask, AN_OK, &done.base);

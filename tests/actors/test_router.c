@@ -181,6 +181,31 @@ test_router_push_reaches_all_devices(void **state)
 }
 
 static void
+test_router_says_something_to_a_deaf_gate(void **state)
+{
+    struct harness *h = router_new(1);
+    Anser__Bus__Sessions sessions = ANSER__BUS__SESSIONS__INIT;
+    const Anser__Bus__Deliver *sign;
+
+    (void)state;
+    sessions.incarnation = GATE_LIFE;
+    sessions.deaf = true;
+    harness_request(h, (struct an_addr){AN_ROLE_GATE, 0}, AN_KIND_SESSIONS,
+                    &sessions.base);
+    assert_null(deliver(h, 0)); /* no gate that we know: it will announce all */
+    sessions.complete = true;
+    harness_request(h, (struct an_addr){AN_ROLE_GATE, 0}, AN_KIND_SESSIONS,
+                    &sessions.base);
+    sign = deliver(h, 0);
+    assert_non_null(sign);
+    assert_int_equal(sign->incarnation, GATE_LIFE);
+    assert_int_equal(sign->n_items, 0);
+    up(h, 0, ALICE, 10, "phone");
+    assert_null(deliver(h, 0));
+    harness_destroy(h);
+}
+
+static void
 test_router_drain_makes_one_batch_per_gate(void **state)
 {
     struct harness *h = router_new(2);
@@ -698,6 +723,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_router_push_reaches_all_devices),
+        cmocka_unit_test(test_router_says_something_to_a_deaf_gate),
         cmocka_unit_test(test_router_drain_makes_one_batch_per_gate),
         cmocka_unit_test(test_router_sending_device_excepted),
         cmocka_unit_test(test_router_down_ends_session),

@@ -279,7 +279,6 @@ class Cluster(Node):
             if host.up:
                 self.await_actors(host.actors, 0.0, timeout)
         self.await_logins(timeout)
-        self.await_hints(timeout)
         return self
 
     def await_actors(self, actors, since=0.0, timeout=READY_S):
@@ -311,18 +310,6 @@ class Cluster(Node):
         for gate in range(len(self.gates)) if gates is None else gates:
             await_that(f"gate/{gate} to take logins", lambda g=gate: self.takes_logins(g),
                        timeout)
-
-    def await_hints(self, timeout=READY_S):
-        """Each gate hears every router that runs: a push before would come with the next
-        heartbeat."""
-        for gate in (actor for actor in self.actors if actor.startswith("gate/")):
-            if self.host_of(gate).up:
-                await_that(f"{gate} to hear the routers", lambda g=gate: self.hears(g), timeout)
-
-    def hears(self, gate):
-        peers = (self.ask(gate, "peers") or {"peers": [{"use": "none"}]})["peers"]
-        return all(peer.get("connected") for peer in peers if peer["use"] != "asks"
-                   and ("to" not in peer or self.host_of(peer["to"]).up))
 
     def takes_logins(self, gate, user="nobody-at-all"):
         try:
