@@ -7,7 +7,6 @@
 #include "core/limits.h"
 #include "core/log.h"
 #include "core/slot.h"
-#include "core/text.h"
 #include "proto/bus.pb-c.h"
 #include "proto/frame.h"
 #include <assert.h>

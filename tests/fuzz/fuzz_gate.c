@@ -128,9 +128,18 @@ serve_submit(struct run *r, const struct an_effect *ask, const Anser__Bus__Submi
 }
 
 static void
-serve_sessions(struct run *r, const struct an_effect *ask)
+serve_sessions(struct run *r, const struct an_effect *ask,
+               const Anser__Bus__Sessions *sessions)
 {
     Anser__Bus__SessionsDone done = ANSER__BUS__SESSIONS_DONE__INIT;
+    Anser__Bus__Deliver sign = ANSER__BUS__DELIVER__INIT;
+    struct an_msg hint = {
+        .kind = AN_KIND_DELIVER, .from = ask->to, .refs = 1, .body = &sign.base};
+
+    if (sessions->deaf) {
+        sign.incarnation = sessions->incarnation;
+        step(r, &hint);
+    }
 
     done.router_incarnation = 1;
     answer(r, ask, AN_OK, &done.base);
@@ -149,7 +158,7 @@ serve_ask(struct run *r, const struct an_effect *ask, const uint8_t *bytes)
         serve_submit(r, ask, (const Anser__Bus__Submit *)body);
     } else {
         assert(ask->kind == AN_KIND_SESSIONS);
-        serve_sessions(r, ask);
+        serve_sessions(r, ask, (const Anser__Bus__Sessions *)body);
     }
     protobuf_c_message_free_unpacked(body, NULL);
 }
