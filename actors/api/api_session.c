@@ -122,6 +122,9 @@ then_granted(struct api_run *run, struct api_task *task, const struct api_reply 
         api_end_err(run, task, reply->err);
         return;
     }
+    if (reply->result->time_ms > task->tokens_from_ms) { /* revoked meanwhile */
+        task->tokens_from_ms = reply->result->time_ms;
+    }
     end_grant(run, task);
 }
 

@@ -85,8 +85,11 @@ test_config_named_keys_are_set_others_kept(void **state)
                            "  idle_ms: 60000\n"
                            "store:\n"
                            "  engine: memory\n"
+                           "api: {listen: [http://a, https://b], register: closed}\n"
                            "idgen: {worker: 0}\n"),
                      AN_OK);
+    assert_string_equal(config.api_listen, "http://a,https://b");
+    assert_string_equal(config.api_register, "closed");
     assert_string_equal(config.top_listen, "tcp://0.0.0.0:0");
     assert_string_equal(config.top_bus, "ipc");
     assert_string_equal(config.top_trace, "off");

@@ -194,6 +194,61 @@ test_plan_docs_have_every_key_and_an_example(void **state)
 }
 
 static void
+test_plan_api_listens_for_http_alone(void **state)
+{
+    struct plan *plan =
+        parsed(ONE "  api/0: {host: a, listen: [\"http://127.0.0.1:7480\"]}\n"
+                   "  api/1: {host: a}\n");
+
+    (void)state;
+    assert_int_equal(plan->actors[5].listen_count, 1);
+    assert_string_equal(plan->actors[5].listen[0], "http://127.0.0.1:7480");
+    assert_int_equal(plan->actors[6].listen_count, 0);
+    plan_free(plan);
+    expect_refused(ONE "  api/0: {host: a, listen: [\"tcp://127.0.0.1:1\"]}\n",
+                   "c.yaml:9: api/0.listen: 'tcp://127.0.0.1:1' is not http:// or https");
+    expect_refused(ONE "  api/0: {host: a, listen: [\"http://0.0.0.0:80\"]}\n",
+                   "c.yaml:9: api/0.listen: http://0.0.0.0:80: others could read");
+    expect_refused(ONE "  api/0: {host: a, listen: [\"https://0.0.0.0:80\"]}\n",
+                   "c.yaml:9: api/0.listen: https://0.0.0.0:80: TLS needs gate.tls_cert");
+    expect_refused(ONE "  api/0: {host: a, listen: [\"http://127.0.0.1:80\"]}\n"
+                       "  api/1: {host: a, listen: [\"http://127.0.0.1:80\"]}\n",
+                   "c.yaml:10: api/1.listen: api/0 listens on port 80 of host a");
+    expect_refused(HEAD "actors:\n" ROUT SEQ STOR IDG
+                        "  gate/0: {host: a, listen: [\"http://127.0.0.1:1\"]}\n",
+                   "c.yaml:8: gate/0.listen: 'http://127.0.0.1:1' is not tcp://");
+    expect_refused(ONE "settings:\n  api:\n    listen: http://127.0.0.1:80\n",
+                   "c.yaml:11: api.listen: each api of the file says it for itself");
+}
+
+/* Where clients are told to go: what a host listens on for all is the host's address. */
+static void
+test_plan_client_urls_are_ones_to_dial(void **state)
+{
+    const struct an_host v4 = {.address = "10.0.0.1"}, v6 = {.address = "2001:db8::1"};
+    static const struct {
+        bool v6;
+        const char *listen, *url;
+    } cases[] = {{false, "tcp://0.0.0.0:7400", "tcp://10.0.0.1:7400"},
+                 {false, "wss://[::]:7403", "wss://10.0.0.1:7403"},
+                 {true, "ws://[::]:7402", "ws://[2001:db8::1]:7402"},
+                 {false, "tls://192.0.2.7:7401", "tls://192.0.2.7:7401"},
+                 {false, "tcp://127.0.0.1:0", NULL}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char *url = plan_client_url(cases[i].v6 ? &v6 : &v4, cases[i].listen);
+
+        if (cases[i].url == NULL) {
+            assert_null(url);
+        } else {
+            assert_string_equal(url, cases[i].url);
+        }
+        free(url);
+    }
+}
+
+static void
 test_plan_missing_file_is_named(void **state)
 {
     struct plan *plan;
@@ -582,6 +637,8 @@ main(void)
         cmocka_unit_test(test_plan_host_is_named_only_one_or_by_address),
         cmocka_unit_test(test_plan_certificates_are_seen_before_they_are_used),
         cmocka_unit_test(test_plan_run_directory_must_be_ours_alone),
+        cmocka_unit_test(test_plan_api_listens_for_http_alone),
+        cmocka_unit_test(test_plan_client_urls_are_ones_to_dial),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
