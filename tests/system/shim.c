@@ -105,8 +105,17 @@ set_kind(int fd, enum kind kind)
     }
 }
 
+/* An Error names the message that it refuses (client.proto: field 6, 16 bytes, of which
+ * the mark is the end): that is no acknowledgement. */
+static bool
+is_refused(const uint8_t *begin, const uint8_t *mark)
+{
+    return mark - begin >= 11 && mark[-11] == (6 << 3 | 2) && mark[-10] == 16;
+}
+
+/* answers: only those that say that a message is stored. */
 static size_t
-find_marks(const struct iovec *iov, int count, uint32_t *marks)
+find_marks(const struct iovec *iov, int count, bool answers, uint32_t *marks)
 {
     size_t found = 0;
 
@@ -117,7 +126,9 @@ find_marks(const struct iovec *iov, int count, uint32_t *marks)
 
         while (left >= MARK_LEN && found < MARKS_MAX &&
                (hit = memmem(at, left - 3, "ANMK", 4)) != NULL) {
-            marks[found++] = (uint32_t)hit[4] << 16 | (uint32_t)hit[5] << 8 | hit[6];
+            if (!answers || !is_refused(iov[i].iov_base, hit)) {
+                marks[found++] = (uint32_t)hit[4] << 16 | (uint32_t)hit[5] << 8 | hit[6];
+            }
             left -= (size_t)(hit + 4 - at);
             at = hit + 4;
         }
@@ -135,7 +146,7 @@ record(enum op op, int fd, long result, const struct iovec *iov, int count)
     pthread_mutex_lock(&lock);
     event.tid = (uint32_t)syscall(SYS_gettid);
     event.result = (int32_t)result;
-    event.marks = (uint32_t)find_marks(iov, count, marks);
+    event.marks = (uint32_t)find_marks(iov, count, op == OP_SEND, marks);
     out[1].iov_len = event.marks * sizeof(marks[0]);
     if (syscall(SYS_writev, events, out, 2) < 0) {
         abort();
