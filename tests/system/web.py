@@ -10,7 +10,7 @@ import harness
 from harness import Node
 
 WEB = os.path.join(harness.TOP, "client", "web")
-SDK = os.path.join(harness.TOP, "client", "js", "src")
+SDK = os.path.join(harness.TOP, "client", "js")
 SCRIPT = os.path.join(harness.TOP, "tests", "system", "js", "web.mjs")
 OURS = ("src", "tests", "dist", "package.json", "package-lock.json", "tsconfig.json", "build.mjs")
 
@@ -53,8 +53,10 @@ def copied(case):
     modules = packages(case)
     top = case.new_dir("sources")
     web = os.path.join(top, "client", "web")
-    shutil.copytree(SDK, os.path.join(top, "client", "js", "src"))
     os.makedirs(web)
+    js = os.path.join(top, "client", "js")
+    shutil.copytree(os.path.join(SDK, "src"), os.path.join(js, "src"))
+    shutil.copy(os.path.join(SDK, "package.json"), js)  # sideEffects
     for name in OURS:
         path = os.path.join(WEB, name)
         copy = shutil.copytree if os.path.isdir(path) else shutil.copy
