@@ -2,87 +2,17 @@
 #include "actors/api/api.h"
 #include "actors/api/api_priv.h"
 #include "core/limits.h"
-#include "proto/names.h"
 #include <assert.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { WORDS_MAX = 512 };
-
-/* ------------------------------------------------------------------ words */
-
 static void
 refuse(struct api_run *run, struct an_msg *msg, enum an_err err)
 {
     run->api->count.refused++;
     an_out_answer(run->out, msg, err, NULL);
-}
-
-static void
-then_added(struct api_run *run, struct api_task *task, const struct api_reply *reply)
-{
-    if (reply->err != AN_OK) {
-        api_end_err(run, task, reply->err);
-    } else {
-        api_end(run, task, NULL);
-    }
-}
-
-static void
-user_add(struct api_run *run, struct an_msg *msg, const char *name, const char *app)
-{
-    struct api_task *task;
-    uint64_t left_ms = msg->deadline_mono_ms - run->now.mono_ms;
-
-    if (!an_name_valid((const uint8_t *)name, strlen(name)) ||
-        !an_name_valid((const uint8_t *)app, strlen(app))) {
-        refuse(run, msg, AN_ERR_USER_NAME);
-        return;
-    }
-    task = run->api->words_in_progress < API_WORDS_AT_ONCE
-               ? api_task_new(run, left_ms < UINT32_MAX ? (uint32_t)left_ms : UINT32_MAX)
-               : NULL;
-    if (task == NULL) {
-        refuse(run, msg, AN_ERR_BUSY);
-        return;
-    }
-    snprintf(task->user.name, sizeof(task->user.name), "%s", name);
-    snprintf(task->app, sizeof(task->app), "%s", app);
-    task->words = an_msg_hold(msg);
-    task->trace = msg->trace;
-    run->api->words_in_progress++;
-    api_make_user(run, task, then_added);
-}
-
-static void
-inspect(struct api_run *run, struct an_msg *msg)
-{
-    const Anser__Bus__Inspect *body = (const Anser__Bus__Inspect *)msg->body;
-    char text[WORDS_MAX];
-    char *word, *name, *app, *more, *at = NULL;
-
-    run->api->count.requests++;
-    if (an_out_help(run->out, msg, "\"user-add NAME [APP]\":\"make an account\"")) {
-        return;
-    }
-    if (body->words.len == 0 || body->words.len >= sizeof(text) ||
-        memchr(body->words.data, '\0', body->words.len) != NULL) {
-        refuse(run, msg, AN_ERR_ARGUMENT);
-        return;
-    }
-    memcpy(text, body->words.data, body->words.len);
-    text[body->words.len] = '\0';
-    word = strtok_r(text, " ", &at);
-    name = strtok_r(NULL, " ", &at);
-    app = strtok_r(NULL, " ", &at);
-    more = strtok_r(NULL, " ", &at);
-    if (word == NULL || strcmp(word, "user-add") != 0 || name == NULL || more != NULL) {
-        refuse(run, msg, AN_ERR_ARGUMENT);
-        return;
-    }
-    user_add(run, msg, name, app == NULL ? AN_APP_DEFAULT : app);
 }
 
 /* ------------------------------------------------------------------ stop */
@@ -137,7 +67,7 @@ api_step(struct an_actor *actor, struct an_msg *msg, struct an_now now,
     } else if (msg->kind == AN_KIND_HTTP) {
         api_http(&run, msg->http);
     } else if (msg->kind == AN_KIND_INSPECT) {
-        inspect(&run, msg);
+        api_on_words(&run, msg);
     } else if (msg->kind == AN_KIND_TIMER && msg->tag == API_TAG_GATES) {
         api_gates_ask(&run);
     } else if (msg->kind == AN_KIND_TIMER) {

@@ -136,13 +136,24 @@ end_imported(struct api_run *run, struct api_task *task, enum an_err err)
     api_on_import_more(run, import);
 }
 
+/* body: NULL when there is no more to say than who it is. */
 static void
-end_words(struct api_run *run, struct api_task *task)
+end_words(struct api_run *run, struct api_task *task, const json_t *body)
 {
     Anser__Bus__Inspected done = ANSER__BUS__INSPECTED__INIT;
     char json[WORDS_JSON_MAX], name[2 * AN_NAME_LEN_MAX + 1],
         app[2 * AN_NAME_LEN_MAX + 1];
 
+    if (body != NULL) {
+        char *text = json_dumps(body, JSON_COMPACT);
+
+        done.json.data = (uint8_t *)text;
+        done.json.len = text == NULL ? 0 : strlen(text);
+        an_out_answer(run->out, task->words, text == NULL ? AN_ERR_NO_MEMORY : AN_OK,
+                      text == NULL ? NULL : &done.base);
+        free(text);
+        return;
+    }
     an_text_escape(name, sizeof(name), task->user.name, strlen(task->user.name), true);
     an_text_escape(app, sizeof(app), task->app, strlen(task->app), true);
     snprintf(json, sizeof(json), "{\"user\":\"%s\",\"app\":\"%s\",\"key\":\"%llu\"}",
@@ -163,8 +174,8 @@ api_end(struct api_run *run, struct api_task *task, json_t *body)
         return;
     }
     if (task->words != NULL) {
+        end_words(run, task, body);
         json_decref(body);
-        end_words(run, task);
     } else {
         text = body == NULL ? strdup("{}") : json_dumps(body, JSON_COMPACT);
         json_decref(body);

@@ -204,20 +204,24 @@ cli_answers_free(struct cli_question *questions, size_t count)
 /* ------------------------------------------------------------------ accounts */
 
 enum an_err
-cli_user_add(const struct cli_asker *asker, const char *name, const char *app, char *why,
-             size_t why_len)
+cli_api_ask(const struct cli_asker *asker, const char *words, char **text, char *why,
+            size_t why_len)
 {
     uint16_t apis = asker->plan == NULL ? 1 : asker->plan->topology.count[AN_ROLE_API];
     struct cli_question question = {.err = AN_ERR_CONFIG,
                                     .ms = USER_ADD_MS,
                                     .why = "the cluster file names no api/0, which "
-                                           "makes accounts"};
+                                           "sees to accounts"};
 
     for (uint16_t i = 0; i < apis; i++) {
         question.addr = (struct an_addr){AN_ROLE_API, i};
-        snprintf(question.words, sizeof(question.words), "user-add %s %s", name, app);
+        snprintf(question.words, sizeof(question.words), "%s", words);
         ask_one(asker, &question);
-        free(question.text);
+        if (question.err == AN_OK && text != NULL) {
+            *text = question.text;
+        } else {
+            free(question.text);
+        }
         question.text = NULL;
         if (question.err != AN_ERR_UNAVAILABLE) {
             break;
@@ -225,4 +229,14 @@ cli_user_add(const struct cli_asker *asker, const char *name, const char *app, c
     }
     snprintf(why, why_len, "%s", question.why);
     return question.err;
+}
+
+enum an_err
+cli_user_add(const struct cli_asker *asker, const char *name, const char *app, char *why,
+             size_t why_len)
+{
+    char words[CLI_WORDS_MAX];
+
+    snprintf(words, sizeof(words), "user-add %s %s", name, app);
+    return cli_api_ask(asker, words, NULL, why, why_len);
 }

@@ -6,7 +6,7 @@
 #include "cluster/plan.h"
 #include <stddef.h>
 
-enum { CLI_WORDS_MAX = 192, CLI_ASK_MS = 3000 };
+enum { CLI_WORDS_MAX = 256, CLI_ASK_MS = 3000 };
 
 struct cli_asker {
     const char *command; /* for error lines */
@@ -43,6 +43,10 @@ void cli_ask_all(const struct cli_asker *asker, struct cli_question *questions,
                  size_t count);
 /* Of count questions; not the array. */
 void cli_answers_free(struct cli_question *questions, size_t count);
+/* Says words to whichever api answers; *text: its JSON, to be freed, may be NULL when not
+ * wanted. Errors with *why (one sentence, or empty). */
+AN_MUST_USE enum an_err cli_api_ask(const struct cli_asker *asker, const char *words,
+                                    char **text, char *why, size_t why_len);
 /* Makes an account, through whichever api answers. AN_ERR_USER_EXISTS, or what went
  * wrong, with *why (one sentence, or empty). */
 AN_MUST_USE enum an_err cli_user_add(const struct cli_asker *asker, const char *name,

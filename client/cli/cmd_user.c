@@ -4,43 +4,121 @@
 #include "client/cli/commands.h"
 #include "client/cli/node.h"
 #include "proto/names.h"
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static int
-add(const char *cluster, const char *host, const char *data, const char *name,
-    const char *app)
+/* X(action, what became of the user; NULL: what the server says is printed) */
+#define ACTIONS(X)                                                                       \
+    X(add, "added")                                                                      \
+    X(show, NULL)                                                                        \
+    X(forbid, "forbidden")                                                               \
+    X(unforbid, "allowed again")                                                         \
+    X(mute, "muted")                                                                     \
+    X(unmute, "may send again")                                                          \
+    X(delete, "deleted")                                                                 \
+    X(revoke, "tokens revoked")
+
+struct action {
+    const char *name, *done;
+};
+
+struct request {
+    const struct action *action;
+    const char *cluster, *host, *data, *app, *user, *device, *time;
+    uint64_t time_ms;
+};
+
+static const struct action *
+action_find(const char *name)
 {
-    struct cli_asker asker = {.command = "user add"};
-    char why[512] = "";
+#define ROW(action, done) {#action, done},
+    static const struct action actions[] = {ACTIONS(ROW)};
+#undef ROW
+
+    for (size_t i = 0; i < sizeof(actions) / sizeof(actions[0]); i++) {
+        if (strcmp(actions[i].name, name) == 0) {
+            return &actions[i];
+        }
+    }
+    return NULL;
+}
+
+static bool
+is(const struct request *r, const char *action)
+{
+    return strcmp(r->action->name, action) == 0;
+}
+
+static bool
+name_ok(const char *name)
+{
+    return name == NULL || an_name_valid((const uint8_t *)name, strlen(name));
+}
+
+/* What the api is told. */
+static void
+words_of(const struct request *r, char out[CLI_WORDS_MAX + 3 * AN_NAME_LEN_MAX])
+{
+    size_t len = (size_t)snprintf(out, CLI_WORDS_MAX, "user-%s %s %s", r->action->name,
+                                  r->user, r->app);
+
+    if (is(r, "mute") && r->time != NULL) {
+        snprintf(out + len, CLI_WORDS_MAX, " %" PRIu64, (r->time_ms + 999) / 1000);
+    } else if (is(r, "revoke") && r->device != NULL) {
+        snprintf(out + len, CLI_WORDS_MAX, " %s", r->device);
+    }
+}
+
+static int
+say(const struct request *r, const struct cli_asker *asker)
+{
+    char words[CLI_WORDS_MAX + 3 * AN_NAME_LEN_MAX], why[512] = "", what[32];
+    char *text = NULL;
     enum an_err err;
+
+    words_of(r, words);
+    err = cli_api_ask(asker, words, &text, why, sizeof(why));
+    if (err == AN_OK) {
+        if (r->action->done == NULL) {
+            printf("%s\n", text);
+        } else {
+            printf("user %s %s\n", r->user, r->action->done);
+        }
+        free(text);
+        return 0;
+    }
+    snprintf(what, sizeof(what), "user %s", r->action->name);
+    if (err == AN_ERR_UNAVAILABLE && asker->plan == NULL) {
+        snprintf(why, sizeof(why), "no node runs on %s; start one with: anser up",
+                 cli_data_dir(r->data));
+    }
+    return cli_fail(
+        err, err == AN_ERR_USER_EXISTS || err == AN_ERR_USER_NOT_FOUND ? r->user : what,
+        why[0] == '\0' ? NULL : why);
+}
+
+static int
+run(struct request *r)
+{
+    struct cli_asker asker = {.command = "user"};
     int code;
 
-    if (!an_name_valid((const uint8_t *)name, strlen(name)) ||
-        (app != NULL && !an_name_valid((const uint8_t *)app, strlen(app)))) {
-        return cli_fail(AN_ERR_USER_NAME, "user add", NULL);
+    if (!name_ok(r->user) || !name_ok(r->app)) {
+        return cli_fail(AN_ERR_USER_NAME, "user", NULL);
     }
-    code = cli_asker_open(&asker, cli_cluster_file(cluster, data), host, data);
-    if (code >= 0) {
-        cli_asker_close(&asker);
-        return code;
+    if (!name_ok(r->device)) {
+        return cli_fail(AN_ERR_DEVICE_NAME, "user", NULL);
     }
-    if (app == NULL) {
-        app = asker.plan != NULL && asker.plan->app != NULL ? asker.plan->app
-                                                            : AN_APP_DEFAULT;
-    }
-    err = cli_user_add(&asker, name, app, why, sizeof(why));
-    if (err == AN_OK) {
-        printf("user %s added\n", name);
-        code = 0;
-    } else if (err == AN_ERR_UNAVAILABLE && asker.plan == NULL) {
-        snprintf(why, sizeof(why), "no node runs on %s; start one with: anser up",
-                 cli_data_dir(data));
-        code = cli_fail(err, "user add", why);
-    } else {
-        code = cli_fail(err, err == AN_ERR_USER_EXISTS ? name : "user add",
-                        why[0] == '\0' ? NULL : why);
+    code =
+        cli_asker_open(&asker, cli_cluster_file(r->cluster, r->data), r->host, r->data);
+    if (code < 0) {
+        if (r->app == NULL) {
+            r->app = asker.plan != NULL && asker.plan->app != NULL ? asker.plan->app
+                                                                   : AN_APP_DEFAULT;
+        }
+        code = say(r, &asker);
     }
     cli_asker_close(&asker);
     return code;
@@ -49,20 +127,27 @@ add(const char *cluster, const char *host, const char *data, const char *name,
 int
 cmd_user(int argc, char **argv)
 {
-    const char *data = NULL, *cluster = NULL, *host = NULL, *app = NULL;
+    struct request r = {0};
     const struct cli_option options[] = {
         {"data", 'd', "DIR", "the node's directory ($ANSER_DATA, else ./anser-data)",
-         &data, NULL},
-        CLI_CLUSTER_OPTION(cluster),
-        CLI_HOST_OPTION(host),
-        {"app", 0, "APP", "the app (tenant) the name belongs to", &app, NULL}};
+         &r.data, NULL},
+        CLI_CLUSTER_OPTION(r.cluster),
+        CLI_HOST_OPTION(r.host),
+        {"app", 0, "APP", "the app (tenant) the name belongs to", &r.app, NULL},
+        {"for", 'f', "TIME",
+         "mute: for how long, as 90s, 15m, 24h; without: until unmute", &r.time, NULL},
+        {"device", 0, "DEVICE", "revoke: of this device alone", &r.device, NULL}};
     const struct cli_command command = {
         .name = "user",
-        .usage = "add NAME [--app APP] [--data DIR | --cluster FILE [--host NAME]]",
-        .summary = "Makes an account, through the running server",
+        .usage = "add|show|forbid|unforbid|mute|unmute|delete|revoke NAME [--for TIME]\n"
+                 "           [--device DEVICE] [--app APP] "
+                 "[--data DIR | --cluster FILE [--host NAME]]",
+        .summary = "Makes and changes accounts, through the running server",
         .details =
             "A name is 1 to 64 bytes of UTF-8 without spaces, '/', '\"' or control\n"
-            "characters.",
+            "characters. A forbidden user cannot log in, a muted one cannot send, a\n"
+            "deleted one is gone for all, but what was said stays; revoke ends every\n"
+            "token issued so far. Live connections hear of it within moments.",
         .options = options,
         .option_count = sizeof(options) / sizeof(options[0]),
         .args_min = 2,
@@ -73,8 +158,16 @@ cmd_user(int argc, char **argv)
     if (code >= 0) {
         return code;
     }
-    if (strcmp(args[0], "add") != 0) {
+    r.action = action_find(args[0]);
+    r.user = args[1];
+    if (r.action == NULL) {
         return cli_usage("user", "unknown action '%s'", args[0]);
     }
-    return add(cluster, host, data, args[1], app);
+    if (r.time != NULL && (!is(&r, "mute") || !cli_duration(r.time, &r.time_ms))) {
+        return cli_usage("user", "--for is for mute: a duration such as 10m or 24h");
+    }
+    if (r.device != NULL && !is(&r, "revoke")) {
+        return cli_usage("user", "--device is for revoke");
+    }
+    return run(&r);
 }

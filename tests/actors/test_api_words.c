@@ -1,0 +1,222 @@
+/* Accounts changed by words: which command comes of which, and what is said of it. */
+#include "actors/api/api.h"
+#include "core/slot.h"
+#include "proto/bus.pb-c.h"
+#include "tests/actors/harness.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define TEXT(s) ((ProtobufCBinaryData){sizeof(s) - 1, (uint8_t *)(uintptr_t)(s)})
+
+enum { ALICE = 41 };
+
+static struct an_topology topology;
+static struct harness *h;
+static Anser__Bus__AccountState account;
+
+static int
+setup(void **state)
+{
+    struct an_actor *actor;
+    const struct api_cfg cfg = {.topology = &topology, .seed = 7};
+
+    (void)state;
+    an_topology_single(&topology);
+    assert_int_equal(api_create(&actor, &cfg), AN_OK);
+    h = harness_create(actor);
+    harness_start(h);
+    anser__bus__account_state__init(&account);
+    return 0;
+}
+
+static int
+teardown(void **state)
+{
+    (void)state;
+    harness_destroy(h);
+    return 0;
+}
+
+static uint64_t
+say(const char *words)
+{
+    Anser__Bus__Inspect inspect = ANSER__BUS__INSPECT__INIT;
+
+    inspect.words.data = (uint8_t *)(uintptr_t)words;
+    inspect.words.len = strlen(words);
+    return harness_request_budget(h, (struct an_addr){AN_ROLE_RUNNER, 0}, AN_KIND_INSPECT,
+                                  &inspect.base, 10000);
+}
+
+/* Answers the store's questions: alice is known, with a phone; nobody else is. */
+static void
+serve_reads(void)
+{
+    Anser__Bus__AccountDetails details = ANSER__BUS__ACCOUNT_DETAILS__INIT;
+    Anser__Bus__DeviceState phone = ANSER__BUS__DEVICE_STATE__INIT, *devices = &phone;
+    const struct harness_effect *ask;
+
+    phone.device = TEXT("phone");
+    details.app = TEXT("default");
+    while ((ask = harness_take_ask(h, AN_ROLE_STORE, AN_KIND_READ)) != NULL) {
+        const Anser__Bus__Query *query =
+            ((const Anser__Bus__Read *)harness_body(ask))->queries[0];
+        Anser__Bus__ReadDone done = ANSER__BUS__READ_DONE__INIT;
+        Anser__Bus__Answer answer = ANSER__BUS__ANSWER__INIT, *answers = &answer;
+
+        if (query->what_case == ANSER__BUS__QUERY__WHAT_RESOLVE) {
+            answer.user = ALICE;
+            answer.err = query->resolve->name.data[0] == 'a' ? AN_OK : AN_ERR_NOT_FOUND;
+        } else {
+            answer.account = &account;
+            answer.details = &details;
+            answer.devices = &devices;
+            answer.n_devices = 1;
+        }
+        done.answers = &answers;
+        done.n_answers = 1;
+        harness_answer(h, ask, AN_OK, &done.base);
+    }
+}
+
+/* The next command that a sequencer is asked for, which it carries out. */
+static const Anser__Bus__Command *
+decide(void)
+{
+    Anser__Bus__Submitted submitted = ANSER__BUS__SUBMITTED__INIT;
+    Anser__Bus__Result result = ANSER__BUS__RESULT__INIT, *results = &result;
+    const struct harness_effect *ask;
+
+    serve_reads();
+    ask = harness_take_ask(h, AN_ROLE_SEQUENCER, AN_KIND_SUBMIT);
+    assert_non_null(ask);
+    submitted.results = &results;
+    submitted.n_results = 1;
+    harness_answer(h, ask, AN_OK, &submitted.base);
+    serve_reads();
+    return ((const Anser__Bus__Submit *)harness_body(ask))->commands[0];
+}
+
+static const Anser__Bus__UpdateAccount *
+changed(const char *words, uint32_t set)
+{
+    uint64_t request = say(words);
+    const Anser__Bus__Command *command = decide();
+
+    assert_int_equal(command->what_case, ANSER__BUS__COMMAND__WHAT_UPDATE_ACCOUNT);
+    assert_int_equal(command->slot, an_slot_user(ALICE));
+    assert_int_equal(command->update_account->user, ALICE);
+    assert_int_equal(command->update_account->set, set);
+    assert_non_null(harness_reply(h, request));
+    assert_int_equal(harness_reply(h, request)->e.err, AN_OK);
+    return command->update_account;
+}
+
+static void
+expect_err(const char *words, enum an_err err)
+{
+    uint64_t request = say(words);
+
+    serve_reads();
+    assert_non_null(harness_reply(h, request));
+    assert_string_equal(an_err_name(harness_reply(h, request)->e.err), an_err_name(err));
+}
+
+static void
+test_words_forbid_and_mute_set_only_that(void **state)
+{
+    uint64_t now = harness_now(h).wall_ms;
+
+    (void)state;
+#define SET(what) ANSER__BUS__ACCOUNT_SET__ACCOUNT_SET_##what
+    assert_true(changed("user-forbid alice", SET(FORBIDDEN))->forbidden);
+    assert_false(changed("user-unforbid alice", SET(FORBIDDEN))->forbidden);
+    assert_int_equal(changed("user-mute alice", SET(MUTED))->muted_until_ms, UINT64_MAX);
+    assert_int_equal(changed("user-mute alice default 60", SET(MUTED))->muted_until_ms,
+                     now + 60000);
+    assert_int_equal(changed("user-unmute alice", SET(MUTED))->muted_until_ms, 0);
+}
+
+static void
+test_words_delete_and_revoke_end_what_was_issued(void **state)
+{
+    const Anser__Bus__UpdateAccount *update =
+        changed("user-revoke alice", SET(TOKENS_FROM));
+    uint64_t now = harness_now(h).wall_ms;
+
+    (void)state;
+    assert_true(update->tokens_from_ms > now && update->tokens_from_ms <= now + 1000);
+    assert_int_equal(update->tokens_from_ms % 1000, 0);
+    update = changed("user-delete alice", SET(DELETED) | SET(TOKENS_FROM));
+    assert_true(update->deleted);
+}
+
+static void
+test_words_revoke_of_a_device(void **state)
+{
+    uint64_t request = say("user-revoke alice default phone");
+    const Anser__Bus__Command *command = decide();
+
+    (void)state;
+    assert_int_equal(command->what_case, ANSER__BUS__COMMAND__WHAT_UPDATE_DEVICE);
+    assert_memory_equal(command->update_device->device.data, "phone", 5);
+    assert_int_equal(command->update_device->refresh_hash.len, 0);
+    assert_true(command->update_device->tokens_from_ms > harness_now(h).wall_ms);
+    assert_int_equal(harness_reply(h, request)->e.err, AN_OK);
+}
+
+static void
+test_words_show_says_what_there_is(void **state)
+{
+    const Anser__Bus__Inspected *shown;
+    uint64_t request;
+    char *text;
+
+    (void)state;
+    account.forbidden = true;
+    request = say("user-show alice");
+    serve_reads();
+    assert_non_null(harness_reply(h, request));
+    shown = harness_body(harness_reply(h, request));
+    text = strndup((const char *)shown->json.data, shown->json.len);
+    assert_non_null(strstr(text, "\"user\":\"alice\""));
+    assert_non_null(strstr(text, "\"forbidden\":true"));
+    assert_non_null(strstr(text, "\"device\":\"phone\""));
+    assert_null(strstr(text, "hash"));
+    free(text);
+}
+
+static void
+test_words_that_are_none_are_refused(void **state)
+{
+    (void)state;
+    expect_err("user-show bob", AN_ERR_USER_NOT_FOUND);
+    expect_err("user-show a/b", AN_ERR_USER_NAME);
+    expect_err("user-ban alice", AN_ERR_ARGUMENT);
+    expect_err("user-forbid", AN_ERR_ARGUMENT);
+    expect_err("user-forbid alice default 10", AN_ERR_ARGUMENT);
+    expect_err("user-mute alice default soon", AN_ERR_ARGUMENT);
+    expect_err("user-mute alice default 0", AN_ERR_ARGUMENT);
+    expect_err("user-revoke alice default a/b", AN_ERR_DEVICE_NAME);
+    expect_err("user-mute alice default 10 more", AN_ERR_ARGUMENT);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+        TEST(test_words_forbid_and_mute_set_only_that),
+        TEST(test_words_delete_and_revoke_end_what_was_issued),
+        TEST(test_words_revoke_of_a_device),
+        TEST(test_words_show_says_what_there_is),
+        TEST(test_words_that_are_none_are_refused),
+#undef TEST
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
