@@ -204,7 +204,7 @@ config_take(struct config *config, struct an_yaml_at map, bool settings)
         err = take_sections(config, map);
     }
     if (err == AN_OK && an_yaml_there(an_yaml_find(map, "apps"))) {
-        err = config_apps_take(&config->apps, an_yaml_find(map, "apps"));
+        err = config_apps_take(config, an_yaml_find(map, "apps"));
     }
     gate = an_yaml_find(map, "gate");
     if (err == AN_OK && !an_nets_parse(&nets, config->gate_unlimited)) {
@@ -305,6 +305,9 @@ config_fini(struct config *config)
 #define FINI_CHOICE(section, key, def, choices, help) free(config->section##_##key);
 #define FINI_NUMBER(section, key, def, least, most, help)
     AN_CONFIG(FINI_TEXT, FINI_CHOICE, FINI_NUMBER)
+    for (unsigned i = 0; i < config->key_count; i++) {
+        free(config->keys[i].file);
+    }
     *config = (struct config){0};
 }
 

@@ -10,6 +10,7 @@
 #include "core/err.h"
 #include "core/limits.h"
 #include "core/listen.h"
+#include "core/token.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -146,6 +147,14 @@
     AN_CONFIG_IDGEN(TEXT, CHOICE, NUMBER)                                                \
     AN_CONFIG_STORE(TEXT, CHOICE, NUMBER)
 
+/* A key of an app's sign-on service, as configured. */
+struct config_key {
+    char app[AN_NAME_LEN_MAX + 1], id[AN_NAME_LEN_MAX + 1];
+    enum an_token_alg alg;
+    char issuer[256]; /* "": any */
+    char *file;       /* PEM; owned */
+};
+
 #define AN_CONFIG_TEXT(section, key, default, help)            char *section##_##key;
 #define AN_CONFIG_CHOICE(section, key, default, choices, help) char *section##_##key;
 #define AN_CONFIG_NUMBER(section, key, default, least, most, help)                       \
@@ -153,7 +162,9 @@
 /* Texts are owned: config_fini. */
 struct config {
     AN_CONFIG(AN_CONFIG_TEXT, AN_CONFIG_CHOICE, AN_CONFIG_NUMBER)
-    struct an_apps apps; /* `apps:`, a list */
+    struct an_apps apps;                           /* `apps:`, a list */
+    struct config_key keys[AN_TOKEN_KEYS_MAX - 1]; /* of them */
+    unsigned key_count;
 };
 #undef AN_CONFIG_TEXT
 #undef AN_CONFIG_CHOICE
@@ -177,7 +188,7 @@ AN_MUST_USE enum an_err config_take(struct config *config, struct an_yaml_at map
 AN_MUST_USE enum an_err config_set_text(char **text, const char *value);
 void config_fini(struct config *config);
 /* The list under `apps:`, over what is there. AN_ERR_CONFIG. */
-AN_MUST_USE enum an_err config_apps_take(struct an_apps *apps, struct an_yaml_at list);
+AN_MUST_USE enum an_err config_apps_take(struct config *config, struct an_yaml_at list);
 /* NULL: clients may be let in there. Else what keeps them out: a clear text beyond
  * loopback that nobody asked for, TLS or Noise without its files. */
 const char *config_listen_refusal(const struct config *config,

@@ -1,5 +1,6 @@
 #include "cluster/config.h"
 #include "proto/names.h"
+#include <stdlib.h>
 #include <string.h>
 
 static enum an_err
@@ -45,28 +46,114 @@ take_name(const struct an_apps *apps, struct an_app *app, struct an_yaml_at at)
     return AN_OK;
 }
 
-enum an_err
-config_apps_take(struct an_apps *apps, struct an_yaml_at list)
+static enum an_err
+take_alg(struct config_key *key, struct an_yaml_at at)
 {
-    static const char *const known[] = {"name", "login", NULL};
+    const char *text;
+    enum an_err err = an_yaml_text(at, &text);
+
+    for (unsigned i = AN_TOKEN_RS256; err == AN_OK && i < AN_TOKEN_ALG_COUNT; i++) {
+        if (strcmp(text, an_token_alg_name((enum an_token_alg)i)) == 0) {
+            key->alg = (enum an_token_alg)i;
+            return AN_OK;
+        }
+    }
+    return err != AN_OK ? err
+                        : an_yaml_refuse(at, "'%.40s' is none of RS256|ES256", text);
+}
+
+static enum an_err
+take_text(char *out, size_t cap, struct an_yaml_at at)
+{
+    const char *text;
+    enum an_err err = an_yaml_text(at, &text);
+
+    if (err == AN_OK && strlen(text) >= cap) {
+        err = an_yaml_refuse(at, "longer than %zu bytes", cap - 1);
+    }
+    if (err == AN_OK) {
+        memcpy(out, text, strlen(text) + 1);
+    }
+    return err;
+}
+
+static enum an_err
+take_key(struct config *config, const struct an_app *app, struct an_yaml_at at)
+{
+    static const char *const known[] = {"id", "alg", "issuer", "file", NULL};
+    struct config_key *key = &config->keys[config->key_count];
+    const char *file;
+    enum an_err err = an_yaml_map(at, known);
+
+    if (config->key_count == AN_TOKEN_KEYS_MAX - 1) {
+        return an_yaml_refuse(at, "more than %u keys in all", AN_TOKEN_KEYS_MAX - 1);
+    }
+    *key = (struct config_key){0};
+    memcpy(key->app, app->name, sizeof(key->app));
+    if (err == AN_OK) {
+        err = take_text(key->id, sizeof(key->id), an_yaml_find(at, "id"));
+    }
+    if (err == AN_OK) {
+        err = take_alg(key, an_yaml_find(at, "alg"));
+    }
+    if (err == AN_OK && an_yaml_there(an_yaml_find(at, "issuer"))) {
+        err = take_text(key->issuer, sizeof(key->issuer), an_yaml_find(at, "issuer"));
+    }
+    if (err == AN_OK) {
+        err = an_yaml_text(an_yaml_find(at, "file"), &file);
+    }
+    if (err == AN_OK) {
+        key->file = strdup(file);
+        err = key->file == NULL ? AN_ERR_NO_MEMORY : AN_OK;
+    }
+    config->key_count += err == AN_OK;
+    return err;
+}
+
+static enum an_err
+take_keys(struct config *config, const struct an_app *app, struct an_yaml_at list)
+{
+    enum an_err err = an_yaml_list(list);
+
+    for (unsigned i = 0; err == AN_OK && i < an_yaml_count(list); i++) {
+        err = take_key(config, app, an_yaml_nth(list, i));
+    }
+    return err;
+}
+
+static enum an_err
+take_app(struct config *config, struct an_app *app, struct an_yaml_at at)
+{
+    static const char *const known[] = {"name", "login", "keys", NULL};
+    enum an_err err = an_yaml_map(at, known);
+
+    if (err == AN_OK) {
+        err = take_name(&config->apps, app, an_yaml_find(at, "name"));
+    }
+    if (err == AN_OK && an_yaml_there(an_yaml_find(at, "login"))) {
+        err = take_login(app, an_yaml_find(at, "login"));
+    }
+    if (err == AN_OK && an_yaml_there(an_yaml_find(at, "keys"))) {
+        err = take_keys(config, app, an_yaml_find(at, "keys"));
+    }
+    return err;
+}
+
+enum an_err
+config_apps_take(struct config *config, struct an_yaml_at list)
+{
+    struct an_apps *apps = &config->apps;
     enum an_err err = an_yaml_list(list);
 
     apps->count = 0;
     for (unsigned i = 0; err == AN_OK && i < an_yaml_count(list); i++) {
-        struct an_yaml_at at = an_yaml_nth(list, i);
         struct an_app *app = &apps->app[apps->count];
 
         if (apps->count == AN_APPS_MAX) {
-            return an_yaml_refuse(at, "more than %u", AN_APPS_MAX);
+            return an_yaml_refuse(an_yaml_nth(list, i), "more than %u", AN_APPS_MAX);
         }
         *app = (struct an_app){.login = AN_LOGIN_MULTI};
-        err = an_yaml_map(at, known);
-        if (err == AN_OK) {
-            err = take_name(apps, app, an_yaml_find(at, "name"));
-        }
-        if (err == AN_OK && an_yaml_there(an_yaml_find(at, "login"))) {
-            err = take_login(app, an_yaml_find(at, "login"));
-        }
+        err = take_app(config, app, an_yaml_nth(list, i));
         apps->count++;
     }
     return err;

@@ -3,6 +3,7 @@
 #include "cluster/data_dir.h"
 #include "cluster/group.h"
 #include "cluster/node_file.h"
+#include "cluster/token_keys.h"
 #include "core/log.h"
 #include "core/runner_nng.h"
 #include "store/files.h"
@@ -85,7 +86,9 @@ load_file(struct node *node)
     }
     node->keys.key[0] = node->file.key;
     node->keys.count = 1;
-    return err;
+    return err == AN_OK ? token_keys_load(&node->keys, &node->plan.settings, node->why,
+                                          node->why_len)
+                        : err;
 }
 
 static enum an_err

@@ -99,6 +99,15 @@ place_files(const struct reading *r, struct config *settings)
             *files[i] = path;
         }
     }
+    for (unsigned i = 0; i < settings->key_count; i++) {
+        char *path = plan_path(r->dir, settings->keys[i].file);
+
+        if (path == NULL) {
+            return AN_ERR_NO_MEMORY;
+        }
+        free(settings->keys[i].file);
+        settings->keys[i].file = path;
+    }
     return AN_OK;
 }
 

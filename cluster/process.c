@@ -4,6 +4,7 @@
 #include "cluster/data_dir.h"
 #include "cluster/group.h"
 #include "cluster/node_file.h"
+#include "cluster/token_keys.h"
 #include "core/control.h"
 #include "core/log.h"
 #include <assert.h>
@@ -140,6 +141,10 @@ load_key(struct process *process)
     }
     process->keys.count = 1;
     err = node_key_read(&process->keys.key[0], path, process->why, process->why_len);
+    if (err == AN_OK) {
+        err = token_keys_load(&process->keys, &process->plan->settings, process->why,
+                              process->why_len);
+    }
     return err == AN_OK
                ? app_keys_read(&process->app_keys, path, process->why, process->why_len)
                : err;

@@ -56,8 +56,9 @@ key_find(const struct an_token_key **key, const struct an_token_keys *keys,
     }
     for (size_t i = 0; kid != NULL && i < keys->count; i++) {
         if (strcmp(keys->key[i].id, kid) == 0) {
-            err =
-                alg != NULL && strcmp(alg, "HS256") == 0 ? AN_OK : AN_ERR_TOKEN_ALGORITHM;
+            err = alg != NULL && strcmp(alg, an_token_alg_name(keys->key[i].alg)) == 0
+                      ? AN_OK
+                      : AN_ERR_TOKEN_ALGORITHM;
             *key = &keys->key[i];
             goto out;
         }
@@ -67,14 +68,31 @@ out:
     return err;
 }
 
+const char *
+an_token_alg_name(enum an_token_alg alg)
+{
+#define NAME(name) #name,
+    static const char *const names[] = {AN_TOKEN_ALGS(NAME)};
+#undef NAME
+
+    return names[alg];
+}
+
 static enum an_err
 signature_check(const char *token, const struct an_token_key *key)
 {
+    static const jwt_alg_t algs[AN_TOKEN_ALG_COUNT] = {
+        [AN_TOKEN_HS256] = JWT_ALG_HS256,
+        [AN_TOKEN_RS256] = JWT_ALG_RS256,
+        [AN_TOKEN_ES256] = JWT_ALG_ES256,
+    };
+    bool own = key->alg == AN_TOKEN_HS256;
     enum an_err err = AN_ERR_TOKEN_INVALID;
     jwt_t *jwt = NULL;
 
-    if (jwt_decode(&jwt, token, key->secret, AN_TOKEN_KEY_LEN) == 0 &&
-        jwt_get_alg(jwt) == JWT_ALG_HS256) {
+    if (jwt_decode(&jwt, token, own ? key->secret : (const unsigned char *)key->pem,
+                   own ? (int)AN_TOKEN_KEY_LEN : (int)strlen(key->pem)) == 0 &&
+        jwt_get_alg(jwt) == algs[key->alg]) {
         err = AN_OK;
     }
     jwt_free(jwt);
@@ -134,6 +152,24 @@ issued_read(struct an_token_claims *claims, const json_t *iat, json_int_t now_s)
 
     claims->issued_ms = at_s < 0 ? 0 : (uint64_t)at_s * 1000;
     return at_s <= now_s + (json_int_t)(AN_TOKENS_AHEAD_MS / 1000 + AN_TOKEN_LEEWAY_S);
+}
+
+/* May the key speak for that app, and is it the issuer's that it says? An app's key need
+ * not name the app. */
+static bool
+key_speaks(const struct an_token_key *key, const json_t *payload,
+           struct an_token_claims *claims)
+{
+    const char *iss = json_string_value(json_object_get(payload, "iss"));
+
+    if (key->app[0] != '\0' && json_object_get(payload, "app") == NULL) {
+        claims->app_len = strlen(key->app);
+        memcpy(claims->app, key->app, claims->app_len);
+    }
+    return (key->app[0] == '\0' ||
+            (strlen(key->app) == claims->app_len &&
+             memcmp(key->app, claims->app, claims->app_len) == 0)) &&
+           (key->issuer[0] == '\0' || (iss != NULL && strcmp(iss, key->issuer) == 0));
 }
 
 static enum an_err
@@ -207,6 +243,9 @@ an_token_verify(struct an_token_claims *claims, const struct an_token_keys *keys
     }
     payload = part_load(dot1 + 1, (size_t)(dot2 - dot1 - 1));
     err = payload == NULL ? AN_ERR_TOKEN_INVALID : claims_read(&read, payload, wall_ms);
+    if (err == AN_OK && !key_speaks(key, payload, &read)) {
+        err = AN_ERR_TOKEN_APP;
+    }
     json_decref(payload);
     if (err == AN_OK) {
         *claims = read;

@@ -74,6 +74,29 @@ test_config_apps_have_login_policies(void **state)
 }
 
 static void
+test_config_apps_have_keys_of_sign_on_services(void **state)
+{
+    (void)state;
+    assert_int_equal(parse("apps:\n"
+                           "- name: shop\n"
+                           "  keys:\n"
+                           "  - {id: a, alg: ES256, issuer: \"https://x\", file: a.pem}\n"
+                           "  - {id: b, alg: RS256, file: b.pem}\n"),
+                     AN_OK);
+    assert_int_equal(config.key_count, 2);
+    assert_string_equal(config.keys[0].app, "shop");
+    assert_string_equal(config.keys[0].id, "a");
+    assert_int_equal(config.keys[0].alg, AN_TOKEN_ES256);
+    assert_string_equal(config.keys[0].issuer, "https://x");
+    assert_string_equal(config.keys[0].file, "a.pem");
+    assert_string_equal(config.keys[1].issuer, "");
+    expect_refused("apps: [{name: a, keys: [{id: k, alg: HS256, file: f}]}]\n",
+                   "'HS256' is none of RS256|ES256");
+    expect_refused("apps: [{name: a, keys: [{id: k, alg: RS256}]}]\n", "file");
+    expect_refused("apps: [{name: a, keys: [{alg: RS256, file: f}]}]\n", "id");
+}
+
+static void
 test_config_named_keys_are_set_others_kept(void **state)
 {
     (void)state;
@@ -197,6 +220,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_config_empty_keeps_defaults),
         TEST(test_config_apps_have_login_policies),
+        TEST(test_config_apps_have_keys_of_sign_on_services),
         TEST(test_config_named_keys_are_set_others_kept),
         TEST(test_config_unknown_key_names_line_and_key),
         TEST(test_config_wrong_value_names_line_key_and_bounds),

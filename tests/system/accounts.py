@@ -1,5 +1,6 @@
 """Accounts, tokens, devices and login policies, without HTTP: each case is named after the
 codes of the rows that it proves (docs/testing.md has the table)."""
+import base64
 import itertools
 import json
 import os
@@ -90,6 +91,118 @@ def case_A4_each_way_a_token_is_wrong_has_its_own_name(case):
     good = jwt(node, "alice", dev="phone", plat="ios", iat=now + 2)
     alive(login(node, "alice", "phone", token=good))
     finish(case, node)
+
+
+# --- A5
+
+
+def openssl(*args, data=None):
+    return subprocess.run(["openssl", *args], input=data, capture_output=True,
+                          check=True).stdout
+
+
+def key_pair(folder, name, *how):
+    """A private key's file, and beside it the public one."""
+    private = os.path.join(folder, f"{name}.pem")
+    openssl("genpkey", *how, "-out", private)
+    openssl("pkey", "-in", private, "-pubout", "-out", f"{private}.pub")
+    return private
+
+
+RSA = ("-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048")
+EC = ("-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256")
+
+
+def encoded(data):
+    return base64.urlsafe_b64encode(data).rstrip(b"=")
+
+
+def raw_signature(der):
+    """ECDSA's two numbers, as JWS has them (RFC 7518, 3.4), from ASN.1."""
+    at, numbers = 2, []
+    for _ in range(2):
+        length = der[at + 1]
+        numbers.append(der[at + 2:at + 2 + length].lstrip(b"\0").rjust(32, b"\0"))
+        at += 2 + length
+    return b"".join(numbers)
+
+
+def foreign(private, kid, alg, **claims):
+    """A token as a sign-on service makes it, which knows nothing of the server's keys."""
+    now = int(time.time())
+    payload = {"sub": "alice", "aud": "anser", "iat": now, "exp": now + 60, **claims}
+    head = encoded(json.dumps({"alg": alg, "kid": kid}).encode())
+    text = head + b"." + encoded(json.dumps(payload).encode())
+    signature = openssl("dgst", "-sha256", "-sign", private, data=text)
+    if alg == "ES256":
+        signature = raw_signature(signature)
+    return (text + b"." + encoded(signature)).decode()
+
+
+def case_A5_tokens_of_sign_on_services_with_configured_keys(case):
+    folder = case.new_dir("keys")
+    rsa, ec = key_pair(folder, "rsa", *RSA), key_pair(folder, "ec", *EC)
+    shop, other = key_pair(folder, "shop", *RSA), key_pair(folder, "other", *RSA)
+    node = case.node(config=f"""apps:
+- name: default
+  keys:
+  - {{id: sso, alg: RS256, issuer: "https://sso.example", file: {rsa}.pub}}
+  - {{id: ec, alg: ES256, file: {ec}.pub}}
+- name: shop
+  keys: [{{id: shop, alg: RS256, file: {shop}.pub}}]
+""")
+    node.add_users("alice")
+    user(node, "add", "alice", "--app", "shop")
+    iss = "https://sso.example"
+    good = (foreign(rsa, "sso", "RS256", iss=iss, app="default"),
+            foreign(rsa, "sso", "RS256", iss=iss), foreign(ec, "ec", "ES256"))
+    here = [login(node, "alice", f"phone{n}", token=token) for n, token in enumerate(good)]
+    here[0].send("alice", "from the default app")
+    there = login(node, "alice", "phone", token=foreign(shop, "shop", "RS256"))
+    there.send("alice", "from the shop")
+    assert bodies(there.sync()) == [b"from the shop"]
+    assert bodies(here[1].sync()) == [b"from the default app"]
+    now = int(time.time())
+    with open(f"{rsa}.pub", "rb") as f:
+        public = f.read()
+    wrong = {"HS256 with the public key":
+             (jwt(node, "alice", {"kid": "sso"}, secret=public, iss=iss), "TOKEN_ALGORITHM"),
+             "none": (jwt(node, "alice", {"kid": "sso", "alg": "none"}), "TOKEN_UNSIGNED"),
+             "another's key": (foreign(other, "sso", "RS256", iss=iss), "TOKEN_INVALID"),
+             "another algorithm": (foreign(ec, "sso", "ES256", iss=iss), "TOKEN_ALGORITHM"),
+             "another issuer": (foreign(rsa, "sso", "RS256", iss="https://x"), "TOKEN_APP"),
+             "no issuer": (foreign(rsa, "sso", "RS256"), "TOKEN_APP"),
+             "another's app": (foreign(shop, "shop", "RS256", app="default"), "TOKEN_APP"),
+             "expired": (foreign(ec, "ec", "ES256", exp=now - 60), "TOKEN_EXPIRED"),
+             "not yet": (foreign(ec, "ec", "ES256", nbf=now + 60), "TOKEN_NOT_YET"),
+             "audience": (foreign(ec, "ec", "ES256", aud="x"), "TOKEN_AUDIENCE"),
+             "nobody": (foreign(ec, "ec", "ES256", sub="ghost"), "USER_NOT_FOUND")}
+    for what, (token, name) in wrong.items():
+        assert refused_login(node, "alice", token=token) == name, what
+    user(node, "revoke", "alice")
+    assert here[2].closing(timeout=5) == "TOKEN_REVOKED"
+    assert refused_login(node, "alice", token=good[2]) == "TOKEN_REVOKED"
+    alive(there)
+    finish(case, node)
+
+
+def case_A5_keys_that_are_none_are_named_at_the_start(case):
+    folder = case.new_dir("keys")
+    rsa, ec = key_pair(folder, "rsa", *RSA), key_pair(folder, "ec", *EC)
+    short = key_pair(folder, "short", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:1024")
+    for file, alg, why in ((f"{rsa}.none", "RS256", "cannot be read"),
+                           (rsa, "RS256", "is not the PEM of a public key"),
+                           (f"{short}.pub", "RS256", "2048 bits"),
+                           (f"{ec}.pub", "RS256", "is not an RSA key"),
+                           (f"{rsa}.pub", "ES256", "P-256"),
+                           (f"{rsa}.pub", "HS256", "'HS256' is none of RS256|ES256")):
+        config = os.path.join(folder, "anser.yaml")
+        with open(config, "w", encoding="utf-8") as f:
+            f.write(f"apps: [{{name: default, keys: [{{id: k, alg: {alg}, file: {file}}}]}}]\n")
+        done = subprocess.run([case.anser, "up", "--data", case.new_dir(f"n-{alg}-{why[:4]}"),
+                               "--config", config, "--listen", "tcp://127.0.0.1:0"],
+                              capture_output=True, timeout=60, check=False)
+        assert done.returncode == EXIT["invalid"] and why in done.stderr.decode(), (done, why)
 
 
 # --- A6
