@@ -23,6 +23,7 @@ enum {
     RETRY_MS = 200,
     TAG_USERS = 1,
     TAG_CENSUS,
+    TAG_BAN,
     ASK_MS = 3000,
     CENSUS_RETRY_MS = 50,
     CENSUS_KEY = 1 << 30, /* users that do not exist, from here on */
@@ -191,6 +192,47 @@ census_answered(struct admin *admin, const struct an_msg *msg, struct an_now now
     an_out_timer(out, now.mono_ms + (away ? CENSUS_RETRY_MS : 1), TAG_CENSUS);
 }
 
+/* ------------------------------------------------------------------ a ban */
+
+static void
+ban_ask(struct admin *admin, struct an_outbox *out)
+{
+    const struct sim_ban *ban = admin->cfg.ban;
+    Anser__Bus__Submit submit = ANSER__BUS__SUBMIT__INIT;
+    Anser__Bus__Command command = ANSER__BUS__COMMAND__INIT, *commands = &command;
+    Anser__Bus__UpdateAccount update = ANSER__BUS__UPDATE_ACCOUNT__INIT;
+
+    update.user = ban->user;
+    update.set = ANSER__BUS__ACCOUNT_SET__ACCOUNT_SET_FORBIDDEN;
+    update.forbidden = ban->forbidden;
+    command.slot = an_slot_user(ban->user);
+    command.what_case = ANSER__BUS__COMMAND__WHAT_UPDATE_ACCOUNT;
+    command.update_account = &update;
+    submit.commands = &commands;
+    submit.n_commands = 1;
+    an_out_ask(out, (struct an_addr){AN_ROLE_SEQUENCER, ban->owner}, AN_KIND_SUBMIT,
+               &submit.base, ASK_MS, TAG_BAN, 3);
+}
+
+static void
+ban_answered(struct admin *admin, const struct an_msg *msg, struct an_now now,
+             struct an_outbox *out)
+{
+    const Anser__Bus__Submitted *done = (const Anser__Bus__Submitted *)msg->body;
+    const struct an_topology *topology = admin->cfg.topology;
+    struct sim_ban *ban = admin->cfg.ban;
+    uint16_t slot = an_slot_user(ban->user);
+    uint32_t err = msg->err != AN_OK ? msg->err : done->results[0]->err;
+
+    if (err == AN_OK) {
+        ban->done = true;
+        return;
+    }
+    ban->owner = err == AN_ERR_MOVED ? (uint16_t)done->results[0]->owner
+                                     : an_topology_other(topology, slot, ban->owner);
+    an_out_timer(out, now.mono_ms + RETRY_MS, TAG_BAN);
+}
+
 static void
 admin_step(struct an_actor *actor, struct an_msg *msg, struct an_now now,
            struct an_outbox *out)
@@ -203,6 +245,10 @@ admin_step(struct an_actor *actor, struct an_msg *msg, struct an_now now,
     }
     if (msg->answer && msg->tag == TAG_USERS) {
         admin_answered(admin, msg, now, out);
+    } else if (msg->answer && msg->tag == TAG_BAN) {
+        ban_answered(admin, msg, now, out);
+    } else if (msg->kind == AN_KIND_TIMER && msg->tag == TAG_BAN) {
+        ban_ask(admin, out);
     } else if (msg->answer) {
         census_answered(admin, msg, now, out);
     } else if (msg->kind == AN_KIND_TIMER && msg->tag == TAG_CENSUS) {
@@ -254,5 +300,17 @@ sim_admin_census(struct sim *sim, unsigned actor, struct sim_census *census,
     memset(census, 0, sizeof(*census));
     memcpy(census->of, topology->slot_sequencer, sizeof(census->of));
     msg->tag = TAG_CENSUS;
+    sim_mail(sim, actor, msg);
+}
+
+void
+sim_admin_ban(struct sim *sim, unsigned actor, struct sim_ban *ban,
+              const struct an_topology *topology)
+{
+    struct an_msg *msg = sim_msg_create(sim, actor, AN_KIND_TIMER);
+
+    ban->done = false;
+    ban->owner = topology->slot_sequencer[an_slot_user(ban->user)];
+    msg->tag = TAG_BAN;
     sim_mail(sim, actor, msg);
 }

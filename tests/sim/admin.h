@@ -18,10 +18,19 @@ struct sim_census {
     uint64_t user[AN_SLOTS];
 };
 
+/* A user is forbidden, or no more. */
+struct sim_ban {
+    uint64_t user;
+    bool forbidden;
+    bool done; /* it is on disk */
+    uint16_t owner;
+};
+
 struct sim_admin_cfg {
     const struct sim_check *check;
     const struct an_topology *topology;
     struct sim_census *census;
+    struct sim_ban *ban;
 };
 
 sim_make_f sim_admin_make; /* ctx: struct sim_admin_cfg */
@@ -29,5 +38,8 @@ sim_make_f sim_admin_make; /* ctx: struct sim_admin_cfg */
  * when there is no answer. */
 void sim_admin_census(struct sim *sim, unsigned actor, struct sim_census *census,
                       const struct an_topology *topology);
+/* Has it done, however often it must be asked for. */
+void sim_admin_ban(struct sim *sim, unsigned actor, struct sim_ban *ban,
+                   const struct an_topology *topology);
 
 #endif

@@ -328,6 +328,13 @@ refused(struct sim_clients *clients, struct sim_client *client,
         client->syncing = false;
     }
     client->audit_waits = false;
+    if (request->command == AN_COMMAND_LOGIN && error->code == AN_ERR_USER_FORBIDDEN &&
+        client_banned(clients, client)) {
+        sim->counts[SIM_GOT_FORBIDDEN]++;
+        sim_door_hang_up(sim, client->conn);
+        client_lost(clients, client, client_between(client, 3000, 8000));
+        return;
+    }
     if (request->letter != NULL) {
         refused_letter(clients, client, request->letter, error->code);
     } else if (request->expect != 0) {
@@ -353,6 +360,10 @@ static void
 answer_ok(struct sim_clients *clients, struct sim_client *client,
           const struct request *request, const ProtobufCMessage *ok)
 {
+    if (client_banned(clients, client) && clients->sim->now_us > clients->banned_us) {
+        sim_fail(clients->sim, "%s of client %u is answered, and its user forbidden",
+                 an_command_name(request->command), client->index);
+    }
     if (request->expect != 0) {
         sim_fail(clients->sim, "%s of client %u should have been refused: %s",
                  an_command_name(request->command), client->index,
@@ -489,6 +500,8 @@ push_goodbye(struct sim_clients *clients, struct sim_client *client,
               an_err_name(goodbye->code));
     if (goodbye->code == AN_ERR_ADDRESS_FULL && clients->sim->plan.rates > 0) {
         clients->sim->counts[SIM_GOT_ADDRESS_FULL]++;
+    } else if (goodbye->code == AN_ERR_USER_FORBIDDEN && client_banned(clients, client)) {
+        clients->sim->counts[SIM_GOT_FORBIDDEN]++;
     } else if (!may_always_come(goodbye->code) && goodbye->code != AN_ERR_IDLE &&
                goodbye->code != AN_ERR_LOGIN_TIMEOUT &&
                goodbye->code != AN_ERR_SLOW_CONSUMER &&

@@ -551,6 +551,23 @@ sim_clients_start(struct sim_clients *clients)
 }
 
 bool
+client_banned(const struct sim_clients *clients, const struct sim_client *client)
+{
+    return clients->banned == client->user + 1;
+}
+
+unsigned
+sim_clients_on(const struct sim_clients *clients, unsigned user)
+{
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < clients->count; i++) {
+        count += clients->client[i].user == user && clients->client[i].state == CLIENT_ON;
+    }
+    return count;
+}
+
+bool
 sim_clients_settled(const struct sim_clients *clients, char *why, size_t why_len)
 {
     for (unsigned i = 0; i < clients->count; i++) {

@@ -84,6 +84,8 @@ struct sim_clients {
     bool quiet;         /* no new operations: what is pending is brought to an end */
     bool audit;
     uint64_t quiet_us;
+    unsigned banned;       /* user + 1, who is forbidden; 0: nobody */
+    uint64_t banned_us;    /* from then on nobody serves him */
     uint16_t refused[800]; /* how often each error came, by number */
 };
 
@@ -93,6 +95,11 @@ void sim_clients_start(struct sim_clients *clients);
 /* Nothing is pending and every device has all of its inbox. why: who has not. */
 bool sim_clients_settled(const struct sim_clients *clients, char *why, size_t why_len);
 bool sim_clients_audited(const struct sim_clients *clients);
+
+/* Is it one of the user who is forbidden? */
+bool client_banned(const struct sim_clients *clients, const struct sim_client *client);
+/* How many of the user's are logged in. */
+unsigned sim_clients_on(const struct sim_clients *clients, unsigned user);
 
 /* client_frames.c */
 void client_login(struct sim_clients *clients, struct sim_client *client);

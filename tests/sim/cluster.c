@@ -295,7 +295,8 @@ sim_cluster_build(struct sim_trial *trial)
         sim->process[i].stores = an_topology_digest(&trial->topology[trial->belief[i]]);
     }
     sim->topology = &trial->topology[SIM_BELIEF_MEANT];
-    trial->admin = (struct sim_admin_cfg){trial->check, sim->topology, &trial->census};
+    trial->admin =
+        (struct sim_admin_cfg){trial->check, sim->topology, &trial->census, &trial->ban};
     trial->admin_actor = sim->actor_count;
     sim_actor_add(sim, admin, (struct an_addr){AN_ROLE_API, 0}, sim_admin_make,
                   &trial->admin);

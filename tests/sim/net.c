@@ -612,7 +612,7 @@ sim_net_publish(struct sim *sim, unsigned actor, const struct an_effect *effect,
         free(packet);
         return;
     }
-    if (sim_chance(sim, sim->plan.drop_publish)) {
+    if (sim->hints_lost || sim_chance(sim, sim->plan.drop_publish)) {
         sim->counts[SIM_DROP_PUBLISH]++;
         free(packet);
         return;

@@ -54,7 +54,9 @@ const char *sim_shape_name(enum sim_shape shape);
     X(GOT_GOODBYE, "got.goodbye", true)                                                  \
     X(OP_FLOOD, "op.flood", true)                                                        \
     X(GOT_RATE, "got.rate", true)                                                        \
-    X(GOT_ADDRESS_FULL, "got.address_full", true)
+    X(GOT_ADDRESS_FULL, "got.address_full", true)                                        \
+    X(GOT_FORBIDDEN, "got.forbidden", true)                                              \
+    X(HINTS_LOST, "fault.account_hints_lost", true)
 
 #define SIM_FAULTS(X)                                                                    \
     X(DROP_REQUEST, "fault.drop_request", true)                                          \
@@ -181,7 +183,8 @@ bool sim_count_must(enum sim_count count, enum sim_shape shape);
     X(NO_EPOCH, "no-epoch", "after epoch") /* appends pass whatever theirs is */         \
     X(OUTBOX_EARLY, "outbox-early", "its inbox up to") /* rows go, nothing was synced */ \
     X(FORWARD_TWICE, "forward-twice", "is in the inbox of") /* under new numbers */      \
-    X(STEAL_BACK, "steal-back", "unasked") /* a held claim takes whoever has it */
+    X(STEAL_BACK, "steal-back", "unasked") /* a held claim takes whoever has it */       \
+    X(PARDON, "pardon", "and its user forbidden") /* stores say that nobody is */
 
 #define SIM_BUG_ENUM(name, text, words) SIM_BUG_##name,
 enum sim_bug { SIM_BUGS(SIM_BUG_ENUM) SIM_BUG_COUNT };

@@ -169,7 +169,8 @@ struct sim {
     struct sim_options options;
     struct an_rng rng;
     struct sim_plan plan;
-    bool faults; /* may happen now */
+    bool faults;     /* may happen now */
+    bool hints_lost; /* every publish, now */
     bool failed;
     bool finished; /* being destroyed: nothing is carried out */
     char why[512];

@@ -107,6 +107,16 @@ alter_append(Anser__Bus__Append *append)
 }
 
 static void
+alter_accounts(Anser__Bus__ReadDone *done)
+{
+    for (size_t i = 0; i < done->n_answers; i++) {
+        if (done->answers[i]->account != NULL) {
+            done->answers[i]->account->forbidden = false;
+        }
+    }
+}
+
+static void
 alter(struct sim *sim, uint16_t kind, ProtobufCMessage *message, uint8_t **body,
       size_t *len)
 {
@@ -115,6 +125,9 @@ alter(struct sim *sim, uint16_t kind, ProtobufCMessage *message, uint8_t **body,
     switch (kind) {
     case AN_KIND_SUBMITTED:
         alter_submitted((Anser__Bus__Submitted *)message);
+        break;
+    case AN_KIND_READ_DONE:
+        alter_accounts((Anser__Bus__ReadDone *)message);
         break;
     case AN_KIND_READ:
         alter_read((Anser__Bus__Read *)message);
@@ -158,6 +171,7 @@ sim_tamper_packet(struct sim *sim, uint16_t kind, uint8_t **body, size_t *len)
         [SIM_BUG_FORGET_TAKEN] = {{AN_KIND_CLAIMED}, true},
         [SIM_BUG_NO_EPOCH] = {{AN_KIND_APPEND}, true},
         [SIM_BUG_STEAL_BACK] = {{AN_KIND_CLAIM}, true},
+        [SIM_BUG_PARDON] = {{AN_KIND_READ_DONE}, true},
     };
     enum sim_bug bug = sim->options.bug;
     ProtobufCMessage *message;

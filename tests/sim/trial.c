@@ -12,6 +12,7 @@ enum {
     SETTLE_MS_MAX = 120000, /* after the last fault */
     AUDIT_MS_MAX = 120000,
     CENSUS_MS_MAX = 60000,
+    BAN_MS = 15000, /* a heartbeat and a quarter, a tick, a read */
 };
 
 /* ------------------------------------------------------------------ phases */
@@ -193,6 +194,78 @@ census(struct sim_trial *trial)
     }
 }
 
+/* ------------------------------------------------------------------ a ban */
+
+static bool
+ban_done(void *ctx)
+{
+    return ((struct sim_trial *)ctx)->ban.done;
+}
+
+static bool
+never(void *ctx)
+{
+    (void)ctx;
+    return false;
+}
+
+static bool
+let_in_again(void *ctx)
+{
+    struct sim_trial *trial = ctx;
+
+    return sim_clients_on(trial->clients, trial->clients->banned - 1) > 0;
+}
+
+static bool
+ban_set(struct sim_trial *trial, bool forbidden)
+{
+    struct sim *sim = trial->sim;
+
+    trial->ban.forbidden = forbidden;
+    sim_admin_ban(sim, trial->admin_actor, &trial->ban, sim->topology);
+    if (!sim_run_until(sim, sim_now_ms(sim) + CENSUS_MS_MAX, ban_done, trial) &&
+        !sim->failed) {
+        sim_fail(sim, "a user cannot be %s", forbidden ? "forbidden" : "let in again");
+    }
+    return !sim->failed;
+}
+
+/* Some user is forbidden: within a heartbeat and a little nobody serves him, whether the
+ * gates hear of it or every hint is lost; and he is served again when he may be. */
+static void
+ban(struct sim_trial *trial)
+{
+    struct sim *sim = trial->sim;
+    struct sim_clients *clients = trial->clients;
+    unsigned user =
+        sim_client_user(sim, (unsigned)an_rng_below(&sim->rng, clients->count));
+
+    if (an_rng_below(&sim->rng, 2) == 0) {
+        sim->hints_lost = true;
+        sim->counts[SIM_HINTS_LOST]++;
+    }
+    trial->ban.user = SIM_USER_KEY + user;
+    clients->banned = user + 1;
+    clients->banned_us = UINT64_MAX;
+    if (!ban_set(trial, true)) {
+        return;
+    }
+    clients->banned_us = sim->now_us + BAN_MS * SIM_MS;
+    sim_run_until(sim, sim_now_ms(sim) + 2 * BAN_MS, never, trial);
+    if (!sim->failed && sim_clients_on(clients, user) > 0) {
+        sim_fail(sim, "a forbidden user is still logged in after %d ms", 2 * BAN_MS);
+    }
+    clients->banned_us = UINT64_MAX;
+    if (sim->failed || !ban_set(trial, false)) {
+        return;
+    }
+    if (!sim_run_until(sim, sim_now_ms(sim) + CENSUS_MS_MAX, let_in_again, trial) &&
+        !sim->failed) {
+        sim_fail(sim, "a user who is not forbidden any more is not let in");
+    }
+}
+
 static void
 judge(struct sim_trial *trial)
 {
@@ -216,6 +289,9 @@ judge(struct sim_trial *trial)
     }
     if (!sim->failed) {
         sim_check_end(trial->check);
+    }
+    if (!sim->failed) {
+        ban(trial);
     }
 }
 

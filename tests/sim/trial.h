@@ -32,6 +32,7 @@ struct sim_trial {
     struct sim_clients *clients;
     struct sim_admin_cfg admin;
     struct sim_census census;
+    struct sim_ban ban;
     unsigned admin_actor;
     uint32_t segment_bytes, overlay_rows;
     uint64_t settle_ms; /* the longest */
