@@ -95,6 +95,8 @@
            "How long a refresh token is good that is not used.")                         \
     TEXT(api, gates, "",                                                                 \
          "Addresses that clients are told, with commas; empty: where gates listen.")     \
+    TEXT(api, origins, "",                                                               \
+         "Origins of pages elsewhere that may ask, with commas; `*`: any.")              \
     TEXT(api, proxies, "",                                                               \
          "Proxies, with commas: X-Forwarded-For of these is believed.")                  \
     TEXT(api, web, "",                                                                   \

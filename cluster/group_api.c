@@ -155,6 +155,7 @@ member_make_http(struct group *group, struct member *member, char *why, size_t w
         .tls_cert = member_file(plan, member, config->gate_tls_cert, cert),
         .tls_key = member_file(plan, member, config->gate_tls_key, key),
         .web = member_file(plan, member, config->api_web, web),
+        .origins = config->api_origins,
         .proxies = config->api_proxies,
         .metrics = read_metrics,
         .metrics_ctx = group,

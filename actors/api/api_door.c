@@ -406,6 +406,7 @@ destroy(struct an_door *base)
     if (door->tls_key != NULL) {
         sodium_memzero(door->tls_key, strlen(door->tls_key));
     }
+    free(door->origins);
     free(door->tls_key);
     free(door->tls_cert);
     free(door);
@@ -528,6 +529,10 @@ api_door_create(struct an_door **out, const struct api_door_cfg *cfg, char *why,
     if (cfg->web != NULL && door->web_fd < 0) {
         snprintf(why, why_len, "api.web: %s: %s", cfg->web, strerror(errno));
         err = AN_ERR_CONFIG;
+    }
+    if (err == AN_OK && cfg->origins != NULL) {
+        door->origins = strdup(cfg->origins);
+        err = door->origins == NULL ? AN_ERR_NO_MEMORY : AN_OK;
     }
     if (err == AN_OK && cfg->proxies != NULL &&
         !an_nets_parse(&door->proxies, cfg->proxies)) {

@@ -25,6 +25,8 @@ struct api_door_cfg {
     /* Proxies, as core/nets.h reads them: what comes from one of these says in
      * X-Forwarded-For whose it is. NULL: none. */
     const char *proxies;
+    /* Of pages elsewhere that may ask, with commas between; "*": any. NULL, "": none. */
+    const char *origins;
     const char *web; /* directory of the web page; NULL: there is none */
     /* Prometheus text, to be freed; NULL: not to be had now. May block for a moment.
      * Called on a thread of the door's. */

@@ -79,6 +79,7 @@ struct api_door {
     struct http_listener listeners[API_DOOR_LISTEN_MAX];
     unsigned listener_count;
     char *tls_cert, *tls_key; /* PEM texts */
+    char *origins;
     struct an_nets proxies;
     int web_fd; /* the directory; -1: none */
     pthread_t errands;

@@ -38,6 +38,44 @@ api_response_error(enum an_err err)
     return api_response_json(json, len, api_error_status(err) == 503 ? 1 : 0);
 }
 
+/* NULL: it comes from no page, or from one that may not ask. */
+static const char *
+page_of(const struct exchange *exchange)
+{
+    static const char apart[] = ", ";
+    const char *origin = MHD_lookup_connection_value(
+        exchange->connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_ORIGIN);
+    const char *at = exchange->door->origins;
+
+    for (; origin != NULL && at != NULL && *at != '\0'; at += strspn(at, apart)) {
+        size_t len = strcspn(at, apart);
+
+        if ((len == 1 && *at == '*') ||
+            (len == strlen(origin) && memcmp(at, origin, len) == 0)) {
+            return origin;
+        }
+        at += len;
+    }
+    return NULL;
+}
+
+/* Pages of other origins are let read what they ask for: no cookie speaks for anybody
+ * here, so they know no more than what they have a token for. */
+static void
+let_read(const struct exchange *exchange, struct MHD_Response *response)
+{
+    const char *origin = page_of(exchange);
+
+    if (exchange->door->origins != NULL && exchange->door->origins[0] != '\0') {
+        (void)MHD_add_response_header(response, "Vary", "Origin");
+    }
+    if (origin != NULL) {
+        (void)MHD_add_response_header(response, "Access-Control-Allow-Origin", origin);
+        (void)MHD_add_response_header(response, "Access-Control-Expose-Headers",
+                                      "Retry-After");
+    }
+}
+
 /* Once for each request. */
 static enum MHD_Result
 answer(struct exchange *exchange, unsigned status, struct MHD_Response *response)
@@ -47,6 +85,7 @@ answer(struct exchange *exchange, unsigned status, struct MHD_Response *response
     if (response == NULL) {
         return MHD_NO;
     }
+    let_read(exchange, response);
     api_conn_phase(exchange->conn, HTTP_ANSWERING);
     result = MHD_queue_response(exchange->connection, status, response);
     MHD_destroy_response(response);
@@ -262,6 +301,23 @@ api_request_back(struct exchange *exchange, unsigned status,
     MHD_resume_connection(connection);
 }
 
+/* A browser asks before it lets a page ask. */
+static enum MHD_Result
+answer_preflight(struct exchange *exchange)
+{
+    struct MHD_Response *response =
+        MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
+
+    if (response != NULL) {
+        (void)MHD_add_response_header(response, "Access-Control-Allow-Methods",
+                                      "GET, POST, PATCH, DELETE");
+        (void)MHD_add_response_header(response, "Access-Control-Allow-Headers",
+                                      "Authorization, Content-Type");
+        (void)MHD_add_response_header(response, "Access-Control-Max-Age", "600");
+    }
+    return answer(exchange, MHD_HTTP_NO_CONTENT, response);
+}
+
 /* It is whole: whose is it? */
 static enum MHD_Result
 whole(struct exchange *exchange)
@@ -276,6 +332,10 @@ whole(struct exchange *exchange)
     request->body_len = exchange->body_len;
     if (exchange->refused != AN_OK) {
         return refuse(exchange, exchange->refused);
+    }
+    if (request->method == AN_HTTP_OTHER && page_of(exchange) != NULL &&
+        strcmp(request->method_name, MHD_HTTP_METHOD_OPTIONS) == 0) {
+        return answer_preflight(exchange);
     }
     if ((metrics && read) || strncmp(request->uri, "/v1/", 4) == 0 ||
         is_path(request->uri, "/healthz")) {

@@ -218,6 +218,32 @@ def case_plain_beyond_this_machine_has_to_be_meant(case):
     assert "http:// or https://" in done.err, done.err
 
 
+def case_pages_elsewhere_ask_when_they_are_named(case):
+    node = case.new_node(config="api: {origins: \"https://a.example, http://b.example:5173\"}\n")
+    node.start()
+    allowed = "access-control-allow-origin"
+    for origin, may in (("https://a.example", True), ("http://b.example:5173", True),
+                        ("https://a.example.evil", False), ("http://b.example", False),
+                        ("null", False), ("*", False)):
+        reply = curl(node, "/healthz", "-H", f"Origin: {origin}")
+        assert reply.status == 200 and reply.headers["vary"] == "Origin"
+        assert reply.headers.get(allowed) == (origin if may else None), (origin, reply.headers)
+        asked = curl(node, "/v1/login", "-X", "OPTIONS", "-H", f"Origin: {origin}",
+                     "-H", "Access-Control-Request-Method: POST",
+                     "-H", "Access-Control-Request-Headers: authorization, content-type")
+        assert asked.status == (204 if may else 405), (origin, asked.status)
+        if may:
+            assert asked.headers[allowed] == origin
+            assert "Authorization" in asked.headers["access-control-allow-headers"]
+            assert "PATCH" in asked.headers["access-control-allow-methods"]
+    reply = curl(node, "/v1/profile", "-H", "Origin: https://a.example")
+    assert reply.status == 401 and reply.headers[allowed] == "https://a.example"
+    node.stop()
+    nobody = case.node()
+    assert allowed not in curl(nobody, "/healthz", "-H", "Origin: https://a.example").headers
+    nobody.stop()
+
+
 def case_off_is_off(case):
     node = case.new_node()
     node.http = "off"
