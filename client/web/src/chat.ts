@@ -254,6 +254,7 @@ export class Chat {
     discard(peer: string, line: Line): void {
         const talk = this.talk(peer);
         talk.waiting = talk.waiting.filter((one) => one !== line);
+        if (talk.head === 0 && talk.waiting.length === 0) talk.listed = false; // nothing was said
         void this.store.dropOut(line.key).catch(() => undefined);
         this.events.changed();
     }

@@ -232,7 +232,7 @@ export class TalkView {
 
     #grow(): void {
         this.#field.style.height = "auto";
-        this.#field.style.height = `${this.#field.scrollHeight}px`;
+        if (this.#field.value) this.#field.style.height = `${this.#field.scrollHeight}px`;
         if (this.#atEnd) this.#scroll.scrollTop = this.#scroll.scrollHeight;
     }
 

@@ -179,6 +179,8 @@ test("a message that was given up can be sent again or discarded", async () => {
     chat.discard("bob", lineA);
     assert.deepEqual(talk.waiting, [lineB]);
     assert.equal(store.out.size, 1);
+    chat.discard("bob", lineB);
+    assert.deepEqual(chat.list(), []);
 });
 
 test("history is read page by page, from what was kept where there is some", async () => {
