@@ -428,6 +428,7 @@ def case_M5_messages_are_ordinary_ones(case):
     assert api.signed("POST", "/v1/app/messages", dict(mine, client_msg_id=None))[1][
         "error"]["name"] == "MUTED"
     node.stop()
+    case.check(node)
 
 
 def case_guessing_is_slowed_and_the_owner_let_in(case):
