@@ -150,6 +150,8 @@
     (3600u * 1000u) /* a login's token: revocation reaches gates anyway */
 #define AN_TOKEN_TTL_MAX_MS                                                              \
     (365ull * 24u * 3600u * 1000u) /* the longest that a back end may ask for */
+#define AN_REFRESH_GRACE_MS                                                              \
+    30000u /* the refresh token before the newest is taken again: an answer was lost */
 #define AN_REFRESH_TTL_MS                                                                \
     (30ull * 24u * 3600u * 1000u) /* a refresh token that is not used */
 

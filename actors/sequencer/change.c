@@ -249,9 +249,18 @@ room_make(const Anser__Bus__Answer *answer, struct seq_change *change, struct an
     return oldest != NULL;
 }
 
+/* The one before the newest, so soon that its answer may have been lost on the way. */
+static bool
+comes_again(const Anser__Bus__UpdateDevice *u, const Anser__Bus__DeviceState *device)
+{
+    return u->expect_refresh_hash.len > 0 && device->refresh_hash.len > 0 &&
+           same(&u->expect_refresh_hash, &device->previous_hash);
+}
+
 /* A new refresh token: may the user have one, and is the one shown the newest? */
 static enum an_err
-refresh_check(const Anser__Bus__UpdateDevice *u, const struct seq_change *change)
+refresh_check(const Anser__Bus__UpdateDevice *u, const struct seq_change *change,
+              struct an_now now)
 {
     const Anser__Bus__DeviceState *device = &change->device;
 
@@ -261,9 +270,13 @@ refresh_check(const Anser__Bus__UpdateDevice *u, const struct seq_change *change
     if (change->state.forbidden) {
         return AN_ERR_USER_FORBIDDEN;
     }
-    if (u->expect_refresh_hash.len == 0 ||
-        (same(&u->expect_refresh_hash, &device->refresh_hash) &&
-         device->used_ms >= change->state.tokens_from_ms)) {
+    if (u->expect_refresh_hash.len == 0) {
+        return AN_OK;
+    }
+    if (device->used_ms >= change->state.tokens_from_ms &&
+        (same(&u->expect_refresh_hash, &device->refresh_hash) ||
+         (comes_again(u, device) &&
+          now.wall_ms < device->used_ms + AN_REFRESH_GRACE_MS))) {
         return AN_OK;
     }
     return same(&u->expect_refresh_hash, &device->previous_hash) ? AN_ERR_REFRESH_REUSED
@@ -283,7 +296,7 @@ refresh_put(const Anser__Bus__UpdateDevice *u, struct seq_change *change,
     if (u->expect_refresh_hash.len == 0 || u->refresh_hash.len == 0) {
         device->issued_ms = u->refresh_hash.len == 0 ? device->issued_ms : at_ms;
         device->previous_hash.len = 0;
-    } else {
+    } else if (!comes_again(u, device)) {
         device->previous_hash = device->refresh_hash;
     }
     device->refresh_hash = u->refresh_hash;
@@ -345,7 +358,7 @@ device_decide(struct seq_cmd *cmd, const Anser__Bus__Answer *answer, struct an_n
     }
     change->device.device = u->device;
     if ((refresh || u->expect_refresh_hash.len > 0) && !repeated) {
-        err = refresh_check(u, change);
+        err = refresh_check(u, change, now);
         if (err == AN_ERR_REFRESH_REUSED && reused(change, now)) {
             *write = keep_device(change);
             return AN_OK;

@@ -259,15 +259,36 @@ test_refresh_token_is_changed_only_for_the_newest(void **state)
                    "cccccccccccccccccccccccccccccccc"));
 }
 
+/* The answer to a refresh gets lost: the client has only the old one, and comes again. */
+static void
+test_refresh_token_whose_answer_was_lost_is_taken_again(void **state)
+{
+    struct rig *rig = *state;
+
+    rotate(rig, "phone", 0, 'a');
+    assert_int_equal(rotate(rig, "phone", 'a', 'b'), AN_OK);
+    harness_advance(rig->h, AN_REFRESH_GRACE_MS - 1);
+    assert_int_equal(rotate(rig, "phone", 'a', 'c'), AN_OK); /* lost too */
+    harness_advance(rig->h, AN_REFRESH_GRACE_MS - 1);
+    assert_int_equal(rotate(rig, "phone", 'a', 'd'), AN_OK);
+    assert_int_equal(rotate(rig, "phone", 'c', 'x'), AN_ERR_REFRESH_INVALID);
+    assert_int_equal(rotate(rig, "phone", 'd', 'e'), AN_OK);
+    assert_int_equal(rotate(rig, "phone", 'a', 'x'), AN_ERR_REFRESH_INVALID);
+    assert_true(is(rig_session(rig, 41, "phone")->refresh_hash,
+                   "eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee"));
+}
+
 static void
 test_refresh_token_that_comes_again_ends_the_session(void **state)
 {
     struct rig *rig = *state;
-    uint64_t second = (harness_now(rig->h).wall_ms / 1000 + 1) * 1000;
+    uint64_t second;
     size_t appends;
 
     rotate(rig, "phone", 0, 'a');
     rotate(rig, "phone", 'a', 'b');
+    harness_advance(rig->h, AN_REFRESH_GRACE_MS);
+    second = (harness_now(rig->h).wall_ms / 1000 + 1) * 1000;
     assert_int_equal(rotate(rig, "phone", 'a', 'x'), AN_ERR_REFRESH_REUSED);
     assert_int_equal(rig_session(rig, 41, "phone")->refresh_hash.len, 0);
     assert_int_equal(rig_session(rig, 41, "phone")->tokens_from_ms, second);
@@ -368,6 +389,7 @@ main(void)
         TEST(test_account_tokens_from_goes_forward_only),
         TEST(test_account_registered_twice_knows_its_own_password),
         TEST(test_refresh_token_is_changed_only_for_the_newest),
+        TEST(test_refresh_token_whose_answer_was_lost_is_taken_again),
         TEST(test_refresh_token_that_comes_again_ends_the_session),
         TEST(test_refresh_token_ends_with_the_users_tokens),
         TEST(test_device_removed_is_told_to_gates_with_its_name),
