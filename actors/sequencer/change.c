@@ -155,6 +155,18 @@ next_second(struct an_now now)
     return (now.wall_ms / SECOND_MS + 1) * SECOND_MS;
 }
 
+/* The same, also for what was issued after an earlier revocation: that is dated ahead. */
+static uint64_t
+after_issued(const struct seq_change *change, struct an_now now)
+{
+    uint64_t from_ms = change->state.tokens_from_ms;
+
+    if (change->device.tokens_from_ms > from_ms) {
+        from_ms = change->device.tokens_from_ms;
+    }
+    return from_ms < next_second(now) ? next_second(now) : from_ms + SECOND_MS;
+}
+
 /* ------------------------------------------------------------------ the account */
 
 /* Puts what the command says; whether anything changed, and whether gates care. */
@@ -312,7 +324,7 @@ reused(struct seq_change *change, struct an_now now)
         return false;
     }
     change->device.refresh_hash.len = 0;
-    change->tell = put_forward(&change->device.tokens_from_ms, next_second(now));
+    change->tell = put_forward(&change->device.tokens_from_ms, after_issued(change, now));
     change->then = AN_ERR_REFRESH_REUSED;
     return true;
 }

@@ -301,6 +301,26 @@ test_refresh_token_that_comes_again_ends_the_session(void **state)
     assert_int_equal(rotate(rig, "phone", 'c', 'd'), AN_OK);
 }
 
+/* What is issued after a revocation is dated to its second, which has not begun: the next
+ * revocation must reach it. */
+static void
+test_refresh_token_reused_ends_tokens_dated_ahead(void **state)
+{
+    struct rig *rig = *state;
+    Anser__Bus__UpdateAccount u = ANSER__BUS__UPDATE_ACCOUNT__INIT;
+    uint64_t second;
+
+    rotate(rig, "phone", 0, 'a');
+    rotate(rig, "phone", 'a', 'b');
+    harness_advance(rig->h, AN_REFRESH_GRACE_MS);
+    second = (harness_now(rig->h).wall_ms / 1000 + 1) * 1000;
+    u.set = SET(TOKENS_FROM);
+    u.tokens_from_ms = second;
+    update(rig, u);
+    assert_int_equal(rotate(rig, "phone", 'a', 'x'), AN_ERR_REFRESH_REUSED);
+    assert_int_equal(rig_session(rig, 41, "phone")->tokens_from_ms, second + 1000);
+}
+
 static void
 test_refresh_token_ends_with_the_users_tokens(void **state)
 {
@@ -391,6 +411,7 @@ main(void)
         TEST(test_refresh_token_is_changed_only_for_the_newest),
         TEST(test_refresh_token_whose_answer_was_lost_is_taken_again),
         TEST(test_refresh_token_that_comes_again_ends_the_session),
+        TEST(test_refresh_token_reused_ends_tokens_dated_ahead),
         TEST(test_refresh_token_ends_with_the_users_tokens),
         TEST(test_device_removed_is_told_to_gates_with_its_name),
         TEST(test_devices_beyond_the_bound_push_out_the_longest_unused),
