@@ -1,8 +1,6 @@
 /* Does making an account end in exactly one account, whatever fails on the way? */
-#include "actors/api/api.h"
 #include "core/slot.h"
-#include "proto/bus.pb-c.h"
-#include "tests/actors/harness.h"
+#include "tests/actors/api_kit.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -16,15 +14,10 @@ static struct harness *h;
 static int
 setup(void **state)
 {
-    struct an_actor *actor;
-    const struct api_cfg cfg = {.topology = &topology, .seed = 7};
+    const struct api_cfg cfg = {.seed = 7};
 
     (void)state;
-    an_topology_single(&topology);
-    assert_int_equal(api_create(&actor, &cfg), AN_OK);
-    h = harness_create(actor);
-    harness_start(h);
-    assert_non_null(harness_take(h, AN_EFFECT_READY));
+    h = api_kit_create(&cfg, &topology);
     return 0;
 }
 
@@ -34,51 +27,6 @@ teardown(void **state)
     (void)state;
     harness_destroy(h);
     return 0;
-}
-
-static uint64_t
-say(const char *words)
-{
-    Anser__Bus__Inspect inspect = ANSER__BUS__INSPECT__INIT;
-
-    inspect.words.data = (uint8_t *)(uintptr_t)words;
-    inspect.words.len = strlen(words);
-    return harness_request_budget(h, (struct an_addr){AN_ROLE_RUNNER, 0}, AN_KIND_INSPECT,
-                                  &inspect.base, 10000);
-}
-
-static void
-give_key(uint64_t key)
-{
-    Anser__Bus__TakenSegment taken = ANSER__BUS__TAKEN_SEGMENT__INIT;
-    const struct harness_effect *ask =
-        harness_take_ask(h, AN_ROLE_IDGEN, AN_KIND_TAKE_SEGMENT);
-
-    assert_non_null(ask);
-    taken.first = key;
-    taken.count = 1;
-    harness_answer(h, ask, AN_OK, &taken.base);
-}
-
-/* Answers the next Submit; returns its command. */
-static const Anser__Bus__Command *
-decide_user(enum an_err err, uint64_t user)
-{
-    Anser__Bus__Submitted submitted = ANSER__BUS__SUBMITTED__INIT;
-    Anser__Bus__Result result = ANSER__BUS__RESULT__INIT, *results = &result;
-    const struct harness_effect *ask =
-        harness_take_ask(h, AN_ROLE_SEQUENCER, AN_KIND_SUBMIT);
-    const Anser__Bus__Submit *submit;
-
-    assert_non_null(ask);
-    submit = harness_body(ask);
-    assert_int_equal(submit->n_commands, 1);
-    result.err = err;
-    result.user = user;
-    submitted.results = &results;
-    submitted.n_results = 1;
-    harness_answer(h, ask, AN_OK, &submitted.base);
-    return submit->commands[0];
 }
 
 static void
@@ -106,18 +54,18 @@ expect_err(uint64_t request, enum an_err err)
 static void
 test_api_user_add_takes_three_steps_at_their_slots(void **state)
 {
-    uint64_t request = say("user-add alice");
+    uint64_t request = api_kit_say(h, "user-add alice");
     const Anser__Bus__Command *command;
 
     (void)state;
-    give_key(42);
-    command = decide_user(AN_OK, 42);
+    api_kit_key(h, 42);
+    command = api_kit_decide(h, AN_OK, 42);
     assert_int_equal(command->what_case, ANSER__BUS__COMMAND__WHAT_PUT_DIRECTORY);
     assert_int_equal(command->slot, an_slot_name((const uint8_t *)"default", 7,
                                                  (const uint8_t *)"alice", 5));
     assert_int_equal(command->put_directory->user, 42);
     assert_null(harness_reply(h, request));
-    command = decide_user(AN_OK, 0);
+    command = api_kit_decide(h, AN_OK, 0);
     assert_int_equal(command->what_case, ANSER__BUS__COMMAND__WHAT_CREATE_USER);
     assert_int_equal(command->slot, an_slot_user(42));
     assert_memory_equal(command->create_user->name.data, "alice", 5);
@@ -128,36 +76,36 @@ test_api_user_add_takes_three_steps_at_their_slots(void **state)
 static void
 test_api_backslash_in_a_name_stays_json(void **state)
 {
-    uint64_t request = say("user-add a\\b shop");
+    uint64_t request = api_kit_say(h, "user-add a\\b shop");
 
     (void)state;
-    give_key(1);
-    decide_user(AN_OK, 1);
-    decide_user(AN_OK, 0);
+    api_kit_key(h, 1);
+    api_kit_decide(h, AN_OK, 1);
+    api_kit_decide(h, AN_OK, 0);
     expect_json(request, "{\"user\":\"a\\\\b\",\"app\":\"shop\",\"key\":\"1\"}");
 }
 
 static void
 test_api_existing_user_is_reported(void **state)
 {
-    uint64_t request = say("user-add alice");
+    uint64_t request = api_kit_say(h, "user-add alice");
 
     (void)state;
-    give_key(43);
-    decide_user(AN_ERR_USER_EXISTS, 42);
-    assert_int_equal(decide_user(AN_ERR_USER_EXISTS, 0)->create_user->user, 42);
+    api_kit_key(h, 43);
+    api_kit_decide(h, AN_ERR_USER_EXISTS, 42);
+    assert_int_equal(api_kit_decide(h, AN_ERR_USER_EXISTS, 0)->create_user->user, 42);
     expect_err(request, AN_ERR_USER_EXISTS);
 }
 
 static void
 test_api_half_made_account_is_completed(void **state)
 {
-    uint64_t request = say("user-add alice");
+    uint64_t request = api_kit_say(h, "user-add alice");
 
     (void)state;
-    give_key(43);
-    decide_user(AN_ERR_USER_EXISTS, 42); /* the directory row alone was there */
-    decide_user(AN_OK, 0);
+    api_kit_key(h, 43);
+    api_kit_decide(h, AN_ERR_USER_EXISTS, 42); /* the directory row alone was there */
+    api_kit_decide(h, AN_OK, 0);
     expect_json(request, "{\"user\":\"alice\",\"app\":\"default\",\"key\":\"42\"}");
 }
 
@@ -175,15 +123,15 @@ lose(enum an_role role, enum an_kind kind)
 static void
 test_api_lost_outcomes_are_taken_again_and_recognised(void **state)
 {
-    uint64_t request = say("user-add alice");
+    uint64_t request = api_kit_say(h, "user-add alice");
 
     (void)state;
     lose(AN_ROLE_IDGEN, AN_KIND_TAKE_SEGMENT);
-    give_key(42);
-    lose(AN_ROLE_SEQUENCER, AN_KIND_SUBMIT); /* it was put, we do not know */
-    decide_user(AN_ERR_USER_EXISTS, 42);     /* our own key */
-    lose(AN_ROLE_SEQUENCER, AN_KIND_SUBMIT); /* made as well */
-    decide_user(AN_ERR_USER_EXISTS, 0);
+    api_kit_key(h, 42);
+    lose(AN_ROLE_SEQUENCER, AN_KIND_SUBMIT);   /* it was put, we do not know */
+    api_kit_decide(h, AN_ERR_USER_EXISTS, 42); /* our own key */
+    lose(AN_ROLE_SEQUENCER, AN_KIND_SUBMIT);   /* made as well */
+    api_kit_decide(h, AN_ERR_USER_EXISTS, 0);
     expect_json(request, "{\"user\":\"alice\",\"app\":\"default\",\"key\":\"42\"}");
     assert_int_equal(harness_metric(h, "retries_total"), 3);
 }
@@ -191,21 +139,18 @@ test_api_lost_outcomes_are_taken_again_and_recognised(void **state)
 static void
 test_api_moved_slot_is_followed(void **state)
 {
-    Anser__Bus__Submitted submitted = ANSER__BUS__SUBMITTED__INIT;
-    Anser__Bus__Result result = ANSER__BUS__RESULT__INIT, *results = &result;
+    Anser__Bus__Result result = ANSER__BUS__RESULT__INIT;
     const struct harness_effect *ask;
-    uint64_t request = say("user-add alice");
+    uint64_t request = api_kit_say(h, "user-add alice");
 
     (void)state;
     topology.count[AN_ROLE_SEQUENCER] = 4;
-    give_key(42);
+    api_kit_key(h, 42);
     ask = harness_take_ask(h, AN_ROLE_SEQUENCER, AN_KIND_SUBMIT);
     assert_int_equal(ask->e.to.index, 0);
     result.err = AN_ERR_MOVED;
     result.owner = 3;
-    submitted.results = &results;
-    submitted.n_results = 1;
-    harness_answer(h, ask, AN_OK, &submitted.base);
+    api_kit_give_result(h, ask, &result);
     harness_advance(h, 200);
     ask = harness_take_ask(h, AN_ROLE_SEQUENCER, AN_KIND_SUBMIT);
     assert_non_null(ask);
@@ -225,12 +170,12 @@ test_api_one_away_another_is_asked(void **state)
     for (unsigned slot = 0; slot < AN_SLOTS; slot++) {
         topology.slot_standby[slot] = 1;
     }
-    request = say("user-add alice");
+    request = api_kit_say(h, "user-add alice");
     ask = harness_take_ask(h, AN_ROLE_IDGEN, AN_KIND_TAKE_SEGMENT);
     assert_int_equal(ask->e.to.index, 0);
     harness_answer(h, ask, AN_ERR_TIMEOUT, NULL);
     harness_advance(h, 200);
-    give_key(42);
+    api_kit_key(h, 42);
     ask = harness_take_ask(h, AN_ROLE_SEQUENCER, AN_KIND_SUBMIT);
     assert_int_equal(ask->e.to.index, 0);
     harness_answer(h, ask, AN_ERR_UNAVAILABLE, NULL);
@@ -247,7 +192,7 @@ test_api_one_away_another_is_asked(void **state)
 static void
 test_api_never_reachable_ends_with_timeout(void **state)
 {
-    uint64_t request = say("user-add alice");
+    uint64_t request = api_kit_say(h, "user-add alice");
 
     (void)state;
     for (int i = 0; i < 200 && harness_reply(h, request) == NULL; i++) {
@@ -264,7 +209,7 @@ test_api_never_reachable_ends_with_timeout(void **state)
 static void
 test_api_definite_error_is_passed_on(void **state)
 {
-    uint64_t request = say("user-add alice");
+    uint64_t request = api_kit_say(h, "user-add alice");
     const struct harness_effect *ask =
         harness_take_ask(h, AN_ROLE_IDGEN, AN_KIND_TAKE_SEGMENT);
 
@@ -277,12 +222,12 @@ static void
 test_api_bad_words_and_names_are_refused(void **state)
 {
     (void)state;
-    expect_err(say("user-add"), AN_ERR_ARGUMENT);
-    expect_err(say("user-add a b c"), AN_ERR_ARGUMENT);
-    expect_err(say("user-del alice"), AN_ERR_ARGUMENT);
-    expect_err(say(""), AN_ERR_ARGUMENT);
-    expect_err(say("user-add a/b"), AN_ERR_USER_NAME);
-    expect_err(say("user-add alice a/b"), AN_ERR_USER_NAME);
+    expect_err(api_kit_say(h, "user-add"), AN_ERR_ARGUMENT);
+    expect_err(api_kit_say(h, "user-add a b c"), AN_ERR_ARGUMENT);
+    expect_err(api_kit_say(h, "user-del alice"), AN_ERR_ARGUMENT);
+    expect_err(api_kit_say(h, ""), AN_ERR_ARGUMENT);
+    expect_err(api_kit_say(h, "user-add a/b"), AN_ERR_USER_NAME);
+    expect_err(api_kit_say(h, "user-add alice a/b"), AN_ERR_USER_NAME);
     assert_int_equal(harness_metric(h, "refused_total"), 6);
     assert_int_equal(harness_count(h, AN_EFFECT_ASK), 0);
 }
@@ -292,16 +237,16 @@ test_api_too_many_at_once_busy(void **state)
 {
     (void)state;
     for (int i = 0; i < 16; i++) {
-        say("user-add alice");
+        api_kit_say(h, "user-add alice");
     }
-    expect_err(say("user-add alice"), AN_ERR_BUSY);
+    expect_err(api_kit_say(h, "user-add alice"), AN_ERR_BUSY);
     assert_int_equal(harness_metric(h, "in_progress"), 16);
 }
 
 static void
 test_api_stop_answers_what_it_holds(void **state)
 {
-    uint64_t request = say("user-add alice");
+    uint64_t request = api_kit_say(h, "user-add alice");
 
     (void)state;
     harness_stop(h);

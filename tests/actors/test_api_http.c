@@ -1,9 +1,7 @@
 /* Requests over HTTP against an actor with a fake host: what is asked of whom, and what
  * the client is told, whatever comes. */
-#include "actors/api/api.h"
 #include "core/slot.h"
-#include "proto/bus.pb-c.h"
-#include "tests/actors/harness.h"
+#include "tests/actors/api_kit.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -27,9 +25,7 @@ static uint64_t asked;
 static int
 setup(void **state)
 {
-    struct an_actor *actor;
-    const struct api_cfg cfg = {.topology = &topology,
-                                .seed = 7,
+    const struct api_cfg cfg = {.seed = 7,
                                 .keys = &keys,
                                 .gates = &gates,
                                 .secret = "nobody can guess this, can they",
@@ -38,11 +34,7 @@ setup(void **state)
 
     (void)state;
     asked = 0;
-    an_topology_single(&topology);
-    assert_int_equal(api_create(&actor, &cfg), AN_OK);
-    h = harness_create(actor);
-    harness_start(h);
-    assert_non_null(harness_take(h, AN_EFFECT_READY));
+    h = api_kit_create(&cfg, &topology);
     return 0;
 }
 
@@ -125,22 +117,6 @@ refused(uint64_t id, unsigned status, const char *name)
     return answer;
 }
 
-/* Answers the next Read; returns its query. */
-static const Anser__Bus__Query *
-read_with(Anser__Bus__Answer *answer)
-{
-    Anser__Bus__ReadDone done = ANSER__BUS__READ_DONE__INIT;
-    const struct harness_effect *ask = harness_take_ask(h, AN_ROLE_STORE, AN_KIND_READ);
-    const Anser__Bus__Read *read;
-
-    assert_non_null(ask);
-    read = harness_body(ask);
-    done.answers = &answer;
-    done.n_answers = 1;
-    harness_answer(h, ask, AN_OK, &done.base);
-    return read->queries[0];
-}
-
 static void
 resolve(enum an_err err, uint64_t user)
 {
@@ -148,7 +124,8 @@ resolve(enum an_err err, uint64_t user)
 
     answer.err = err;
     answer.user = user;
-    assert_int_equal(read_with(&answer)->what_case, ANSER__BUS__QUERY__WHAT_RESOLVE);
+    assert_int_equal(api_kit_read(h, &answer)->what_case,
+                     ANSER__BUS__QUERY__WHAT_RESOLVE);
 }
 
 struct account {
@@ -175,39 +152,8 @@ give_account(const struct account *account)
     answer.name.len = 5;
     answer.account = &state;
     answer.details = &details;
-    assert_int_equal(read_with(&answer)->what_case, ANSER__BUS__QUERY__WHAT_ACCOUNT);
-}
-
-/* Answers the next Submit; returns its command. */
-static const Anser__Bus__Command *
-decide(enum an_err err)
-{
-    Anser__Bus__Submitted submitted = ANSER__BUS__SUBMITTED__INIT;
-    Anser__Bus__Result result = ANSER__BUS__RESULT__INIT, *results = &result;
-    const struct harness_effect *ask =
-        harness_take_ask(h, AN_ROLE_SEQUENCER, AN_KIND_SUBMIT);
-    const Anser__Bus__Submit *submit;
-
-    assert_non_null(ask);
-    submit = harness_body(ask);
-    result.err = err;
-    submitted.results = &results;
-    submitted.n_results = 1;
-    harness_answer(h, ask, AN_OK, &submitted.base);
-    return submit->commands[0];
-}
-
-static void
-give_key(uint64_t key)
-{
-    Anser__Bus__TakenSegment taken = ANSER__BUS__TAKEN_SEGMENT__INIT;
-    const struct harness_effect *ask =
-        harness_take_ask(h, AN_ROLE_IDGEN, AN_KIND_TAKE_SEGMENT);
-
-    assert_non_null(ask);
-    taken.first = key;
-    taken.count = 1;
-    harness_answer(h, ask, AN_OK, &taken.base);
+    assert_int_equal(api_kit_read(h, &answer)->what_case,
+                     ANSER__BUS__QUERY__WHAT_ACCOUNT);
 }
 
 /* The hash that registering stores. */
@@ -220,9 +166,9 @@ register_alice(void)
 
     resolve(AN_ERR_NOT_FOUND, 0);
     harness_run_jobs(h);
-    give_key(42);
-    decide(AN_OK);
-    command = decide(AN_OK);
+    api_kit_key(h, 42);
+    api_kit_decide(h, AN_OK, 0);
+    command = api_kit_decide(h, AN_OK, 0);
     assert_int_equal(command->what_case, ANSER__BUS__COMMAND__WHAT_CREATE_USER);
     hash = strndup((const char *)command->create_user->password_hash.data,
                    command->create_user->password_hash.len);
@@ -256,7 +202,7 @@ test_api_a1_login_ends_in_tokens_for_the_device(void **state)
     give_account(&(struct account){.hash = hash});
     assert_null(harness_take(h, AN_EFFECT_HTTP));
     harness_run_jobs(h);
-    command = decide(AN_OK);
+    command = api_kit_decide(h, AN_OK, 0);
     assert_int_equal(command->what_case, ANSER__BUS__COMMAND__WHAT_UPDATE_DEVICE);
     assert_int_equal(command->slot, an_slot_user(42));
     assert_int_equal(command->update_device->refresh_hash.len, AN_REFRESH_HASH_LEN);
@@ -425,20 +371,20 @@ test_api_refresh_of_a_used_token_is_the_sequencers_word(void **state)
     answer.details = &details;
     answer.devices = &devices;
     answer.n_devices = 1;
-    read_with(&answer);
-    command = decide(AN_ERR_REFRESH_REUSED);
+    api_kit_read(h, &answer);
+    command = api_kit_decide(h, AN_ERR_REFRESH_REUSED, 0);
     assert_int_equal(command->update_device->expect_refresh_hash.len,
                      AN_REFRESH_HASH_LEN);
     refused(id, 401, "REFRESH_REUSED");
     /* Of before a revocation it is not even tried; nor after its time. */
     account.tokens_from_ms = harness_now(h).wall_ms;
     id = post("/v1/refresh", body);
-    read_with(&answer);
+    api_kit_read(h, &answer);
     refused(id, 401, "REFRESH_INVALID");
     account.tokens_from_ms = 0;
     device.used_ms = harness_now(h).wall_ms - 31ull * 24 * 3600 * 1000;
     id = post("/v1/refresh", body);
-    read_with(&answer);
+    api_kit_read(h, &answer);
     refused(id, 401, "REFRESH_INVALID");
 }
 

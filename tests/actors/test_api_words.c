@@ -1,8 +1,6 @@
 /* Accounts changed by words: which command comes of which, and what is said of it. */
-#include "actors/api/api.h"
 #include "core/slot.h"
-#include "proto/bus.pb-c.h"
-#include "tests/actors/harness.h"
+#include "tests/actors/api_kit.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -21,14 +19,10 @@ static Anser__Bus__AccountState account;
 static int
 setup(void **state)
 {
-    struct an_actor *actor;
-    const struct api_cfg cfg = {.topology = &topology, .seed = 7};
+    const struct api_cfg cfg = {.seed = 7};
 
     (void)state;
-    an_topology_single(&topology);
-    assert_int_equal(api_create(&actor, &cfg), AN_OK);
-    h = harness_create(actor);
-    harness_start(h);
+    h = api_kit_create(&cfg, &topology);
     anser__bus__account_state__init(&account);
     return 0;
 }
@@ -39,17 +33,6 @@ teardown(void **state)
     (void)state;
     harness_destroy(h);
     return 0;
-}
-
-static uint64_t
-say(const char *words)
-{
-    Anser__Bus__Inspect inspect = ANSER__BUS__INSPECT__INIT;
-
-    inspect.words.data = (uint8_t *)(uintptr_t)words;
-    inspect.words.len = strlen(words);
-    return harness_request_budget(h, (struct an_addr){AN_ROLE_RUNNER, 0}, AN_KIND_INSPECT,
-                                  &inspect.base, 10000);
 }
 
 /* Answers the store's questions: alice is known, with a phone; nobody else is. */
@@ -65,8 +48,7 @@ serve_reads(void)
     while ((ask = harness_take_ask(h, AN_ROLE_STORE, AN_KIND_READ)) != NULL) {
         const Anser__Bus__Query *query =
             ((const Anser__Bus__Read *)harness_body(ask))->queries[0];
-        Anser__Bus__ReadDone done = ANSER__BUS__READ_DONE__INIT;
-        Anser__Bus__Answer answer = ANSER__BUS__ANSWER__INIT, *answers = &answer;
+        Anser__Bus__Answer answer = ANSER__BUS__ANSWER__INIT;
 
         if (query->what_case == ANSER__BUS__QUERY__WHAT_RESOLVE) {
             answer.user = ALICE;
@@ -77,9 +59,7 @@ serve_reads(void)
             answer.devices = &devices;
             answer.n_devices = 1;
         }
-        done.answers = &answers;
-        done.n_answers = 1;
-        harness_answer(h, ask, AN_OK, &done.base);
+        api_kit_give_answer(h, ask, &answer);
     }
 }
 
@@ -87,24 +67,18 @@ serve_reads(void)
 static const Anser__Bus__Command *
 decide(void)
 {
-    Anser__Bus__Submitted submitted = ANSER__BUS__SUBMITTED__INIT;
-    Anser__Bus__Result result = ANSER__BUS__RESULT__INIT, *results = &result;
-    const struct harness_effect *ask;
+    const Anser__Bus__Command *command;
 
     serve_reads();
-    ask = harness_take_ask(h, AN_ROLE_SEQUENCER, AN_KIND_SUBMIT);
-    assert_non_null(ask);
-    submitted.results = &results;
-    submitted.n_results = 1;
-    harness_answer(h, ask, AN_OK, &submitted.base);
+    command = api_kit_decide(h, AN_OK, 0);
     serve_reads();
-    return ((const Anser__Bus__Submit *)harness_body(ask))->commands[0];
+    return command;
 }
 
 static const Anser__Bus__UpdateAccount *
 changed(const char *words, uint32_t set)
 {
-    uint64_t request = say(words);
+    uint64_t request = api_kit_say(h, words);
     const Anser__Bus__Command *command = decide();
 
     assert_int_equal(command->what_case, ANSER__BUS__COMMAND__WHAT_UPDATE_ACCOUNT);
@@ -119,7 +93,7 @@ changed(const char *words, uint32_t set)
 static void
 expect_err(const char *words, enum an_err err)
 {
-    uint64_t request = say(words);
+    uint64_t request = api_kit_say(h, words);
 
     serve_reads();
     assert_non_null(harness_reply(h, request));
@@ -158,7 +132,7 @@ test_words_delete_and_revoke_end_what_was_issued(void **state)
 static void
 test_words_revoke_of_a_device(void **state)
 {
-    uint64_t request = say("user-revoke alice default phone");
+    uint64_t request = api_kit_say(h, "user-revoke alice default phone");
     const Anser__Bus__Command *command = decide();
 
     (void)state;
@@ -178,7 +152,7 @@ test_words_show_says_what_there_is(void **state)
 
     (void)state;
     account.forbidden = true;
-    request = say("user-show alice");
+    request = api_kit_say(h, "user-show alice");
     serve_reads();
     assert_non_null(harness_reply(h, request));
     shown = harness_body(harness_reply(h, request));

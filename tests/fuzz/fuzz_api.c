@@ -3,9 +3,7 @@
  * method, a line with the URI, and the body. Whatever comes is answered once, with JSON,
  * in bounded steps; those who are asked answer, or know nothing of whom they are asked
  * about. */
-#include "actors/api/api.h"
-#include "proto/bus.pb-c.h"
-#include "tests/actors/harness.h"
+#include "tests/actors/api_kit.h"
 #include "tests/fuzz/input.h"
 
 #include <assert.h>
@@ -32,8 +30,7 @@ static struct an_app_keys app_keys = {
 static void
 answer_read(struct harness *h, const struct harness_effect *ask, bool known)
 {
-    Anser__Bus__ReadDone done = ANSER__BUS__READ_DONE__INIT;
-    Anser__Bus__Answer answer = ANSER__BUS__ANSWER__INIT, *answers = &answer;
+    Anser__Bus__Answer answer = ANSER__BUS__ANSWER__INIT;
     Anser__Bus__AccountState account = ANSER__BUS__ACCOUNT_STATE__INIT;
     Anser__Bus__AccountDetails details = ANSER__BUS__ACCOUNT_DETAILS__INIT;
     Anser__Bus__DeviceState device = ANSER__BUS__DEVICE_STATE__INIT, *devices = &device;
@@ -49,17 +46,13 @@ answer_read(struct harness *h, const struct harness_effect *ask, bool known)
     answer.details = &details;
     answer.devices = &devices;
     answer.n_devices = 1;
-    done.answers = &answers;
-    done.n_answers = 1;
-    harness_answer(h, ask, AN_OK, &done.base);
+    api_kit_give_answer(h, ask, &answer);
 }
 
 static bool
 answer_one(struct harness *h, bool known)
 {
-    Anser__Bus__Submitted submitted = ANSER__BUS__SUBMITTED__INIT;
-    Anser__Bus__Result result = ANSER__BUS__RESULT__INIT, *results = &result;
-    Anser__Bus__TakenSegment taken = ANSER__BUS__TAKEN_SEGMENT__INIT;
+    const Anser__Bus__Result done = ANSER__BUS__RESULT__INIT;
     const struct harness_effect *ask = harness_take(h, AN_EFFECT_ASK);
 
     if (ask == NULL) {
@@ -68,13 +61,9 @@ answer_one(struct harness *h, bool known)
     if (ask->e.kind == AN_KIND_READ) {
         answer_read(h, ask, known);
     } else if (ask->e.kind == AN_KIND_SUBMIT) {
-        submitted.results = &results;
-        submitted.n_results = 1;
-        harness_answer(h, ask, AN_OK, &submitted.base);
+        api_kit_give_result(h, ask, &done);
     } else {
-        taken.first = USER;
-        taken.count = 1;
-        harness_answer(h, ask, AN_OK, &taken.base);
+        api_kit_give_key(h, ask, USER);
     }
     return true;
 }
@@ -145,22 +134,13 @@ static struct harness *
 make_api(void)
 {
     static struct an_topology topology;
-    const struct api_cfg cfg = {.topology = &topology,
-                                .seed = 1,
+    const struct api_cfg cfg = {.seed = 1,
                                 .keys = &keys,
                                 .app_keys = &app_keys,
                                 .hash_passes = 1,
                                 .hash_bytes = 8192};
-    struct an_actor *actor;
-    struct harness *h;
-    enum an_err err;
 
-    an_topology_single(&topology);
-    err = api_create(&actor, &cfg);
-    assert(err == AN_OK);
-    h = harness_create(actor);
-    harness_start(h);
-    return h;
+    return api_kit_create(&cfg, &topology);
 }
 
 static void

@@ -1,0 +1,32 @@
+/* An api actor driven by hand, and what the others say to it: for the test_api*.c files
+ * and the fuzzer. Users' requests are each file's own. */
+#ifndef AN_TESTS_ACTORS_API_KIT_H
+#define AN_TESTS_ACTORS_API_KIT_H
+
+#include "actors/api/api.h"
+#include "proto/bus.pb-c.h"
+#include "tests/actors/harness.h"
+
+/* An api that has said it is ready, in a *topology that is made here: one of each. */
+struct harness *api_kit_create(const struct api_cfg *cfg, struct an_topology *topology);
+/* An operator's words; the request's number. */
+uint64_t api_kit_say(struct harness *h, const char *words);
+
+/* Answers a Read, a Submit, a TakeSegment. Returns the (first) query or command, which
+ * lives as long as the ask. */
+const Anser__Bus__Query *api_kit_give_answer(struct harness *h,
+                                             const struct harness_effect *ask,
+                                             const Anser__Bus__Answer *answer);
+const Anser__Bus__Command *api_kit_give_result(struct harness *h,
+                                               const struct harness_effect *ask,
+                                               const Anser__Bus__Result *result);
+void api_kit_give_key(struct harness *h, const struct harness_effect *ask, uint64_t key);
+
+/* The same for the next such ask, which must be there: the Submit of one command. */
+const Anser__Bus__Query *api_kit_read(struct harness *h,
+                                      const Anser__Bus__Answer *answer);
+const Anser__Bus__Command *api_kit_decide(struct harness *h, enum an_err err,
+                                          uint64_t user);
+void api_kit_key(struct harness *h, uint64_t key);
+
+#endif
