@@ -99,6 +99,12 @@ store_rig_settle(struct store_rig *rig)
     }
 }
 
+ProtobufCBinaryData
+store_rig_data(const char *text)
+{
+    return (ProtobufCBinaryData){strlen(text), (uint8_t *)(uintptr_t)text};
+}
+
 const void *
 store_rig_ask(struct store_rig *rig, enum an_role from, enum an_kind kind,
               const ProtobufCMessage *body, enum an_err *err)
@@ -246,6 +252,20 @@ store_rig_query(struct store_rig *rig, const Anser__Bus__Query *query)
     done = store_rig_ask(rig, AN_ROLE_GATE, AN_KIND_READ, &read.base, &err);
     assert(err == AN_OK && done->n_answers == 1);
     return done->answers[0];
+}
+
+const Anser__Bus__Answer *
+store_rig_login(struct store_rig *rig, uint64_t user, const char *device)
+{
+    Anser__Bus__Query query = ANSER__BUS__QUERY__INIT;
+    Anser__Bus__LoginQuery what = ANSER__BUS__LOGIN_QUERY__INIT;
+
+    what.user = user;
+    what.device = store_rig_data(device);
+    query.slot = an_slot_user(user);
+    query.what_case = ANSER__BUS__QUERY__WHAT_LOGIN;
+    query.login = &what;
+    return store_rig_query(rig, &query);
 }
 
 /* Pages are kept by the answer's effect: unpacked into memory the test frees. */

@@ -32,6 +32,8 @@ void store_rig_destroy(struct store_rig *rig);
 /* Drains and runs jobs until nothing moves. */
 void store_rig_settle(struct store_rig *rig);
 
+/* The text as a field of a message; borrowed. */
+ProtobufCBinaryData store_rig_data(const char *text);
 /* One request, answered: the body, or NULL with *err when it was an error. */
 const void *store_rig_ask(struct store_rig *rig, enum an_role from, enum an_kind kind,
                           const ProtobufCMessage *body, enum an_err *err);
@@ -71,6 +73,8 @@ void store_rig_talk(struct store_rig *rig, uint64_t a, uint64_t b, uint64_t firs
 /* One query's answer. */
 const Anser__Bus__Answer *store_rig_query(struct store_rig *rig,
                                           const Anser__Bus__Query *query);
+const Anser__Bus__Answer *store_rig_login(struct store_rig *rig, uint64_t user,
+                                          const char *device);
 /* Unpacked pages, the caller's to free; NULL unless *err is AN_OK. */
 Anser__Client__SyncOk *store_rig_sync(struct store_rig *rig, uint64_t user,
                                       uint64_t after, uint32_t limit, uint64_t generation,

@@ -30,12 +30,6 @@ teardown(void **state)
     return 0;
 }
 
-static ProtobufCBinaryData
-data(const char *text)
-{
-    return (ProtobufCBinaryData){strlen(text), (uint8_t *)(uintptr_t)text};
-}
-
 static bool
 is_text(ProtobufCBinaryData data, const char *text)
 {
@@ -57,10 +51,10 @@ make_user(struct store_rig *rig, const char *password)
     Anser__Bus__UserEntry user = ANSER__BUS__USER_ENTRY__INIT;
 
     user.user = USER;
-    user.app = data("default");
-    user.name = data("alice");
+    user.app = store_rig_data("default");
+    user.name = store_rig_data("alice");
     user.created_ms = 5;
-    user.password_hash = data(password);
+    user.password_hash = store_rig_data(password);
     entry.what_case = ANSER__BUS__ENTRY__WHAT_USER;
     entry.user = &user;
     append(rig, &entry);
@@ -73,8 +67,8 @@ put_account(struct store_rig *rig, Anser__Bus__AccountState state, bool tell)
     Anser__Bus__AccountEntry account = ANSER__BUS__ACCOUNT_ENTRY__INIT;
     Anser__Bus__AccountDetails details = ANSER__BUS__ACCOUNT_DETAILS__INIT;
 
-    details.nick = data("Al");
-    details.extra = data("{}");
+    details.nick = store_rig_data("Al");
+    details.extra = store_rig_data("{}");
     details.changed_ms = 9;
     account.user = USER;
     account.state = &state;
@@ -93,14 +87,14 @@ put_session(struct store_rig *rig, const char *device, uint64_t tokens_from_ms,
     Anser__Bus__DeviceSessionEntry session = ANSER__BUS__DEVICE_SESSION_ENTRY__INIT;
     Anser__Bus__DeviceState state = ANSER__BUS__DEVICE_STATE__INIT;
 
-    state.device = data(device);
-    state.platform = data("ios");
-    state.refresh_hash = data("0123456789abcdef0123456789abcdef");
+    state.device = store_rig_data(device);
+    state.platform = store_rig_data("ios");
+    state.refresh_hash = store_rig_data("0123456789abcdef0123456789abcdef");
     state.used_ms = 7;
     state.tokens_from_ms = tokens_from_ms;
     session.user = USER;
     session.state = &state;
-    session.forget = data(forget);
+    session.forget = store_rig_data(forget);
     entry.what_case = ANSER__BUS__ENTRY__WHAT_DEVICE_SESSION;
     entry.device_session = &session;
     append(rig, &entry);
@@ -127,24 +121,10 @@ head(struct store_rig *rig, const char *device)
     Anser__Bus__HeadQuery what = ANSER__BUS__HEAD_QUERY__INIT;
 
     what.user = USER;
-    what.device = data(device);
+    what.device = store_rig_data(device);
     query.slot = an_slot_user(USER);
     query.what_case = ANSER__BUS__QUERY__WHAT_HEAD;
     query.head = &what;
-    return store_rig_query(rig, &query);
-}
-
-static const Anser__Bus__Answer *
-login(struct store_rig *rig, const char *device)
-{
-    Anser__Bus__Query query = ANSER__BUS__QUERY__INIT;
-    Anser__Bus__LoginQuery what = ANSER__BUS__LOGIN_QUERY__INIT;
-
-    what.user = USER;
-    what.device = data(device);
-    query.slot = an_slot_user(USER);
-    query.what_case = ANSER__BUS__QUERY__WHAT_LOGIN;
-    query.login = &what;
     return store_rig_query(rig, &query);
 }
 
@@ -163,7 +143,7 @@ test_store_account_of_a_user_of_whom_nothing_was_said(void **state)
     assert_true(is_text(answer->details->app, "default"));
     assert_int_equal(answer->details->created_ms, 5);
     assert_int_equal(answer->n_devices, 0);
-    answer = login(rig, "phone");
+    answer = store_rig_login(rig, USER, "phone");
     assert_int_equal(answer->account->version, 0);
 }
 
@@ -221,9 +201,9 @@ test_store_tokens_from_is_the_later_of_users_and_devices(void **state)
     put_account(rig, said, false);
     put_session(rig, "phone", 6000, "");
     put_session(rig, "pad", 2000, "");
-    assert_int_equal(login(rig, "phone")->account->tokens_from_ms, 6000);
-    assert_int_equal(login(rig, "pad")->account->tokens_from_ms, 4000);
-    assert_int_equal(login(rig, "other")->account->tokens_from_ms, 4000);
+    assert_int_equal(store_rig_login(rig, USER, "phone")->account->tokens_from_ms, 6000);
+    assert_int_equal(store_rig_login(rig, USER, "pad")->account->tokens_from_ms, 4000);
+    assert_int_equal(store_rig_login(rig, USER, "other")->account->tokens_from_ms, 4000);
     assert_int_equal(head(rig, "phone")->account->tokens_from_ms, 6000);
     assert_int_equal(head(rig, "")->account->tokens_from_ms, 4000);
     store_rig_claim_pair(rig, USER, 2);

@@ -355,12 +355,6 @@ test_store_history_to_oneself_is_one_timeline(void **state)
 
 /* ------------------------------------------------------------------ the small ones */
 
-static ProtobufCBinaryData
-data(const char *text)
-{
-    return (ProtobufCBinaryData){strlen(text), (uint8_t *)(uintptr_t)text};
-}
-
 static void
 make_user(struct store_rig *rig, uint64_t key, const char *name)
 {
@@ -372,8 +366,8 @@ make_user(struct store_rig *rig, uint64_t key, const char *name)
     uint16_t name_slot =
         an_slot_name((const uint8_t *)"default", 7, (const uint8_t *)name, strlen(name));
 
-    directory.app = user.app = data("default");
-    directory.name = user.name = data(name);
+    directory.app = user.app = store_rig_data("default");
+    directory.name = user.name = store_rig_data(name);
     directory.user = user.user = key;
     user.created_ms = 5;
     store_rig_claim(rig, slot);
@@ -392,25 +386,11 @@ resolve(struct store_rig *rig, const char *name)
     Anser__Bus__Query query = ANSER__BUS__QUERY__INIT;
     Anser__Bus__ResolveQuery what = ANSER__BUS__RESOLVE_QUERY__INIT;
 
-    what.app = data("default");
-    what.name = data(name);
+    what.app = store_rig_data("default");
+    what.name = store_rig_data(name);
     query.slot = an_slot_name(what.app.data, what.app.len, what.name.data, what.name.len);
     query.what_case = ANSER__BUS__QUERY__WHAT_RESOLVE;
     query.resolve = &what;
-    return store_rig_query(rig, &query);
-}
-
-static const Anser__Bus__Answer *
-login(struct store_rig *rig, uint64_t user, const char *device)
-{
-    Anser__Bus__Query query = ANSER__BUS__QUERY__INIT;
-    Anser__Bus__LoginQuery what = ANSER__BUS__LOGIN_QUERY__INIT;
-
-    what.user = user;
-    what.device = data(device);
-    query.slot = an_slot_user(user);
-    query.what_case = ANSER__BUS__QUERY__WHAT_LOGIN;
-    query.login = &what;
     return store_rig_query(rig, &query);
 }
 
@@ -424,12 +404,12 @@ test_store_login_names_user_inbox_and_cursor(void **state)
     const Anser__Bus__Answer *answer;
 
     assert_int_equal(resolve(rig, "u1")->err, AN_ERR_NOT_FOUND);
-    assert_int_equal(login(rig, 1, "phone")->err, AN_ERR_NOT_FOUND);
+    assert_int_equal(store_rig_login(rig, 1, "phone")->err, AN_ERR_NOT_FOUND);
     make_user(rig, 1, "u1");
     answer = resolve(rig, "u1");
     assert_int_equal(answer->err, AN_OK);
     assert_int_equal(answer->user, 1);
-    answer = login(rig, 1, "phone");
+    answer = store_rig_login(rig, 1, "phone");
     assert_int_equal(answer->err, AN_OK);
     assert_true(is_text(answer->name, "u1"));
     assert_int_equal(answer->inbox_generation, 0);
@@ -439,17 +419,17 @@ test_store_login_names_user_inbox_and_cursor(void **state)
     store_rig_claim_pair(rig, 1, 2);
     store_rig_talk(rig, 1, 2, 1, 4);
     device.user = 1;
-    device.device = data("phone");
+    device.device = store_rig_data("phone");
     device.cursor = 2;
     device.confirmed_ms = 9;
     entry.what_case = ANSER__BUS__ENTRY__WHAT_DEVICE;
     entry.device = &device;
     assert_int_equal(store_rig_append(rig, an_slot_user(1), &list, 1)->err, AN_OK);
-    answer = login(rig, 1, "phone");
+    answer = store_rig_login(rig, 1, "phone");
     assert_int_equal(answer->inbox_head, 4);
     assert_int_equal(answer->cursor, 2);
     assert_int_not_equal(answer->inbox_generation, 0);
-    assert_int_equal(login(rig, 1, "tablet")->cursor, 0);
+    assert_int_equal(store_rig_login(rig, 1, "tablet")->cursor, 0);
 }
 
 static void

@@ -27,12 +27,6 @@ teardown(void **state)
     return 0;
 }
 
-static ProtobufCBinaryData
-data(const char *text)
-{
-    return (ProtobufCBinaryData){strlen(text), (uint8_t *)(uintptr_t)text};
-}
-
 static uint16_t
 slot_of(uint64_t a, uint64_t b)
 {
@@ -290,10 +284,10 @@ cas_begin(struct store_rig *rig, const char *name, uint64_t expect, const char *
     Anser__Bus__Cas body = ANSER__BUS__CAS__INIT;
     struct an_addr addr = {AN_ROLE_IDGEN, 0};
 
-    body.name = data(name);
+    body.name = store_rig_data(name);
     body.slot = an_slot_register(body.name.data, body.name.len);
     body.expect_version = expect;
-    body.value = data(value);
+    body.value = store_rig_data(value);
     return harness_request(rig->h, addr, AN_KIND_CAS, &body.base);
 }
 
@@ -378,7 +372,7 @@ test_store_cas_malformed_is_refused(void **state)
     Anser__Bus__Cas body = ANSER__BUS__CAS__INIT;
     enum an_err err;
 
-    body.name = data("worker/1");
+    body.name = store_rig_data("worker/1");
     body.slot = (an_slot_register(body.name.data, body.name.len) + 1u) % AN_SLOTS;
     assert_null(store_rig_ask(rig, AN_ROLE_IDGEN, AN_KIND_CAS, &body.base, &err));
     assert_int_equal(err, AN_ERR_ARGUMENT);
