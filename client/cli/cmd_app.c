@@ -93,8 +93,7 @@ cmd_app(int argc, char **argv)
     const char *data = NULL, *cluster = NULL;
     bool make = false;
     const struct cli_option options[] = {
-        {"data", 'd', "DIR", "the node's directory ($ANSER_DATA, else ./anser-data)",
-         &data, NULL},
+        CLI_DATA_OPTION(data),
         CLI_CLUSTER_OPTION(cluster),
         {"make", 0, NULL, "make one where there is none; the node reads it at its start",
          NULL, &make}};

@@ -287,8 +287,7 @@ cmd_backup(int argc, char **argv)
 {
     struct request request = {0};
     const struct cli_option options[] = {
-        {"data", 'd', "DIR", "the node's directory ($ANSER_DATA, else ./anser-data)",
-         &request.data, NULL},
+        CLI_DATA_OPTION(request.data),
         CLI_CLUSTER_OPTION(request.cluster),
         CLI_HOST_OPTION(request.host),
         {"control", 0, "URL", "instead: the text endpoint of the store's process",

@@ -12,9 +12,7 @@ int
 cmd_metrics(int argc, char **argv)
 {
     const char *data = NULL;
-    const struct cli_option options[] = {
-        {"data", 'd', "DIR", "the node's directory ($ANSER_DATA, else ./anser-data)",
-         &data, NULL}};
+    const struct cli_option options[] = {CLI_DATA_OPTION(data)};
     const struct cli_command command = {
         .name = "metrics",
         .usage = "[--data DIR]",

@@ -28,10 +28,7 @@ cmd_noise(int argc, char **argv)
 {
     const char *data = NULL, *cluster = NULL, *host = NULL;
     const struct cli_option options[] = {
-        {"data", 'd', "DIR", "the node's directory ($ANSER_DATA, else ./anser-data)",
-         &data, NULL},
-        CLI_CLUSTER_OPTION(cluster),
-        CLI_HOST_OPTION(host)};
+        CLI_DATA_OPTION(data), CLI_CLUSTER_OPTION(cluster), CLI_HOST_OPTION(host)};
     const struct cli_command command = {
         .name = "noise",
         .usage = "key [--data DIR | --cluster FILE]",

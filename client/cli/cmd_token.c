@@ -45,8 +45,7 @@ cmd_token(int argc, char **argv)
 {
     const char *data = NULL, *cluster = NULL, *host = NULL, *app = NULL, *ttl = "24h";
     const struct cli_option options[] = {
-        {"data", 'd', "DIR", "the node's directory ($ANSER_DATA, else ./anser-data)",
-         &data, NULL},
+        CLI_DATA_OPTION(data),
         CLI_CLUSTER_OPTION(cluster),
         CLI_HOST_OPTION(host),
         {"ttl", 't', "TIME", "how long it is good: 90s, 15m, 24h, 7d (default 24h)", &ttl,

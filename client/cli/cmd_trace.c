@@ -493,8 +493,7 @@ cmd_trace(int argc, char **argv)
     const char *data = NULL, *cluster = NULL, *host = NULL;
     bool json = false;
     const struct cli_option options[] = {
-        {"data", 'd', "DIR", "the node's directory ($ANSER_DATA, else ./anser-data)",
-         &data, NULL},
+        CLI_DATA_OPTION(data),
         CLI_CLUSTER_OPTION(cluster),
         CLI_HOST_OPTION(host),
         {"json", 0, NULL, "one JSON object instead of a table", NULL, &json}};

@@ -129,8 +129,7 @@ cmd_user(int argc, char **argv)
 {
     struct request r = {0};
     const struct cli_option options[] = {
-        {"data", 'd', "DIR", "the node's directory ($ANSER_DATA, else ./anser-data)",
-         &r.data, NULL},
+        CLI_DATA_OPTION(r.data),
         CLI_CLUSTER_OPTION(r.cluster),
         CLI_HOST_OPTION(r.host),
         {"app", 0, "APP", "the app (tenant) the name belongs to", &r.app, NULL},

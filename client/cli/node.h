@@ -11,6 +11,11 @@
 enum { CLI_ADDRESSES_MAX = 16 };
 
 /* Rows of a struct cli_option table, the same in every command. */
+#define CLI_DATA_OPTION(dir)                                                             \
+    {                                                                                    \
+        "data", 'd', "DIR", "the node's directory ($ANSER_DATA, else ./anser-data)",     \
+            &(dir), NULL                                                                 \
+    }
 #define CLI_CLUSTER_OPTION(file)                                                         \
     {                                                                                    \
         "cluster", 'c', "FILE", "the cluster file (default $ANSER_CLUSTER)", &(file),    \
