@@ -45,6 +45,20 @@ round_pop(struct gate_round *round)
     return seat;
 }
 
+/* Takes back what was pushed last. */
+static void
+round_unpush(struct gate_round *round)
+{
+    struct gate_seat **link = &round->first, *before = NULL;
+
+    while (*link != round->last) {
+        before = *link;
+        link = &before->next;
+    }
+    *link = NULL;
+    round->last = before;
+}
+
 /* ------------------------------------------------------------------ turns and lanes */
 
 static struct gate_turn *
@@ -144,7 +158,11 @@ gate_lane_push(struct gate_pipe *pipe, struct gate_op *op)
     struct gate_lane *lane = turn == NULL ? NULL : lane_get(op->conn, turn);
 
     if (lane == NULL) {
-        return false; /* an empty turn is passed over when it comes */
+        if (turn != NULL && turn->lanes.first == NULL) { /* no memory: a turn just made */
+            round_unpush(&pipe->turns);
+            turn_free(turn);
+        }
+        return false;
     }
     lane_push(lane, op);
     return true;
