@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 /* ------------------------------------------------------------------ answers */
 
@@ -151,15 +152,30 @@ method_of(const char *name)
     return AN_HTTP_OTHER;
 }
 
-/* Of a client behind a proxy of ours; the proxy has added him at the end. */
+/* Of several lines of that name the last is left in *cls. */
+static enum MHD_Result
+forwarded_line(void *cls, enum MHD_ValueKind kind, const char *name, const char *value)
+{
+    const char **last = cls;
+
+    (void)kind;
+    if (strcasecmp(name, "X-Forwarded-For") == 0 && value != NULL) {
+        *last = value;
+    }
+    return MHD_YES;
+}
+
+/* Of a client behind a proxy of ours; the proxy has added him at the end: of the line, or
+ * in a line of its own after those that the client has made up. */
 static void
 name_client(struct exchange *exchange)
 {
-    const char *all = MHD_lookup_connection_value(exchange->connection, MHD_HEADER_KIND,
-                                                  "X-Forwarded-For");
-    const char *last = all == NULL ? NULL : strrchr(all, ',');
+    const char *all = NULL, *last;
     struct an_nets one;
 
+    (void)MHD_get_connection_values(exchange->connection, MHD_HEADER_KIND, forwarded_line,
+                                    &all);
+    last = all == NULL ? NULL : strrchr(all, ',');
     last = last == NULL ? all : last + 1;
     if (last != NULL && an_nets_hold(&exchange->door->proxies, exchange->conn->address) &&
         an_nets_parse(&one, last) && one.count == 1) {

@@ -474,7 +474,26 @@ def case_a_proxy_says_for_whom_it_asks(case):
     # Others are who they are, whatever they say.
     assert tries("127.0.0.4", "10.0.0.3")[-1] == 429
     assert tries("127.0.0.4", "10.0.0.4") == [429] * 6
+    # A proxy that adds a line of its own: what the client said stands in the lines before.
+    assert [forwarded_lines(api, f"10.2.0.{i}", "10.0.0.5") for i in range(6)] == (
+        [401] * 5 + [429])
+    assert forwarded_lines(api, "10.0.0.5", "10.0.0.6") == 401
     node.stop()
+
+
+def forwarded_lines(api, *lines):
+    """The status of a wrong login by the proxy, with these lines X-Forwarded-For."""
+    one = http.client.HTTPConnection(*api.where, timeout=60, source_address=("127.0.0.3", 0))
+    body = json.dumps({"user": "alice", "password": "a wrong one"}).encode()
+    one.putrequest("POST", "/v1/login")
+    for line in lines:
+        one.putheader("X-Forwarded-For", line)
+    one.putheader("Content-Type", "application/json")
+    one.putheader("Content-Length", str(len(body)))
+    one.endheaders(body)
+    status = one.getresponse().status
+    one.close()
+    return status
 
 
 def case_A6_a_changed_password_ends_what_was_before(case):
