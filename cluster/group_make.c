@@ -194,9 +194,7 @@ member_judge_listen(const struct config *config, const char *url, bool http, cha
     struct an_listen listen;
     const char *refusal;
 
-    if (!(http ? an_listen_parse_http : an_listen_parse)(&listen, url)) {
-        snprintf(why, why_len, "%slisten: '%s' is no %s (HOST a number, or localhost)",
-                 http ? "api." : "", url, http ? AN_LISTEN_HTTP_FORMS : AN_LISTEN_FORMS);
+    if (!an_listen_read(&listen, url, http, why, why_len)) {
         return AN_ERR_CONFIG;
     }
     refusal = config_listen_refusal(config, &listen);

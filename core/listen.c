@@ -113,6 +113,18 @@ an_listen_parse_http(struct an_listen *out, const char *url)
     return parse(out, url, true);
 }
 
+bool
+an_listen_read(struct an_listen *out, const char *url, bool http, char *why,
+               size_t why_len)
+{
+    if (parse(out, url, http)) {
+        return true;
+    }
+    snprintf(why, why_len, "%slisten: '%s' is no %s (HOST a number, or localhost)",
+             http ? "api." : "", url, http ? AN_LISTEN_HTTP_FORMS : AN_LISTEN_FORMS);
+    return false;
+}
+
 uint16_t
 an_listen_port(const struct an_listen *listen)
 {

@@ -44,6 +44,9 @@ struct an_listen {
 bool an_listen_parse(struct an_listen *out, const char *url);
 /* The same of an api. */
 bool an_listen_parse_http(struct an_listen *out, const char *url);
+/* Either of them, http: an api's; when it is none, *why says which setting wants what. */
+bool an_listen_read(struct an_listen *out, const char *url, bool http, char *why,
+                    size_t why_len);
 uint16_t an_listen_port(const struct an_listen *listen);
 /* Reached from this machine only. */
 bool an_listen_is_local(const struct an_listen *listen);

@@ -447,11 +447,7 @@ take_listeners(struct api_door *door, char *why, size_t why_len)
     for (unsigned i = 0; i < cfg->listen_count; i++) {
         struct an_listen *at = &door->listeners[i].at;
 
-        if (!an_listen_parse_http(at, cfg->listen[i])) {
-            snprintf(why, why_len,
-                     "api.listen: '%s' is no " AN_LISTEN_HTTP_FORMS
-                     " (HOST a number, or localhost)",
-                     cfg->listen[i]);
+        if (!an_listen_read(at, cfg->listen[i], true, why, why_len)) {
             return AN_ERR_CONFIG;
         }
         secret = secret || an_scheme_cover(at->scheme) == AN_COVER_TLS;

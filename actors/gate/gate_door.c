@@ -385,11 +385,7 @@ take_listeners(struct gate_door *door, char *why, size_t why_len)
     for (unsigned i = 0; i < cfg->listen_count; i++) {
         struct an_listen *at = &door->listeners[i].at;
 
-        if (!an_listen_parse(at, cfg->listen[i])) {
-            snprintf(why, why_len,
-                     "listen: '%s' is no " AN_LISTEN_FORMS
-                     " (HOST a number, or localhost)",
-                     cfg->listen[i]);
+        if (!an_listen_read(at, cfg->listen[i], false, why, why_len)) {
             return AN_ERR_CONFIG;
         }
         tls = tls || an_scheme_cover(at->scheme) == AN_COVER_TLS;

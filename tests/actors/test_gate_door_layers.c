@@ -652,6 +652,24 @@ test_listen_says_what_it_read(void **state)
     assert_false(an_listen_parse(&listen, "tls:127.0.0.1:80"));
 }
 
+static void
+test_listen_refusal_names_the_setting_and_its_forms(void **state)
+{
+    struct an_listen listen;
+    char why[256] = "";
+
+    (void)state;
+    assert_true(an_listen_read(&listen, "tcp://[::]:1", false, why, sizeof(why)));
+    assert_true(an_listen_read(&listen, "https://[::]:1", true, why, sizeof(why)));
+    assert_string_equal(why, "");
+    assert_false(an_listen_read(&listen, "http://[::]:1", false, why, sizeof(why)));
+    assert_string_equal(why, "listen: 'http://[::]:1' is no tcp://, tls://, noise://, "
+                             "ws:// or wss://HOST:PORT (HOST a number, or localhost)");
+    assert_false(an_listen_read(&listen, "tcp://[::]:1", true, why, sizeof(why)));
+    assert_string_equal(why, "api.listen: 'tcp://[::]:1' is no http:// or "
+                             "https://HOST:PORT (HOST a number, or localhost)");
+}
+
 static int
 make_dir(void **state)
 {
@@ -692,6 +710,7 @@ main(void)
         cmocka_unit_test(test_door_session_is_resumed),
         cmocka_unit_test(test_door_expired_certificate_is_told),
         cmocka_unit_test(test_listen_says_what_it_read),
+        cmocka_unit_test(test_listen_refusal_names_the_setting_and_its_forms),
     };
 
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
