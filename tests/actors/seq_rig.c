@@ -581,10 +581,10 @@ rig_id(const struct rig *rig, uint64_t id, int64_t age_ms, uint8_t out[16])
 
 static const struct an_addr gate0 = {AN_ROLE_GATE, 0};
 
-static ProtobufCBinaryData
-text(const char *s)
+ProtobufCBinaryData
+rig_text(const char *chars)
 {
-    return (ProtobufCBinaryData){strlen(s), (uint8_t *)(uintptr_t)s};
+    return (ProtobufCBinaryData){strlen(chars), (uint8_t *)(uintptr_t)chars};
 }
 
 uint64_t
@@ -620,13 +620,13 @@ build(const struct rig *rig, struct built *b, const struct rig_send *in)
     b->send.recipient = in->recipient != 0 ? in->recipient : 2;
     conv = an_conv_direct(b->send.sender, b->send.recipient);
     b->command.slot = an_slot_conv(&conv);
-    b->send.from = text("from");
-    b->send.to = text("to");
-    b->send.device = text("phone");
+    b->send.from = rig_text("from");
+    b->send.to = rig_text("to");
+    b->send.device = rig_text("phone");
     rig_id(rig, in->id, in->id_age_ms, b->id);
     b->send.client_msg_id = (ProtobufCBinaryData){16, b->id};
     b->send.type = in->type != 0 ? in->type : 1;
-    b->send.body = text(in->body != NULL ? in->body : "hello");
+    b->send.body = rig_text(in->body != NULL ? in->body : "hello");
     if (in->after != 0) {
         rig_id(rig, in->after, in->after_age_ms, b->after);
         b->send.after_id = (ProtobufCBinaryData){16, b->after};
@@ -669,7 +669,7 @@ rig_confirm(struct rig *rig, uint64_t user, const char *device, uint64_t seq,
     command.what_case = ANSER__BUS__COMMAND__WHAT_CONFIRM;
     command.confirm = &confirm;
     confirm.user = user;
-    confirm.device = text(device);
+    confirm.device = rig_text(device);
     confirm.inbox_seq = seq;
     confirm.inbox_generation = generation;
     return rig_submit(rig, list, 1);
@@ -699,8 +699,8 @@ rig_put_directory(struct rig *rig, const char *name, uint64_t user)
     Anser__Bus__PutDirectory put = ANSER__BUS__PUT_DIRECTORY__INIT;
     Anser__Bus__Command *list[] = {&command};
 
-    put.app = text("default");
-    put.name = text(name);
+    put.app = rig_text("default");
+    put.name = rig_text(name);
     put.user = user;
     command.slot = an_slot_name(put.app.data, put.app.len, put.name.data, put.name.len);
     command.what_case = ANSER__BUS__COMMAND__WHAT_PUT_DIRECTORY;
@@ -711,17 +711,7 @@ rig_put_directory(struct rig *rig, const char *name, uint64_t user)
 uint64_t
 rig_create_user(struct rig *rig, const char *name, uint64_t user)
 {
-    Anser__Bus__Command command = ANSER__BUS__COMMAND__INIT;
-    Anser__Bus__CreateUser create = ANSER__BUS__CREATE_USER__INIT;
-    Anser__Bus__Command *list[] = {&command};
-
-    create.app = text("default");
-    create.name = text(name);
-    create.user = user;
-    command.slot = an_slot_user(user);
-    command.what_case = ANSER__BUS__COMMAND__WHAT_CREATE_USER;
-    command.create_user = &create;
-    return rig_submit(rig, list, 1);
+    return rig_register(rig, name, user, "");
 }
 
 bool

@@ -122,6 +122,8 @@ size_t rig_stored(const struct rig *rig, uint64_t a, uint64_t b);
 
 /* ------------------------------------------------------------------ inside */
 
+/* The text as a field of a message; borrowed. */
+ProtobufCBinaryData rig_text(const char *chars);
 uint64_t rig_submit(struct rig *rig, Anser__Bus__Command **commands, size_t count);
 /* seq_rig_accounts.c */
 void rig_store_account(struct rig *rig, const Anser__Bus__AccountEntry *entry);

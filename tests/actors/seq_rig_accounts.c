@@ -5,12 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static ProtobufCBinaryData
-text(const char *chars)
-{
-    return (ProtobufCBinaryData){strlen(chars), (uint8_t *)(uintptr_t)chars};
-}
-
 static ProtobufCMessage *
 clone(const ProtobufCMessage *message)
 {
@@ -148,7 +142,7 @@ rig_update_device(struct rig *rig, uint64_t user, const char *device,
     Anser__Bus__Command *list[] = {&command};
 
     update.user = user;
-    update.device = text(device);
+    update.device = rig_text(device);
     command.slot = an_slot_user(user);
     command.what_case = ANSER__BUS__COMMAND__WHAT_UPDATE_DEVICE;
     command.update_device = &update;
@@ -162,10 +156,10 @@ rig_register(struct rig *rig, const char *name, uint64_t user, const char *hash)
     Anser__Bus__CreateUser create = ANSER__BUS__CREATE_USER__INIT;
     Anser__Bus__Command *list[] = {&command};
 
-    create.app = text("default");
-    create.name = text(name);
+    create.app = rig_text("default");
+    create.name = rig_text(name);
     create.user = user;
-    create.password_hash = text(hash);
+    create.password_hash = rig_text(hash);
     command.slot = an_slot_user(user);
     command.what_case = ANSER__BUS__COMMAND__WHAT_CREATE_USER;
     command.create_user = &create;
@@ -186,7 +180,7 @@ rig_account(const struct rig *rig, uint64_t user)
 const Anser__Bus__DeviceState *
 rig_session(const struct rig *rig, uint64_t user, const char *device)
 {
-    ProtobufCBinaryData name = text(device);
+    ProtobufCBinaryData name = rig_text(device);
     size_t i = session_at(rig, user, &name);
 
     return i < rig->session_count ? rig->sessions[i]->state : NULL;

@@ -40,12 +40,6 @@ err_of(struct rig *rig, uint64_t request)
     return (enum an_err)rig_result(rig, request, 0)->err;
 }
 
-static ProtobufCBinaryData
-text(const char *chars)
-{
-    return (ProtobufCBinaryData){strlen(chars), (uint8_t *)(uintptr_t)chars};
-}
-
 static bool
 is(ProtobufCBinaryData data, const char *chars)
 {
@@ -107,9 +101,9 @@ test_account_change_leaves_the_rest_and_counts_versions(void **state)
 
     assert_null(rig_account(rig, 41));
     u.set = SET(NICK) | SET(AVATAR) | SET(PASSWORD);
-    u.nick = text("Al");
-    u.avatar = text("a.png");
-    u.password_hash = text("$argon2id$x");
+    u.nick = rig_text("Al");
+    u.avatar = rig_text("a.png");
+    u.password_hash = rig_text("$argon2id$x");
     request = update(rig, u);
     assert_int_equal(err_of(rig, request), AN_OK);
     assert_int_equal(rig_result(rig, request, 0)->seq, 1);
@@ -148,7 +142,7 @@ test_account_changes_of_one_user_do_not_overwrite_each_other(void **state)
     uint64_t first, second;
 
     nick.set = SET(NICK);
-    nick.nick = text("Al");
+    nick.nick = rig_text("Al");
     mute.set = SET(MUTED);
     mute.muted_until_ms = UINT64_MAX;
     first = rig_update_account(rig, 41, nick);
@@ -198,10 +192,10 @@ test_account_of_nobody_and_bad_changes_are_refused(void **state)
     u.set = 1u << 30;
     assert_int_equal(err_of(rig, update(rig, u)), AN_ERR_ARGUMENT);
     u.set = SET(NICK);
-    u.nick = text("\xff");
+    u.nick = rig_text("\xff");
     assert_int_equal(err_of(rig, update(rig, u)), AN_ERR_ARGUMENT);
     u.set = SET(TOKENS_FROM);
-    u.nick = text("");
+    u.nick = rig_text("");
     u.tokens_from_ms = 1500;
     assert_int_equal(err_of(rig, update(rig, u)), AN_ERR_ARGUMENT);
     u.tokens_from_ms =
