@@ -11,6 +11,7 @@ without a word."""
 import os
 import random
 import shutil
+import subprocess
 import tempfile
 import time
 
@@ -118,7 +119,10 @@ class Truth:
         try:
             served = self.read(node)
         except (Closed, OSError, AssertionError) as error:
-            if node.process.poll() is None:
+            # A process that a signal ends closes its connections before it is gone.
+            try:
+                node.process.wait(10 if isinstance(error, (Closed, OSError)) else 0)
+            except subprocess.TimeoutExpired:
                 return "WRONG", f"runs, and {error!r}"
             return "stopped", f"exit {node.process.returncode} {node.stderr()[-300:]}"
         wrong = list(self.wrong(served))

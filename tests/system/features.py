@@ -174,7 +174,8 @@ def no_cluster_words(node):
 def case_C10_cluster_words_are_refused_on_the_client_port(case):
     for bus in ("inproc", "ipc"):
         node = pair(case, config=f"bus: {bus}\n")
-        assert listening_inet_ports(node.process.pid) == {("tcp", node.port)}
+        doors = {("tcp", port) for _, port in node.doors.values()}
+        assert listening_inet_ports(node.process.pid) == doors
         no_cluster_words(node)
         finish(case, node)
 

@@ -165,7 +165,7 @@ def case_A3_command_before_login(case):
 
 
 def case_random_bytes(case):
-    node = started(case)
+    node = started(case, config="gate: {user_logins_per_s: 0}\n")
     seed = int.from_bytes(os.urandom(4), "big")
     rng = random.Random(seed)
     end = time.monotonic() + (60 if case.long else 5)
