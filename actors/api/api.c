@@ -75,6 +75,7 @@ api_step(struct an_actor *actor, struct an_msg *msg, struct an_now now,
     } else if (msg->kind == AN_KIND_JOB_DONE) {
         job_done(&run, msg->job);
     } else if (msg->kind == AN_KIND_START) {
+        api_sign_start(run.api->sign, now.wall_ms);
         an_out_ready(out);
         api_gates_ask(&run);
     } else if (msg->kind == AN_KIND_STOP) {

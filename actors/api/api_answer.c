@@ -97,18 +97,25 @@ api_body_free(json_t *body)
 
 /* ------------------------------------------------------------------ answers */
 
-void
-api_refuse_http(struct api_run *run, const struct an_http_request *request,
-                enum an_err err, uint32_t retry_s)
+static void
+refuse_saying(struct api_run *run, const struct an_http_request *request, enum an_err err,
+              const char *message, uint32_t retry_s)
 {
     char json[API_ERROR_JSON_MAX];
-    size_t len = api_error_json(err, NULL, json);
+    size_t len = api_error_json(err, message, json);
     unsigned status = api_error_status(err);
 
     if (retry_s == 0 && status == 503) {
         retry_s = RETRY_S;
     }
     an_out_http(run->out, request->id, status, retry_s, json, len);
+}
+
+void
+api_refuse_http(struct api_run *run, const struct an_http_request *request,
+                enum an_err err, uint32_t retry_s)
+{
+    refuse_saying(run, request, err, NULL, retry_s);
 }
 
 void
@@ -205,5 +212,15 @@ api_end_err(struct api_run *run, struct api_task *task, enum an_err err)
     } else {
         api_refuse_http(run, task->http, err, 0);
     }
+    api_task_free(run->api, task);
+}
+
+void
+api_end_saying(struct api_run *run, struct api_task *task, enum an_err err,
+               const char *message, uint32_t retry_s)
+{
+    assert(err != AN_OK && task->import == NULL && task->words == NULL);
+    run->api->count.failed += an_err_category(err) >= AN_CAT_BUSY;
+    refuse_saying(run, task->http, err, message, retry_s);
     api_task_free(run->api, task);
 }

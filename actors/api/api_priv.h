@@ -177,6 +177,10 @@ void api_task_hashed(struct api_run *run, struct an_job *job);
 /* The end of a task. body: taken; NULL: {}. */
 void api_end(struct api_run *run, struct api_task *task, json_t *body);
 void api_end_err(struct api_run *run, struct api_task *task, enum an_err err);
+/* The same in other words than the table's (NULL: those), which need no escaping; with
+ * Retry-After if retry_s is not 0. Of a request over HTTP. */
+void api_end_saying(struct api_run *run, struct api_task *task, enum an_err err,
+                    const char *message, uint32_t retry_s);
 /* Without a task. */
 void api_refuse_http(struct api_run *run, const struct an_http_request *request,
                      enum an_err err, uint32_t retry_s);

@@ -166,6 +166,7 @@ static void
 begin(struct api_run *run, struct api_task *task, const struct route *route)
 {
     const struct an_app_key *key;
+    uint32_t retry_s;
     enum an_err err;
 
     switch (route->who) {
@@ -177,10 +178,14 @@ begin(struct api_run *run, struct api_task *task, const struct route *route)
         return;
     case APP:
         err = api_sign_check(run->api->sign, run->api->cfg.app_keys, task->http,
-                             run->now.wall_ms, &key);
+                             run->now.wall_ms, &key, &retry_s);
         if (err != AN_OK) {
             run->api->count.signatures_refused++;
-            api_end_err(run, task, err);
+            api_end_saying(run, task, err,
+                           retry_s == 0 ? NULL
+                                        : "the request was signed before this api "
+                                          "started; sign it anew",
+                           retry_s);
             return;
         }
         snprintf(task->app, sizeof(task->app), "%s", key->app);

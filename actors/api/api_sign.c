@@ -21,6 +21,7 @@ struct seen {
 };
 
 struct api_sign {
+    uint64_t start_s;
     struct seen seen[BUCKETS][WAYS];
 };
 
@@ -34,6 +35,12 @@ void
 api_sign_destroy(struct api_sign *sign)
 {
     free(sign);
+}
+
+void
+api_sign_start(struct api_sign *sign, uint64_t wall_ms)
+{
+    sign->start_s = wall_ms / 1000;
 }
 
 static const struct an_app_key *
@@ -137,12 +144,13 @@ remember(struct api_sign *sign, const struct an_app_key *key, const char *nonce,
 enum an_err
 api_sign_check(struct api_sign *sign, const struct an_app_keys *keys,
                const struct an_http_request *request, uint64_t wall_ms,
-               const struct an_app_key **out)
+               const struct an_app_key **out, uint32_t *retry_s)
 {
     const struct an_app_key *key;
     uint64_t now_s = wall_ms / 1000, at_s;
     enum an_err err;
 
+    *retry_s = 0;
     if (request->key == NULL || request->time == NULL || request->nonce == NULL ||
         request->signature == NULL) {
         return AN_ERR_SIGNATURE_MISSING;
@@ -153,6 +161,10 @@ api_sign_check(struct api_sign *sign, const struct an_app_keys *keys,
     }
     if (!take_time(request->time, &at_s) || at_s + AN_SIGN_WINDOW_S < now_s ||
         at_s > now_s + AN_SIGN_WINDOW_S) {
+        return AN_ERR_SIGNATURE_EXPIRED;
+    }
+    if (at_s <= sign->start_s) { /* the one before us may have seen it */
+        *retry_s = (uint32_t)(sign->start_s - at_s + 1);
         return AN_ERR_SIGNATURE_EXPIRED;
     }
     if (!nonce_good(request->nonce) || !signature_fits(key, request)) {
