@@ -184,6 +184,56 @@ name_client(struct exchange *exchange)
     }
 }
 
+/* What its headers say of the length of its body. */
+struct framing {
+    unsigned lengths, encodings;
+    bool bad;
+};
+
+static enum MHD_Result
+framing_line(void *cls, enum MHD_ValueKind kind, const char *name, const char *value)
+{
+    struct framing *framing = cls;
+
+    (void)kind;
+    value = value == NULL ? "" : value;
+    if (name[strcspn(name, " \t")] != '\0') {
+        framing->bad = true; /* others may take it for the name without the space */
+    } else if (strcasecmp(name, MHD_HTTP_HEADER_CONTENT_LENGTH) == 0) {
+        framing->lengths++;
+        framing->bad |= value[0] == '\0' || value[strspn(value, "0123456789")] != '\0';
+    } else if (strcasecmp(name, MHD_HTTP_HEADER_TRANSFER_ENCODING) == 0) {
+        framing->encodings++;
+        framing->bad |= strcasecmp(value, "chunked") != 0;
+    }
+    return MHD_YES;
+}
+
+/* A proxy before us may see its end elsewhere than we do, and the next request begin
+ * there: such a one is not guessed at. */
+static bool
+framing_clear(struct MHD_Connection *connection)
+{
+    struct framing framing = {0};
+
+    (void)MHD_get_connection_values(connection, MHD_HEADER_KIND, framing_line, &framing);
+    return !framing.bad && framing.lengths + framing.encodings <= 1;
+}
+
+static enum MHD_Result
+refuse_framing(struct exchange *exchange)
+{
+    static const char why[] = "the headers do not say clearly where the body ends";
+    char json[API_ERROR_JSON_MAX];
+    size_t len = api_error_json(AN_ERR_ARGUMENT, why, json);
+    struct MHD_Response *response = api_response_json(json, len, 0);
+
+    if (response != NULL) {
+        (void)MHD_add_response_header(response, "Connection", "close");
+    }
+    return answer(exchange, api_error_status(AN_ERR_ARGUMENT), response);
+}
+
 /* Its headers are here. What announces too much is refused before it comes. */
 static enum MHD_Result
 headers_in(struct exchange *exchange, const char *method)
@@ -201,6 +251,9 @@ headers_in(struct exchange *exchange, const char *method)
     AN_HTTP_HEADERS(TAKE)
 #undef TAKE
     name_client(exchange);
+    if (!framing_clear(connection)) {
+        return refuse_framing(exchange);
+    }
     if (length != NULL && (strlen(length) > 9 || strtoul(length, NULL, 10) >
                                                      exchange->door->cfg.body_len_max)) {
         return refuse(exchange, AN_ERR_BODY_TOO_LARGE);

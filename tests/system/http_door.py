@@ -125,6 +125,31 @@ def case_wrong_requests_are_named(case):
     node.stop()
 
 
+def case_a_body_without_a_clear_end_ends_the_connection(case):
+    """What a proxy before us may read otherwise: nothing behind it is taken for a request."""
+    node = web_node(case)
+    behind = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
+    for lines, body in (
+            (b"Content-Length: 2\r\nContent-Length: 38\r\n", b"{}"),
+            (b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n", b"0\r\n\r\n"),
+            (b"Transfer-Encoding: chunked\r\nContent-Length: 4\r\n", b"0\r\n\r\n"),
+            (b"Transfer-Encoding : chunked\r\nContent-Length: 2\r\n", b"{}"),
+            (b"Content-Length : 2\r\n", b"{}"),
+            (b"Transfer-Encoding: xchunked\r\n", b"")):
+        s = dial(node)
+        s.sendall(b"POST /v1/login HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n" +
+                  lines + b"\r\n" + body + behind)
+        said = b""
+        try:
+            while data := s.recv(65536):
+                said += data
+        except ConnectionResetError:
+            pass
+        answers = said.split(b"HTTP/1.1 ")[1:]
+        assert [one[:3] for one in answers] == [b"400"], (lines, said)
+    node.stop()
+
+
 def dial(node):
     s = socket.create_connection(node.doors["http"], timeout=20)
     node.case.sockets.append(s)
