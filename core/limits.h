@@ -139,6 +139,13 @@
 #define AN_API_IMPORT_MS  60000u /* for an import: a hundred passwords to hash */
 #define AN_API_HASHES_MAX                                                                \
     64u /* passwords waiting to be hashed, some five seconds of them; beyond: BUSY */
+#define AN_API_HASHES_ADDRESS_MAX                                                        \
+    8u /* of them for one address; beyond: BUSY for that address alone */
+#define AN_API_HASHES_REGISTER_MAX                                                       \
+    32u /* of them for registrations: there is always room for a login */
+#define AN_API_HASHES_OUT_MAX                                                            \
+    2u /* of them with the thread that hashes: one, and the next; the others wait where  \
+        * a login goes before them */
 #define AN_API_GATES_MS 2000u /* an api asks a router this often which gates live */
 #define AN_API_GATES_OLD_MS                                                              \
     15000u /* what it heard last is not believed longer: all gates are named then */

@@ -23,9 +23,7 @@ stop(struct api_run *run)
     struct api *api = run->api;
 
     api->stopping = true;
-    for (struct api_hash_job *job = api->jobs; job != NULL; job = job->next) {
-        atomic_store(&job->cancelled, true);
-    }
+    api_hashes_stop(api);
     for (size_t i = 0; i < AN_API_TASKS_MAX; i++) { /* imports' users end with them */
         struct api_task *task = &api->tasks[i];
 

@@ -66,6 +66,12 @@ id_of(const char *app, const char *name, const char *from)
     return id == 0 ? 1 : id;
 }
 
+uint64_t
+api_guess_address(const char *from)
+{
+    return id_of("", "", from);
+}
+
 /* Its place; with make, that of whom nobody needs any more, or of the one that tried the
  * longest ago. */
 static struct tries *
@@ -115,7 +121,7 @@ api_guess_try(struct api_guess *guess, const char *app, const char *name,
     uint64_t until_ms;
 
     pair->last_ms = now_ms; /* it is not the one to go for the other */
-    all = find(guess, id_of("", "", from), true, now_ms);
+    all = find(guess, api_guess_address(from), true, now_ms);
     until_ms = pair->until_ms > all->until_ms ? pair->until_ms : all->until_ms;
     if (until_ms > now_ms) {
         return until_ms - now_ms;
@@ -139,5 +145,5 @@ api_guess_pass(struct api_guess *guess, const char *app, const char *name,
                const char *from, bool right)
 {
     take_back(find(guess, id_of(app, name, from), false, 0), right);
-    take_back(find(guess, id_of("", "", from), false, 0), false);
+    take_back(find(guess, api_guess_address(from), false, 0), false);
 }

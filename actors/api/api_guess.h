@@ -14,6 +14,9 @@ struct api_guess;
 /* NULL without memory. */
 struct api_guess *api_guess_create(void);
 void api_guess_destroy(struct api_guess *guess);
+/* One number of an address, as addresses are told apart here: of IPv6 the network counts.
+ * Not 0. */
+uint64_t api_guess_address(const char *from);
 /* A try begins, and counts as failed until it has passed. Returns in how many ms it may
  * begin; 0: now. from: the address, numeric; of IPv6 the network counts. */
 uint64_t api_guess_try(struct api_guess *guess, const char *app, const char *name,

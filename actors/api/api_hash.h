@@ -13,9 +13,19 @@
 
 enum { API_PASSWORD_MAX = 256 };
 
+/* The order in which they go. */
+enum api_hash_class {
+    API_HASH_CHECK,    /* somebody waits to be let in */
+    API_HASH_CHANGE,   /* of who is known */
+    API_HASH_REGISTER, /* of anybody */
+};
+
 struct api_hash_job {
     struct an_job job; /* first */
     struct api_hash_job *next, **link;
+    enum api_hash_class class;
+    uint64_t address; /* whose share it is of; 0: nobody's */
+    bool out;         /* with the lane */
     uint64_t tag;
     uint64_t passes;
     size_t bytes;

@@ -77,6 +77,7 @@ struct api_task {
     char path[AN_NAME_LEN_MAX + 1]; /* the last part of the path, decoded */
     enum an_err judged; /* of the account, kept until the password is known to be right */
     bool existed;       /* making: the name had a key before we came */
+    bool registers;     /* anybody may ask that: its hash goes last */
     bool has_password;  /* making: hash is the account's */
     char hash[AN_PASSWORD_HASH_LEN_MAX];
     struct api_hash_job *job; /* that is out */
@@ -137,8 +138,8 @@ struct api {
     uint64_t in_progress, words_in_progress;
     struct api_guess *guess;
     struct api_sign *sign;
-    struct api_hash_job *jobs; /* all that are out */
-    uint64_t job_count;
+    struct api_hash_job *jobs; /* all, the youngest first */
+    uint64_t job_count, jobs_out;
     bool stopping;
     /* Which gates live, as a router said last. */
     bool live[UINT8_MAX + 1];
@@ -167,10 +168,13 @@ void api_ask_key(struct api_run *run, struct api_task *task);
 void api_task_answered(struct api_run *run, const struct an_msg *msg);
 void api_task_timer(struct api_run *run, uint64_t tag);
 /* Argon2id elsewhere: of a new password into task->hash, or of one against task->hash.
- * Ends in then; AN_ERR_BUSY when too many wait. */
+ * Ends in then; AN_ERR_BUSY when too many wait, of all, of registrations or of those of
+ * its address. */
 void api_step_hash(struct api_run *run, struct api_task *task, const char *password,
                    bool verify, api_then_f *then);
 void api_task_hashed(struct api_run *run, struct an_job *job);
+/* The actor stops: those that wait are dropped, those that are out are told. */
+void api_hashes_stop(struct api *api);
 
 /* ------------------------------------------------------------------ api_answer.c */
 

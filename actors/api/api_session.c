@@ -225,6 +225,7 @@ api_on_register(struct api_run *run, struct api_task *task)
         api_end_err(run, task, err);
         return;
     }
+    task->registers = true;
     api_find_user(run, task, then_register_found);
 }
 

@@ -285,16 +285,83 @@ api_task_timer(struct api_run *run, uint64_t tag)
 
 /* ------------------------------------------------------------------ hashes */
 
+static enum api_hash_class
+class_of(const struct api_task *task, bool verify)
+{
+    return verify            ? API_HASH_CHECK
+           : task->registers ? API_HASH_REGISTER
+                             : API_HASH_CHANGE;
+}
+
+/* Who is known has shown a token or a signature: only anybody's requests have shares. */
+static uint64_t
+address_of(const struct api_task *task, enum api_hash_class class)
+{
+    return class == API_HASH_CHANGE || task->http == NULL
+               ? 0
+               : api_guess_address(task->http->from);
+}
+
+/* No address, and no flood of registrations, takes the place of all. */
+static bool
+hash_fits_in(const struct api *api, enum api_hash_class class, uint64_t address)
+{
+    unsigned registrations = 0, same = 0;
+
+    for (const struct api_hash_job *job = api->jobs; job != NULL; job = job->next) {
+        registrations += job->class == API_HASH_REGISTER;
+        same += address != 0 && job->address == address;
+    }
+    return api->job_count < AN_API_HASHES_MAX && same < AN_API_HASHES_ADDRESS_MAX &&
+           (class != API_HASH_REGISTER || registrations < AN_API_HASHES_REGISTER_MAX);
+}
+
+/* The oldest of the best class. */
+static void
+hash_next(struct api_run *run)
+{
+    struct api *api = run->api;
+
+    while (api->jobs_out < AN_API_HASHES_OUT_MAX) {
+        struct api_hash_job *best = NULL;
+
+        for (struct api_hash_job *job = api->jobs; job != NULL; job = job->next) {
+            if (!job->out && (best == NULL || job->class <= best->class)) {
+                best = job;
+            }
+        }
+        if (best == NULL) {
+            return;
+        }
+        best->out = true;
+        api->jobs_out++;
+        an_out_offload(run->out, &best->job);
+    }
+}
+
+static void
+hash_unlink(struct api *api, struct api_hash_job *job)
+{
+    *job->link = job->next;
+    if (job->next != NULL) {
+        job->next->link = job->link;
+    }
+    api->job_count--;
+    api->jobs_out -= job->out;
+}
+
 void
 api_step_hash(struct api_run *run, struct api_task *task, const char *password,
               bool verify, api_then_f *then)
 {
     struct api *api = run->api;
+    enum api_hash_class class = class_of(task, verify);
+    uint64_t address = address_of(task, class);
     struct api_hash_job *job;
 
     task->then = then;
     task->round++;
-    if (api->job_count >= AN_API_HASHES_MAX || api->stopping) {
+    if (api->stopping || !hash_fits_in(api, class, address)) {
         fail_step(run, task, AN_ERR_BUSY);
         return;
     }
@@ -305,6 +372,8 @@ api_step_hash(struct api_run *run, struct api_task *task, const char *password,
         return;
     }
     job->tag = tag_of(api, task);
+    job->class = class;
+    job->address = address;
     job->next = api->jobs;
     job->link = &api->jobs;
     if (api->jobs != NULL) {
@@ -312,7 +381,7 @@ api_step_hash(struct api_run *run, struct api_task *task, const char *password,
     }
     api->jobs = job;
     api->job_count++;
-    an_out_offload(run->out, &job->job);
+    hash_next(run);
 }
 
 void
@@ -323,11 +392,8 @@ api_task_hashed(struct api_run *run, struct an_job *base)
     struct api_task *task = task_of(api, job->tag);
     struct api_reply reply = {.err = AN_OK, .hash_fits = job->good};
 
-    *job->link = job->next;
-    if (job->next != NULL) {
-        job->next->link = job->link;
-    }
-    api->job_count--;
+    hash_unlink(api, job);
+    hash_next(run);
     if (task != NULL) {
         if (!job->verify) {
             memcpy(task->hash, job->hash, sizeof(task->hash));
@@ -336,4 +402,20 @@ api_task_hashed(struct api_run *run, struct an_job *base)
         finish_step(run, task, &reply);
     }
     job->job.done(&job->job);
+}
+
+void
+api_hashes_stop(struct api *api)
+{
+    struct api_hash_job *next;
+
+    for (struct api_hash_job *job = api->jobs; job != NULL; job = next) {
+        next = job->next;
+        if (job->out) {
+            atomic_store(&job->cancelled, true);
+        } else {
+            hash_unlink(api, job);
+            api_hash_job_free(job);
+        }
+    }
 }

@@ -270,16 +270,24 @@ harness_answer(struct harness *h, const struct harness_effect *ask, enum an_err 
 }
 
 void
+harness_run_job(struct harness *h)
+{
+    struct an_msg *msg = message(h, AN_KIND_JOB_DONE);
+    struct an_job *job = h->jobs[0];
+
+    assert(h->job_count > 0);
+    memmove(h->jobs, h->jobs + 1, --h->job_count * sizeof(struct an_job *));
+    job->run(job);
+    msg->job = job;
+    step(h, msg);
+}
+
+void
 harness_run_jobs(struct harness *h)
 {
-    for (size_t i = 0; i < h->job_count; i++) {
-        struct an_msg *msg = message(h, AN_KIND_JOB_DONE);
-
-        h->jobs[i]->run(h->jobs[i]);
-        msg->job = h->jobs[i];
-        step(h, msg);
+    while (h->job_count > 0) {
+        harness_run_job(h);
     }
-    h->job_count = 0;
 }
 
 /* ------------------------------------------------------------------ connections */

@@ -67,6 +67,8 @@ void harness_answer(struct harness *h, const struct harness_effect *ask, enum an
 const char *harness_inspect(struct harness *h, const char *words);
 /* Runs and completes every job offloaded so far, and those they offload. */
 void harness_run_jobs(struct harness *h);
+/* The oldest alone; there must be one. */
+void harness_run_job(struct harness *h);
 /* CONN_OPEN, CONN_CLOSED: the rest of their fields are zero. */
 void harness_conn(struct harness *h, enum an_kind kind, uint64_t conn);
 /* CONN_OPEN of a client with this address, "192.0.2.1". */

@@ -351,6 +351,59 @@ test_api_too_many_hashes_are_busy(void **state)
     assert_int_equal(harness_metric(h, "hashes"), 64);
 }
 
+static uint64_t
+registers_from(int i)
+{
+    char body[96], from[32];
+    uint64_t id;
+
+    snprintf(from, sizeof(from), "10.0.2.%d", i);
+    snprintf(body, sizeof(body), "{\"user\":\"r%d\",\"password\":\"correct horse\"}", i);
+    id = post_from("/v1/register", body, from);
+    resolve(AN_ERR_NOT_FOUND, 0);
+    return id;
+}
+
+static void
+test_api_one_address_has_a_share_of_the_hashes(void **state)
+{
+    char body[96];
+    uint64_t last = 0;
+
+    (void)state;
+    for (int i = 0; i < 9; i++) {
+        snprintf(body, sizeof(body), "{\"user\":\"u%d\",\"password\":\"correct horse\"}",
+                 i);
+        last = post_from("/v1/register", body, i % 2 ? "2001:db8::1" : "2001:db8::2");
+        resolve(AN_ERR_NOT_FOUND, 0);
+    }
+    assert_int_equal(refused(last, 503, "BUSY")->e.retry_s, 1);
+    assert_int_equal(harness_metric(h, "hashes"), 8);
+    (void)post_from("/v1/login", PASSWORD, "2001:db8:1::1");
+    resolve(AN_ERR_NOT_FOUND, 0);
+    assert_int_equal(harness_metric(h, "hashes"), 9);
+}
+
+static void
+test_api_a_login_goes_before_registrations(void **state)
+{
+    uint64_t login;
+
+    (void)state;
+    for (int i = 0; i < 32; i++) {
+        (void)registers_from(i);
+    }
+    assert_int_equal(refused(registers_from(32), 503, "BUSY")->e.retry_s, 1);
+    login = post_from("/v1/login", PASSWORD, "10.0.0.9");
+    resolve(AN_ERR_NOT_FOUND, 0);
+    assert_int_equal(harness_metric(h, "hashes"), 33);
+    harness_run_job(h); /* that were out before it came */
+    harness_run_job(h);
+    harness_run_job(h);
+    refused(login, 401, "PASSWORD_WRONG");
+    assert_int_equal(harness_metric(h, "hashes"), 30);
+}
+
 static void
 test_api_refresh_of_a_used_token_is_the_sequencers_word(void **state)
 {
@@ -529,6 +582,8 @@ main(void)
         TEST(test_api_guessing_from_a_network_is_one),
         TEST(test_api_one_address_guessing_many_names_waits),
         TEST(test_api_too_many_hashes_are_busy),
+        TEST(test_api_one_address_has_a_share_of_the_hashes),
+        TEST(test_api_a_login_goes_before_registrations),
         TEST(test_api_refresh_of_a_used_token_is_the_sequencers_word),
         TEST(test_api_a6_revoked_token_shows_nothing),
         TEST(test_api_store_away_is_asked_again_then_timeout),
