@@ -1,12 +1,19 @@
 #!/usr/bin/env node
 // The adapter (client/conformance/README.md) of the JavaScript client, as `npm run build` makes it.
+import { writeSync } from "node:fs";
 import { createInterface } from "node:readline";
 
 import { Client, fileCursor } from "../../js/dist/node.js";
 
 const [addresses, tokens, device, cursor, answerMs, attempts] = process.argv.slice(2);
 const fresh = tokens.split(",");
-const say = (...words) => process.stdout.write(`${words.join(" ")}\n`);
+
+// Out before the client goes on: process.stdout would keep what a full pipe does not take, and
+// a Confirm would overtake what it confirms.
+const say = (...words) => {
+    let rest = Buffer.from(`${words.join(" ")}\n`);
+    while (rest.length > 0) rest = rest.subarray(writeSync(1, rest));
+};
 
 const client = new Client({
     addresses: addresses.split(","),
