@@ -48,7 +48,13 @@
     4u /* signs of life of a gate to each router in a heartbeat; a router that has heard \
         * none of the last three believes the gate gone: it knows within a heartbeat */
 #define AN_CONN_OUTPUT_MAX                                                               \
-    (1024u * 1024u)            /* unread output; beyond: SLOW_CONSUMER, closed */
+    (1024u * 1024u) /* unread output, in bytes of frames whatever form they travel in;   \
+                     * beyond: SLOW_CONSUMER, closed */
+#define AN_CONN_JSON_GROWTH                                                              \
+    8u /* but counted as no less than an eighth of what waits, so memory has a bound: a  \
+        * control character takes six bytes in JSON, a page of them must pass */
+#define AN_CONN_BAD_LINES_MAX                                                            \
+    64u /* lines in a row that are no JSON object; beyond: closed, JSON */
 #define AN_CONN_SENDS_MAX 256u /* unanswered Sends of a connection; beyond: BUSY */
 #define AN_CONN_ASKS_MAX                                                                 \
     32u /* unanswered requests of a connection other than Sends; beyond: BUSY */
@@ -270,6 +276,7 @@ _Static_assert(AN_BUS_MSG_LEN_MAX >= 2 * AN_BATCH_BYTES_MAX,
 _Static_assert(AN_PAGE_BYTES_MAX > AN_FRAME_LEN_MAX, "a page holds the largest message");
 _Static_assert(AN_CONN_OUTPUT_MAX > AN_PAGE_BYTES_MAX,
                "a page fits a connection's output");
+_Static_assert(AN_CONN_JSON_GROWTH >= 8, "a page of control characters, 6 bytes each");
 _Static_assert(AN_BUS_OUTSTANDING_MAX * 4 <= 64,
                "NNG 1.5.2 drops replies past 64 a peer");
 

@@ -348,7 +348,7 @@ on_conn_bad(struct gate *g, struct an_msg *msg)
         return;
     }
     if (msg->err == AN_ERR_JSON) { /* that line alone: the door goes on with the next */
-        gate_conn_error(g, c, 0, 0, msg->err, 0, NULL);
+        gate_client_bad_line(g, c);
         return;
     }
     g->counted.closed_bad++;

@@ -357,11 +357,14 @@ on_send(struct gate *g, struct gate_conn *c, uint32_t request,
     if (c->leaving) {
         err = g->leave_err; /* for every later one too, so their order is kept */
     }
-    if (err == AN_OK && !order_admits(g, c, send, &number)) {
-        err = AN_ERR_ORDER;
-    }
     if (err == AN_OK) {
+        bool admitted =
+            order_admits(g, c, send, &number); /* its place, even if refused */
+
         err = gate_rate_take(g, c, AN_COMMAND_SEND, &retry_after_ms);
+        if (err == AN_OK && !admitted) {
+            err = AN_ERR_ORDER;
+        }
     }
     if (err == AN_OK && gate_account_muted(g, c)) {
         err = AN_ERR_MUTED;
@@ -654,14 +657,12 @@ hold(struct gate *g, struct gate_conn *c, const struct an_frame *frame,
     c->held_count++;
 }
 
-/* May it ask that now? A Send is judged with its order, in on_send, and a second Login is
- * none. */
+/* May it ask that now? A Send is judged with its form, in on_send. */
 static enum an_err
 frame_rate(struct gate *g, struct gate_conn *c, unsigned command,
            uint32_t *retry_after_ms)
 {
-    if (command == AN_COMMAND_SEND ||
-        (command == AN_COMMAND_LOGIN && c->state != CONN_NEW)) {
+    if (command == AN_COMMAND_SEND) {
         return AN_OK;
     }
     return gate_rate_take(g, c, command, retry_after_ms);
@@ -718,6 +719,23 @@ gate_client_held(struct gate *g, struct gate_conn *c)
 }
 
 void
+gate_client_bad_line(struct gate *g, struct gate_conn *c)
+{
+    uint32_t retry_after_ms = 0;
+    enum an_err err;
+
+    if (c->state == CONN_CLOSING) {
+        return;
+    }
+    err = gate_rate_take(g, c, 0, &retry_after_ms);
+    gate_conn_error(g, c, 0, 0, err == AN_OK ? AN_ERR_JSON : err, retry_after_ms, NULL);
+    if (++c->bad_lines > AN_CONN_BAD_LINES_MAX) {
+        g->counted.closed_bad++;
+        gate_conn_goodbye(g, c, AN_ERR_JSON);
+    }
+}
+
+void
 gate_client_frame(struct gate *g, struct gate_conn *c, const struct an_msg *msg)
 {
     const struct an_frame *frame = &msg->frame;
@@ -728,6 +746,7 @@ gate_client_frame(struct gate *g, struct gate_conn *c, const struct an_msg *msg)
     g->counted.frames_in++;
     g->counted.bytes_in += AN_FRAME_HEADER_LEN + frame->body_len;
     gate_conn_touch(g, c);
+    c->bad_lines = 0;
     if (frame->flags != 0) { /* only we answer */
         gate_conn_goodbye(g, c, AN_ERR_FRAME_FLAGS);
     } else if (c->state == CONN_LOGIN && frame->command != AN_COMMAND_LOGIN) {

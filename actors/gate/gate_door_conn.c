@@ -75,7 +75,7 @@ void
 gate_door_deliver_output(struct gate_door *door, struct door_conn *conn)
 {
     conn->reported = door_unsent(conn) > 0;
-    door->msg.output_bytes = door_unsent(conn);
+    door->msg.output_bytes = gate_door_unread(conn);
     gate_door_deliver(door, conn, AN_KIND_CONN_OUTPUT);
 }
 

@@ -1,6 +1,7 @@
 /* Bytes out: the frames of a drain to each connection in one write, through the layers;
  * what the socket does not take is queued. */
 #include "actors/gate/gate_door_priv.h"
+#include "core/limits.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -284,6 +285,25 @@ gather(struct door_scratch *all, struct door_conn *conn, const struct door_seg *
     return true;
 }
 
+/* Of what waits, all forms alike: the oldest is not told from the newest. */
+static size_t
+framed_of(const struct door_conn *conn)
+{
+    size_t unsent = door_unsent(conn);
+
+    return conn->formed == 0 ? unsent
+                             : (unsent * conn->framed + conn->formed - 1) / conn->formed;
+}
+
+size_t
+gate_door_unread(const struct door_conn *conn)
+{
+    size_t framed = framed_of(conn);
+    size_t least = (door_unsent(conn) + AN_CONN_JSON_GROWTH - 1) / AN_CONN_JSON_GROWTH;
+
+    return framed < least ? least : framed;
+}
+
 /* Layers are given all at once: fewer and larger records. */
 static bool
 flush_layered(struct gate_door *door, struct door_conn *conn)
@@ -291,9 +311,13 @@ flush_layered(struct gate_door *door, struct door_conn *conn)
     struct door_scratch *all = &door->gathered;
     bool good = true;
 
+    conn->framed = framed_of(conn);
+    conn->formed = door_unsent(conn);
     for (uint32_t i = conn->seg_first; good && i != DOOR_NONE; i = door->segs[i].next) {
         good = gather(all, conn, &door->segs[i]);
+        conn->framed += door->segs[i].len;
     }
+    conn->formed += all->len;
     good = good && gate_door_send(door, conn, all->data, all->len);
     gate_door_scratch_clear(all);
     return good;

@@ -68,10 +68,11 @@ struct door_conn {
     uint8_t *partial; /* of a frame that is not whole yet */
     uint32_t partial_len, partial_cap;
     uint32_t seg_first, seg_last; /* this drain's frames, in door.segs */
-    SSL *tls;                     /* NULL: none */
-    struct an_noise_conn *noise;  /* NULL: none */
-    struct door_ws *ws;           /* NULL: none */
-    struct door_held *lines;      /* NULL: not lines of JSON */
+    size_t framed, formed; /* what waits, or did: as frames, and in the form it has */
+    SSL *tls;              /* NULL: none */
+    struct an_noise_conn *noise; /* NULL: none */
+    struct door_ws *ws;          /* NULL: none */
+    struct door_held *lines;     /* NULL: not lines of JSON */
     /* In door.shaking until the handshakes are through, in door.finishing at the end. */
     struct door_conn *wait_next, **wait_link;
     uint64_t wait_ms;  /* until then */
@@ -281,6 +282,9 @@ bool gate_door_write(struct gate_door *door, struct door_conn *conn, const uint8
 /* The same through TLS, if there is some. */
 bool gate_door_send(struct gate_door *door, struct door_conn *conn, const uint8_t *data,
                     size_t len);
+/* How much of its output waits, in bytes of frames: whoever speaks JSON may leave as many
+ * frames unread as others, though they are longer. 0 only when nothing waits. */
+size_t gate_door_unread(const struct door_conn *conn);
 /* Not read any more until its output is taken, if that is too much. */
 void gate_door_pause_if_full(struct gate_door *door, struct door_conn *conn);
 

@@ -175,7 +175,8 @@ struct gate_conn {
     uint32_t op_bytes;                /* of them */
     uint16_t send_count, again_count; /* unanswered Sends; those of them sent again */
     uint8_t ask_count, held_count;
-    uint8_t state; /* enum gate_state */
+    uint8_t bad_lines; /* in a row */
+    uint8_t state;     /* enum gate_state */
     uint8_t user_len, device_len, app_len, platform;
     bool send_only : 1;
     bool listed : 1;       /* a router knows of it, or is being told */
@@ -495,6 +496,8 @@ void gate_inspect(struct gate *g, struct an_msg *msg);
 
 /* One whole frame from a client. */
 void gate_client_frame(struct gate *g, struct gate_conn *c, const struct an_msg *msg);
+/* A line that is no JSON object: a request that no user is known to have made. */
+void gate_client_bad_line(struct gate *g, struct gate_conn *c);
 /* The login has ended, well or not: what came behind it is handled now. */
 void gate_client_held(struct gate *g, struct gate_conn *c);
 /* Drops what was not handled: held frames and waiting pages. */

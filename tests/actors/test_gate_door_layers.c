@@ -378,6 +378,41 @@ test_door_every_layer_keeps_output_that_waits(void **state)
     }
 }
 
+/* What waits is counted in bytes of frames: a control character that a client left unread
+ * is one, though it takes six in JSON. */
+static void
+test_door_json_that_waits_is_counted_as_frames(void **state)
+{
+    enum { ESCAPES = 60000, LINES_MAX = 200 };
+    static const char head[] = "{\"command\":\"Login\",\"body\":{\"token\":\"";
+    static char line[sizeof(head) + 6 * ESCAPES + 8];
+    size_t len = sizeof(head) - 1;
+    struct stub *s = start("tcp", 0, 0);
+    struct peer peer = join(s, NULL);
+    unsigned lines = 0;
+
+    (void)state;
+    memcpy(line, head, len);
+    for (unsigned i = 0; i < ESCAPES; i++, len += 6) {
+        memcpy(line + len, "\\u0001", 6);
+    }
+    memcpy(line + len, "\"}}\n", 4);
+    len += 4;
+    do {
+        assert_true(lines < LINES_MAX);
+        put(&peer, line, len);
+        door_await(s, &s->frames, ++lines);
+        door_await_turn(s);
+    } while (door_read(s, &s->stats.read_pauses) == 0);
+    door_await_turn(s); /* the report comes behind the flush that stopped reading */
+    door_await_turn(s);
+    assert_in_range(door_read(s, &s->output_max), AN_CONN_PAUSE_BYTES / 8,
+                    AN_CONN_PAUSE_BYTES - 1);
+    leave(&peer);
+    door_await(s, &s->closed, 1);
+    stub_stop(s);
+}
+
 /* The last words come, then what each layer says at its end. */
 static void
 test_door_every_layer_ends_politely(void **state)
@@ -700,6 +735,7 @@ main(void)
         cmocka_unit_test(test_door_a_brace_begins_lines_of_json),
         cmocka_unit_test(test_door_a_line_without_an_end_is_cut_off),
         cmocka_unit_test(test_door_every_layer_keeps_output_that_waits),
+        cmocka_unit_test(test_door_json_that_waits_is_counted_as_frames),
         cmocka_unit_test(test_door_every_layer_ends_politely),
         cmocka_unit_test(test_door_a_close_is_answered_at_once),
         cmocka_unit_test(test_door_slow_handshakes_end_and_nobody_hears),

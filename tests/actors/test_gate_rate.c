@@ -78,7 +78,7 @@ test_gate_rate_of_sends_is_a_users_on_all_connections(void **state)
 }
 
 /* P2: what follows a refused message to the same conversation waits for it, and only
- * that. */
+ * that. To be refused with ORDER costs as much as to be taken. */
 static void
 test_gate_rate_keeps_the_order_of_sends(void **state)
 {
@@ -91,12 +91,15 @@ test_gate_rate_keeps_the_order_of_sends(void **state)
     kit_send(h, 10, 3, "bob", 2, "two");
     expect_rate(h, 10, AN_COMMAND_SEND, 3);
     kit_send(h, 10, 4, "bob", 3, "three");
-    kit_error(h, 10, AN_COMMAND_SEND, 4, AN_ERR_ORDER);
+    expect_rate(h, 10, AN_COMMAND_SEND, 4);
     kit_serve(h);
     assert_int_equal(commands(kit_submit(h)), 1);
     harness_advance(h, 1000);
-    kit_send(h, 10, 5, "bob", 3, "three"); /* does not overtake, and costs nothing */
+    kit_send(h, 10, 5, "bob", 3, "three"); /* does not overtake */
     kit_error(h, 10, AN_COMMAND_SEND, 5, AN_ERR_ORDER);
+    kit_send(h, 10, 6, "bob", 2, "two");
+    expect_rate(h, 10, AN_COMMAND_SEND, 6);
+    harness_advance(h, 1000);
     kit_send(h, 10, 6, "bob", 2, "two");
     kit_no_frame(h, 10);
     kit_send(h, 10, 7, "bob", 3, "three");
@@ -277,6 +280,76 @@ test_gate_rate_of_logins_of_a_user(void **state)
     harness_destroy(h);
 }
 
+/* A Login on a connection that has one: for the address, and for the user. */
+static void
+test_gate_rate_counts_a_second_login(void **state)
+{
+    struct gate_cfg of_user = {.user_logins_per_s = 1, .rate_burst_s = 3};
+    struct gate_cfg of_address = {.address_logins_per_s = 1, .rate_burst_s = 3};
+
+    (void)state;
+    for (unsigned k = 0; k < 2; k++) {
+        struct harness *h = kit_gate(k == 0 ? &of_user : &of_address);
+
+        login_from(h, 10, "alice", "phone", "192.0.2.1");
+        bad_login(h, 10, 2);
+        kit_error(h, 10, AN_COMMAND_LOGIN, 2, AN_ERR_LOGIN_TWICE);
+        bad_login(h, 10, 3);
+        kit_error(h, 10, AN_COMMAND_LOGIN, 3, AN_ERR_LOGIN_TWICE);
+        bad_login(h, 10, 4);
+        expect_rate(h, 10, AN_COMMAND_LOGIN, 4);
+        kit_no_frame(h, 10);
+        harness_destroy(h);
+    }
+}
+
+static void
+test_gate_rate_counts_lines_that_are_no_json(void **state)
+{
+    struct gate_cfg cfg = {.address_requests_per_s = 1, .rate_burst_s = 2};
+    struct harness *h = kit_gate(&cfg);
+
+    (void)state;
+    harness_conn_from(h, 10, "192.0.2.1"); /* without a login */
+    login_from(h, 11, "alice", "phone", "192.0.2.1");
+    for (unsigned i = 0; i < 2; i++) {
+        harness_conn_bad(h, 10, AN_ERR_JSON);
+        kit_error(h, 10, 0, 0, AN_ERR_JSON);
+    }
+    harness_conn_bad(h, 10, AN_ERR_JSON);
+    assert_int_equal(expect_rate(h, 10, 0, 0)->retry_after_ms, 1000);
+    harness_conn_bad(h, 11, AN_ERR_JSON);
+    expect_rate(h, 11, 0, 0);
+    harness_advance(h, 1000);
+    harness_conn_bad(h, 11, AN_ERR_JSON);
+    kit_error(h, 11, 0, 0, AN_ERR_JSON);
+    harness_destroy(h);
+}
+
+/* Whoever has no limits too is not answered for ever. */
+static void
+test_gate_lines_that_are_no_json_are_bounded(void **state)
+{
+    struct harness *h = kit_gate(NULL);
+
+    (void)state;
+    kit_login(h, 10, "alice", "phone");
+    for (unsigned round = 0; round < 2; round++) {
+        for (unsigned i = 0; i < AN_CONN_BAD_LINES_MAX; i++) {
+            harness_conn_bad(h, 10, AN_ERR_JSON);
+            kit_error(h, 10, 0, 0, AN_ERR_JSON);
+        }
+        if (round == 0) {
+            kit_send(h, 10, 2, "bob", 1, "in a row, not in all");
+            kit_no_frame(h, 10);
+        }
+    }
+    harness_conn_bad(h, 10, AN_ERR_JSON);
+    kit_error(h, 10, 0, 0, AN_ERR_JSON);
+    kit_goodbye(h, 10, AN_ERR_JSON);
+    harness_destroy(h);
+}
+
 static void
 expect_full(struct harness *h, uint64_t conn, const char *address)
 {
@@ -379,6 +452,9 @@ main(void)
         cmocka_unit_test(test_gate_rate_counts_what_is_malformed),
         cmocka_unit_test(test_gate_rate_of_logins_from_an_address),
         cmocka_unit_test(test_gate_rate_of_logins_of_a_user),
+        cmocka_unit_test(test_gate_rate_counts_a_second_login),
+        cmocka_unit_test(test_gate_rate_counts_lines_that_are_no_json),
+        cmocka_unit_test(test_gate_lines_that_are_no_json_are_bounded),
         cmocka_unit_test(test_gate_connections_of_an_address_are_bounded),
         cmocka_unit_test(test_gate_rate_of_requests_from_an_address),
         cmocka_unit_test(test_gate_rate_forgets_addresses_beyond_its_bound),

@@ -394,6 +394,33 @@ def case_C4_lines_that_are_not_whole_are_bounded_in_all(case):
     finish(case, node)
 
 
+def case_C4_a_reader_of_lines_gets_pages_of_control_characters(case):
+    """Six bytes in JSON for one in a frame: a page of them is longer than a connection's
+    output may be, and whoever reads gets it all the same."""
+    node = tls_node(case)
+    alice = node.client("alice")
+    for _ in range(9):
+        alice.send("bob", b"\x01" * 65536)
+    talk, door = LineTalk(node), socket.socket()
+    case.sockets.append(door)
+    door.settimeout(20)
+    door.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1400)  # as on a real line: the
+    door.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)   # kernel does not take it all
+    door.connect(talk.socket.getpeername())
+    talk.socket.close()
+    talk.socket = door
+    talk.login(node, "bob")
+    after, events = 0, []
+    while len(events) < 9:
+        page = talk.ask("Sync", {"after": after})["events"]
+        assert page, after
+        events += page
+        after = page[-1]["inbox_seq"]
+    assert all(e["message"]["body"] == "\x01" * 65536 for e in events)
+    assert node.metrics()["anser_gate_closed_slow_total"] == 0
+    finish(case, node)
+
+
 def case_C4_codecs_nobody_knows_are_refused_at_every_door(case):
     """Before the login and behind it; the connection stays."""
     node = web_node(case)

@@ -43,7 +43,7 @@ def case_Y4_a_user_over_its_rate(case):
     spent = time.monotonic() - began
     assert 10 <= len(taken) <= 11 + 5 * spent, (len(taken), spent)
     refused = [answer for answer in answers.values() if isinstance(answer, ServerError)]
-    assert {error.name for error in refused} == {"RATE", "ORDER"}, refused
+    assert {"RATE"} <= {error.name for error in refused} <= {"RATE", "ORDER"}, refused
     assert all(0 < error.retry_after_ms <= 1000 for error in refused if error.name == "RATE")
     assert over(node, "user_sends") == sum(error.name == "RATE" for error in refused)
     inbox = node.client("bob", device="reads")
