@@ -25,8 +25,11 @@
     (24u * 3600u * 1000u) /* a revoked device is remembered at least so long: no token   \
                            * that it refuses should live longer */
 #define AN_TOKENS_AHEAD_MS                                                               \
-    60000u /* how far ahead of the server's time tokens may be revoked: more is a clock  \
-            * gone wrong, and would lock the user out */
+    60000u /* tokens of a time further ahead are refused, and none is issued: more is a  \
+            * clock gone wrong */
+#define AN_REVOKE_AHEAD_MS                                                               \
+    30000u /* so far, revoking again and again moves the time before which tokens are    \
+            * refused, a second each time; further only after a login */
 #define AN_GATE_NAME_MS                                                                  \
     30000u /* a gate that missed that a user was deleted finds out when it is asked to   \
             * reach him after so long */

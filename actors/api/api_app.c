@@ -108,7 +108,7 @@ then_updated_clear(struct api_run *run, struct api_task *task,
 static void
 update(struct api_run *run, struct api_task *task)
 {
-    bool revokes = (task->set & ANSER__BUS__ACCOUNT_SET__ACCOUNT_SET_TOKENS_FROM) != 0;
+    bool revokes = (task->set & ANSER__BUS__ACCOUNT_SET__ACCOUNT_SET_REVOKE) != 0;
 
     api_update_account(run, task, revokes ? then_updated_clear : then_updated);
 }
@@ -121,8 +121,8 @@ then_change_hashed(struct api_run *run, struct api_task *task,
         api_end_err(run, task, reply->err);
         return;
     }
-    task->set |= ANSER__BUS__ACCOUNT_SET__ACCOUNT_SET_PASSWORD;
-    api_revoke_from_now(run, task);
+    task->set |= ANSER__BUS__ACCOUNT_SET__ACCOUNT_SET_PASSWORD |
+                 ANSER__BUS__ACCOUNT_SET__ACCOUNT_SET_REVOKE;
     update(run, task);
 }
 
@@ -144,7 +144,6 @@ then_change_found(struct api_run *run, struct api_task *task,
         api_end_err(run, task, err);
         return;
     }
-    api_note_before(task, reply->answer);
     api_note_devices(task, reply->answer);
     if (json_object_get(task->body, "password") != NULL) {
         api_step_hash(run, task, password, false, then_change_hashed);
@@ -238,9 +237,8 @@ then_end_found(struct api_run *run, struct api_task *task, const struct api_repl
         api_end_err(run, task, reply->err);
         return;
     }
-    api_note_before(task, reply->answer);
     api_note_devices(task, reply->answer);
-    api_revoke_from_now(run, task);
+    task->set |= ANSER__BUS__ACCOUNT_SET__ACCOUNT_SET_REVOKE;
     api_update_account(run, task, then_deleted);
 }
 
@@ -339,11 +337,9 @@ then_revoke_device(struct api_run *run, struct api_task *task,
         api_end_err(run, task, reply->err);
         return;
     }
-    api_note_before(task, reply->answer);
-    task->tokens_from_ms = api_revoke_ms(run, task);
     api_update_device(run, task,
                       ANSER__BUS__DEVICE_SET__DEVICE_SET_REFRESH |
-                          ANSER__BUS__DEVICE_SET__DEVICE_SET_TOKENS_FROM,
+                          ANSER__BUS__DEVICE_SET__DEVICE_SET_REVOKE,
                       then_done);
 }
 

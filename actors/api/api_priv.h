@@ -85,7 +85,6 @@ struct api_task {
     uint8_t refresh_hash[AN_REFRESH_HASH_LEN], expect_hash[AN_REFRESH_HASH_LEN];
     bool expects;
     uint64_t tokens_from_ms; /* new ones are not issued before */
-    uint64_t before_ms;      /* the newest tokens_from that there is */
     uint64_t issued_ms;      /* of the token that was shown */
     uint64_t ttl_ms;
     uint32_t set; /* bits of UpdateAccount */
@@ -221,12 +220,6 @@ void api_find_peer(struct api_run *run, struct api_task *task, api_then_f *found
 void api_read_account(struct api_run *run, struct api_task *task, api_then_f *found);
 /* By task->set and what it names. */
 void api_update_account(struct api_run *run, struct api_task *task, api_then_f *then);
-/* What a revocation must come after: of the answer, into the task. */
-void api_note_before(struct api_task *task, const Anser__Bus__Answer *answer);
-/* From when on new tokens count, when all of before end. */
-uint64_t api_revoke_ms(const struct api_run *run, const struct api_task *task);
-/* Every token of before ends: into task->set. */
-void api_revoke_from_now(const struct api_run *run, struct api_task *task);
 /* task->device's session; with task->refresh its hash, with expects only if the hash
  * before is the one expected. */
 void api_update_device(struct api_run *run, struct api_task *task, uint32_t set,

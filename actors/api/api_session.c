@@ -444,7 +444,6 @@ then_signed_in(struct api_run *run, struct api_task *task, const struct api_repl
         return;
     }
     task->tokens_from_ms = 0;
-    api_note_before(task, reply->answer);
     task->signed_in(run, task, reply);
 }
 
@@ -494,11 +493,10 @@ then_ended(struct api_run *run, struct api_task *task, const struct api_reply *r
 static void
 end_device(struct api_run *run, struct api_task *task)
 {
-    task->tokens_from_ms = api_revoke_ms(run, task);
     task->refresh[0] = '\0';
     api_update_device(run, task,
                       ANSER__BUS__DEVICE_SET__DEVICE_SET_REFRESH |
-                          ANSER__BUS__DEVICE_SET__DEVICE_SET_TOKENS_FROM,
+                          ANSER__BUS__DEVICE_SET__DEVICE_SET_REVOKE,
                       then_ended);
 }
 
@@ -555,8 +553,8 @@ then_password_hashed(struct api_run *run, struct api_task *task,
         api_end_err(run, task, reply->err);
         return;
     }
-    task->set = ANSER__BUS__ACCOUNT_SET__ACCOUNT_SET_PASSWORD;
-    api_revoke_from_now(run, task);
+    task->set = ANSER__BUS__ACCOUNT_SET__ACCOUNT_SET_PASSWORD |
+                ANSER__BUS__ACCOUNT_SET__ACCOUNT_SET_REVOKE;
     api_update_account(run, task, then_password_set);
 }
 

@@ -256,7 +256,6 @@ ask_update(struct api_run *run, struct api_task *task)
     update.forbidden = task->forbidden;
     update.muted_until_ms = task->muted_until_ms;
     update.deleted = (task->set & ANSER__BUS__ACCOUNT_SET__ACCOUNT_SET_DELETED) != 0;
-    update.tokens_from_ms = task->tokens_from_ms;
     update.nick = bytes(task->nick);
     update.avatar = bytes(task->avatar);
     update.extra = bytes(task->extra == NULL ? "" : task->extra);
@@ -269,34 +268,6 @@ void
 api_update_account(struct api_run *run, struct api_task *task, api_then_f *then)
 {
     api_step_to(run, task, ask_update, then);
-}
-
-void
-api_note_before(struct api_task *task, const Anser__Bus__Answer *answer)
-{
-    task->before_ms = answer->account == NULL ? 0 : answer->account->tokens_from_ms;
-    for (size_t i = 0; i < answer->n_devices; i++) {
-        if (answer->devices[i]->tokens_from_ms > task->before_ms) {
-            task->before_ms = answer->devices[i]->tokens_from_ms;
-        }
-    }
-}
-
-/* Whole seconds, as tokens say when they were issued; those that were issued right after
- * another revocation say that they are of its second, which may be still to come. */
-uint64_t
-api_revoke_ms(const struct api_run *run, const struct api_task *task)
-{
-    uint64_t from_ms = (run->now.wall_ms / 1000 + 1) * 1000;
-
-    return task->before_ms < from_ms ? from_ms : task->before_ms + 1000;
-}
-
-void
-api_revoke_from_now(const struct api_run *run, struct api_task *task)
-{
-    task->set |= ANSER__BUS__ACCOUNT_SET__ACCOUNT_SET_TOKENS_FROM;
-    task->tokens_from_ms = api_revoke_ms(run, task);
 }
 
 /* ------------------------------------------------------------------ devices */
@@ -319,7 +290,6 @@ ask_device(struct api_run *run, struct api_task *task)
         update.expect_refresh_hash =
             (ProtobufCBinaryData){sizeof(task->expect_hash), task->expect_hash};
     }
-    update.tokens_from_ms = task->tokens_from_ms;
     command.what_case = ANSER__BUS__COMMAND__WHAT_UPDATE_DEVICE;
     command.update_device = &update;
     api_ask_sequencer(run, task, an_slot_user(task->user.key), &command);

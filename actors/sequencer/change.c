@@ -13,13 +13,13 @@ enum {
                    ANSER__BUS__ACCOUNT_SET__ACCOUNT_SET_FORBIDDEN |
                    ANSER__BUS__ACCOUNT_SET__ACCOUNT_SET_MUTED |
                    ANSER__BUS__ACCOUNT_SET__ACCOUNT_SET_DELETED |
-                   ANSER__BUS__ACCOUNT_SET__ACCOUNT_SET_TOKENS_FROM |
+                   ANSER__BUS__ACCOUNT_SET__ACCOUNT_SET_REVOKE |
                    ANSER__BUS__ACCOUNT_SET__ACCOUNT_SET_NICK |
                    ANSER__BUS__ACCOUNT_SET__ACCOUNT_SET_AVATAR |
                    ANSER__BUS__ACCOUNT_SET__ACCOUNT_SET_EXTRA,
     DEVICE_SETS = ANSER__BUS__DEVICE_SET__DEVICE_SET_PLATFORM |
                   ANSER__BUS__DEVICE_SET__DEVICE_SET_REFRESH |
-                  ANSER__BUS__DEVICE_SET__DEVICE_SET_TOKENS_FROM,
+                  ANSER__BUS__DEVICE_SET__DEVICE_SET_REVOKE,
 };
 
 /* ------------------------------------------------------------------ form */
@@ -48,7 +48,7 @@ seq_update_account_check(const Anser__Bus__Command *in)
     const Anser__Bus__UpdateAccount *u = in->update_account;
 
     if (u->user == 0 || an_slot_user(u->user) != in->slot || u->set == 0 ||
-        (u->set & ~(uint32_t)ACCOUNT_SETS) != 0 || u->tokens_from_ms % SECOND_MS != 0 ||
+        (u->set & ~(uint32_t)ACCOUNT_SETS) != 0 ||
         u->password_hash.len > AN_PASSWORD_HASH_LEN_MAX ||
         u->extra.len > AN_PROFILE_EXTRA_LEN_MAX) {
         return AN_ERR_ARGUMENT;
@@ -66,7 +66,7 @@ seq_update_device_check(const Anser__Bus__Command *in)
     return u->user != 0 && an_slot_user(u->user) == in->slot && u->set != 0 &&
                    (u->set & ~(uint32_t)DEVICE_SETS) == 0 && name_fits(&u->device) &&
                    u->platform.len <= AN_NAME_LEN_MAX && hash_ok(&u->refresh_hash) &&
-                   hash_ok(&u->expect_refresh_hash) && u->tokens_from_ms % SECOND_MS == 0
+                   hash_ok(&u->expect_refresh_hash)
                ? AN_OK
                : AN_ERR_ARGUMENT;
 }
@@ -155,23 +155,63 @@ next_second(struct an_now now)
     return (now.wall_ms / SECOND_MS + 1) * SECOND_MS;
 }
 
-/* The same, also for what was issued after an earlier revocation: that is dated ahead. */
+/* From when the device's tokens are good: the later of its own time and the user's. */
 static uint64_t
-after_issued(const struct seq_change *change, struct an_now now)
+device_from(const struct seq_change *change, const Anser__Bus__DeviceState *device)
+{
+    return device->tokens_from_ms > change->state.tokens_from_ms
+               ? device->tokens_from_ms
+               : change->state.tokens_from_ms;
+}
+
+/* The time that revokes all there is. What was issued after a revocation of this second
+ * is dated to the second that it names, so the next one names a later one: always when a
+ * login is known to have been issued, and for tokens of back ends, which nobody writes
+ * down, as long as that does not lead too far. So saying it again and again leads
+ * nowhere, and it is never refused. */
+static uint64_t
+revoke_at(uint64_t from_ms, bool issued, struct an_now now)
+{
+    if (from_ms < next_second(now)) {
+        return next_second(now);
+    }
+    return issued || from_ms < next_second(now) + AN_REVOKE_AHEAD_MS ? from_ms + SECOND_MS
+                                                                     : from_ms;
+}
+
+static uint64_t
+revoke_device_at(const struct seq_change *change, struct an_now now)
+{
+    uint64_t from_ms = device_from(change, &change->device);
+
+    return revoke_at(from_ms, change->device.used_ms >= from_ms, now);
+}
+
+/* Tokens of devices that were revoked themselves, and logged in again, too. */
+static uint64_t
+revoke_account_at(const struct seq_change *change, const Anser__Bus__Answer *answer,
+                  struct an_now now)
 {
     uint64_t from_ms = change->state.tokens_from_ms;
+    bool issued = false;
 
-    if (change->device.tokens_from_ms > from_ms) {
-        from_ms = change->device.tokens_from_ms;
+    for (size_t i = 0; i < answer->n_devices; i++) {
+        if (answer->devices[i]->tokens_from_ms > from_ms) {
+            from_ms = answer->devices[i]->tokens_from_ms;
+        }
     }
-    return from_ms < next_second(now) ? next_second(now) : from_ms + SECOND_MS;
+    for (size_t i = 0; i < answer->n_devices; i++) {
+        issued = issued || answer->devices[i]->used_ms >= from_ms;
+    }
+    return revoke_at(from_ms, issued, now);
 }
 
 /* ------------------------------------------------------------------ the account */
 
 /* Puts what the command says; whether anything changed, and whether gates care. */
 static bool
-account_put(const Anser__Bus__UpdateAccount *u, struct seq_change *change)
+account_put(const Anser__Bus__UpdateAccount *u, struct seq_change *change,
+            uint64_t revoke_ms)
 {
     Anser__Bus__AccountState *state = &change->state;
     Anser__Bus__AccountDetails *details = &change->details;
@@ -186,8 +226,8 @@ account_put(const Anser__Bus__UpdateAccount *u, struct seq_change *change)
     if (u->set & ANSER__BUS__ACCOUNT_SET__ACCOUNT_SET_DELETED) {
         change->tell |= put_flag(&state->deleted, u->deleted);
     }
-    if (u->set & ANSER__BUS__ACCOUNT_SET__ACCOUNT_SET_TOKENS_FROM) {
-        change->tell |= put_forward(&state->tokens_from_ms, u->tokens_from_ms);
+    if (u->set & ANSER__BUS__ACCOUNT_SET__ACCOUNT_SET_REVOKE) {
+        change->tell |= put_forward(&state->tokens_from_ms, revoke_ms);
     }
     if (u->set & ANSER__BUS__ACCOUNT_SET__ACCOUNT_SET_PASSWORD) {
         changed |= put_text(&details->password_hash, &u->password_hash);
@@ -205,15 +245,13 @@ account_put(const Anser__Bus__UpdateAccount *u, struct seq_change *change)
 }
 
 static enum an_err
-account_decide(struct seq_cmd *cmd, struct an_now now, bool *write)
+account_decide(struct seq_cmd *cmd, const Anser__Bus__Answer *answer, struct an_now now,
+               bool *write)
 {
     const Anser__Bus__UpdateAccount *u = cmd->in->update_account;
     struct seq_change *change = cmd->change;
 
-    if (u->tokens_from_ms > now.wall_ms + AN_TOKENS_AHEAD_MS) {
-        return AN_ERR_ARGUMENT;
-    }
-    *write = account_put(u, change);
+    *write = account_put(u, change, revoke_account_at(change, answer, now));
     if (*write) {
         change->state.version++;
         change->details.changed_ms = now.wall_ms;
@@ -282,6 +320,11 @@ refresh_check(const Anser__Bus__UpdateDevice *u, const struct seq_change *change
     if (change->state.forbidden) {
         return AN_ERR_USER_FORBIDDEN;
     }
+    /* A token made now would be of a time that gates do not believe. Nothing is issued,
+     * so nothing leads further ahead. */
+    if (device_from(change, device) > now.wall_ms + AN_TOKENS_AHEAD_MS) {
+        return AN_ERR_TOO_MANY_TRIES;
+    }
     if (u->expect_refresh_hash.len == 0) {
         return AN_OK;
     }
@@ -301,9 +344,8 @@ refresh_put(const Anser__Bus__UpdateDevice *u, struct seq_change *change,
 {
     Anser__Bus__DeviceState *device = &change->device;
     /* Its tokens are made at this time, or they would be refused at once. */
-    uint64_t at_ms = change->state.tokens_from_ms > now.wall_ms
-                         ? change->state.tokens_from_ms
-                         : now.wall_ms;
+    uint64_t from_ms = device_from(change, device);
+    uint64_t at_ms = from_ms > now.wall_ms ? from_ms : now.wall_ms;
 
     if (u->expect_refresh_hash.len == 0 || u->refresh_hash.len == 0) {
         device->issued_ms = u->refresh_hash.len == 0 ? device->issued_ms : at_ms;
@@ -324,7 +366,8 @@ reused(struct seq_change *change, struct an_now now)
         return false;
     }
     change->device.refresh_hash.len = 0;
-    change->tell = put_forward(&change->device.tokens_from_ms, after_issued(change, now));
+    change->tell =
+        put_forward(&change->device.tokens_from_ms, revoke_device_at(change, now));
     change->then = AN_ERR_REFRESH_REUSED;
     return true;
 }
@@ -338,8 +381,9 @@ device_put(const Anser__Bus__UpdateDevice *u, struct seq_change *change,
     if (u->set & ANSER__BUS__DEVICE_SET__DEVICE_SET_PLATFORM) {
         changed |= put_text(&change->device.platform, &u->platform);
     }
-    if (u->set & ANSER__BUS__DEVICE_SET__DEVICE_SET_TOKENS_FROM) {
-        change->tell = put_forward(&change->device.tokens_from_ms, u->tokens_from_ms);
+    if (u->set & ANSER__BUS__DEVICE_SET__DEVICE_SET_REVOKE) {
+        change->tell =
+            put_forward(&change->device.tokens_from_ms, revoke_device_at(change, now));
     }
     if ((u->set & ANSER__BUS__DEVICE_SET__DEVICE_SET_REFRESH) &&
         !same(&u->refresh_hash, &change->device.refresh_hash)) {
@@ -362,9 +406,6 @@ device_decide(struct seq_cmd *cmd, const Anser__Bus__Answer *answer, struct an_n
         refresh && found != NULL && same(&found->refresh_hash, &u->refresh_hash);
     enum an_err err;
 
-    if (u->tokens_from_ms > now.wall_ms + AN_TOKENS_AHEAD_MS) {
-        return AN_ERR_ARGUMENT;
-    }
     if (found != NULL) {
         change->device = *found;
     }
@@ -385,9 +426,7 @@ device_decide(struct seq_cmd *cmd, const Anser__Bus__Answer *answer, struct an_n
         return AN_ERR_TOO_MANY_DEVICES;
     }
     cmd->seq = change->state.version;
-    cmd->time_ms = change->device.tokens_from_ms > change->state.tokens_from_ms
-                       ? change->device.tokens_from_ms
-                       : change->state.tokens_from_ms;
+    cmd->time_ms = device_from(change, &change->device);
     *write = *write && keep_device(change);
     return AN_OK;
 }
@@ -418,7 +457,7 @@ seq_change_decide(struct seq_cmd *cmd, const Anser__Bus__Answer *answer,
     change->details = *answer->details;
     anser__bus__device_state__init(&change->device);
     return cmd->in->what_case == ANSER__BUS__COMMAND__WHAT_UPDATE_ACCOUNT
-               ? account_decide(cmd, now, write)
+               ? account_decide(cmd, answer, now, write)
                : device_decide(cmd, answer, now, write);
 }
 

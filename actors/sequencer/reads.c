@@ -61,7 +61,12 @@ ask_account(struct question *q, const struct seq_read *read)
         anser__bus__account_query__init(&q->of.account);
         q->of.account.user = seq_account_user(in);
         q->of.account.details = true;
-        q->of.account.devices = in->what_case == ANSER__BUS__COMMAND__WHAT_UPDATE_DEVICE;
+        /* A revocation comes after what any of them was given. */
+        q->of.account.devices =
+            in->what_case == ANSER__BUS__COMMAND__WHAT_UPDATE_DEVICE ||
+            (in->what_case == ANSER__BUS__COMMAND__WHAT_UPDATE_ACCOUNT &&
+             (in->update_account->set & ANSER__BUS__ACCOUNT_SET__ACCOUNT_SET_REVOKE) !=
+                 0);
     }
 }
 

@@ -194,32 +194,99 @@ test_account_of_nobody_and_bad_changes_are_refused(void **state)
     u.set = SET(NICK);
     u.nick = rig_text("\xff");
     assert_int_equal(err_of(rig, update(rig, u)), AN_ERR_ARGUMENT);
-    u.set = SET(TOKENS_FROM);
+    u.set = SET(REVOKE);
     u.nick = rig_text("");
-    u.tokens_from_ms = 1500;
-    assert_int_equal(err_of(rig, update(rig, u)), AN_ERR_ARGUMENT);
-    u.tokens_from_ms =
-        (harness_now(rig->h).wall_ms + AN_TOKENS_AHEAD_MS) / 1000 * 1000 + 2000;
-    assert_int_equal(err_of(rig, update(rig, u)), AN_ERR_ARGUMENT);
-    u.tokens_from_ms = 1000;
     request = rig_update_account(rig, 42, u);
     rig_pump(rig);
     assert_int_equal(err_of(rig, request), AN_ERR_USER_NOT_FOUND);
     assert_null(rig_account(rig, 41));
 }
 
+/* The first whole second that has not begun. */
+static uint64_t
+next_second(const struct rig *rig)
+{
+    return (harness_now(rig->h).wall_ms / 1000 + 1) * 1000;
+}
+
+static uint64_t
+revoke(struct rig *rig)
+{
+    Anser__Bus__UpdateAccount u = ANSER__BUS__UPDATE_ACCOUNT__INIT;
+    uint64_t request;
+
+    u.set = SET(REVOKE);
+    request = update(rig, u);
+    assert_int_equal(err_of(rig, request), AN_OK);
+    return rig_result(rig, request, 0)->time_ms;
+}
+
+static uint64_t
+revoke_device(struct rig *rig, const char *device)
+{
+    Anser__Bus__UpdateDevice u = ANSER__BUS__UPDATE_DEVICE__INIT;
+    uint64_t request;
+
+    u.set = DEVICE(REVOKE) | DEVICE(REFRESH);
+    request = rig_update_device(rig, 41, device, u);
+    rig_pump(rig);
+    assert_int_equal(err_of(rig, request), AN_OK);
+    return rig_result(rig, request, 0)->time_ms;
+}
+
 static void
-test_account_tokens_from_goes_forward_only(void **state)
+test_account_revoked_covers_what_was_dated_ahead(void **state)
 {
     struct rig *rig = *state;
-    Anser__Bus__UpdateAccount u = ANSER__BUS__UPDATE_ACCOUNT__INIT;
+    uint64_t second = next_second(rig);
 
-    u.set = SET(TOKENS_FROM);
-    u.tokens_from_ms = 5000;
-    assert_int_equal(rig_result(rig, update(rig, u), 0)->time_ms, 5000);
-    u.tokens_from_ms = 4000;
-    assert_int_equal(rig_result(rig, update(rig, u), 0)->time_ms, 5000);
-    assert_int_equal(rig_account(rig, 41)->state->version, 1);
+    assert_int_equal(revoke(rig), second);
+    assert_int_equal(rotate(rig, "phone", 0, 'a'), AN_OK); /* dated to that second */
+    assert_int_equal(revoke(rig), second + 1000);
+    assert_int_equal(rotate(rig, "phone", 0, 'b'), AN_OK);
+    assert_int_equal(revoke_device(rig, "phone"), second + 2000);
+    assert_int_equal(rotate(rig, "phone", 0, 'c'), AN_OK);
+    assert_int_equal(revoke(rig), second + 3000);
+}
+
+/* One who holds a token revokes another device over and over: neither that nor any other
+ * revocation may be refused after it. */
+static void
+test_account_revoked_however_often_a_device_was(void **state)
+{
+    struct rig *rig = *state;
+    uint64_t second = next_second(rig), from_ms = 0;
+
+    rotate(rig, "own", 0, 'a');
+    for (unsigned i = 0; i < 3 * AN_TOKENS_AHEAD_MS / 1000; i++) {
+        from_ms = revoke_device(rig, "pad");
+    }
+    assert_int_equal(from_ms, second + AN_REVOKE_AHEAD_MS);
+    assert_int_equal(rig_session(rig, 41, "own")->tokens_from_ms, 0);
+    assert_int_equal(revoke_device(rig, "own"), second);
+    assert_int_equal(rotate(rig, "pad", 0, 'a'), AN_OK);
+    assert_int_equal(revoke_device(rig, "pad"), from_ms + 1000);
+    for (unsigned i = 0; i < 3 * AN_TOKENS_AHEAD_MS / 1000; i++) {
+        assert_true(revoke(rig) <= from_ms + 1000);
+    }
+}
+
+/* Nor by one who knows the password, and logs in after each. */
+static void
+test_account_revoked_however_often_one_logs_in(void **state)
+{
+    struct rig *rig = *state;
+    uint64_t now = harness_now(rig->h).wall_ms, from_ms = 0;
+    enum an_err err = AN_OK;
+
+    for (unsigned i = 0; i < 3 * AN_TOKENS_AHEAD_MS / 1000; i++) {
+        err = rotate(rig, "pad", 0, i % 2 == 0 ? 'a' : 'b');
+        from_ms = revoke(rig);
+    }
+    assert_int_equal(err, AN_ERR_TOO_MANY_TRIES);
+    assert_true(from_ms <= now + AN_TOKENS_AHEAD_MS + 2000);
+    harness_advance(rig->h, 2000);
+    assert_int_equal(rotate(rig, "pad", 0, 'c'), AN_OK);
 }
 
 static void
@@ -301,16 +368,12 @@ static void
 test_refresh_token_reused_ends_tokens_dated_ahead(void **state)
 {
     struct rig *rig = *state;
-    Anser__Bus__UpdateAccount u = ANSER__BUS__UPDATE_ACCOUNT__INIT;
     uint64_t second;
 
     rotate(rig, "phone", 0, 'a');
     rotate(rig, "phone", 'a', 'b');
     harness_advance(rig->h, AN_REFRESH_GRACE_MS);
-    second = (harness_now(rig->h).wall_ms / 1000 + 1) * 1000;
-    u.set = SET(TOKENS_FROM);
-    u.tokens_from_ms = second;
-    update(rig, u);
+    second = revoke(rig);
     assert_int_equal(rotate(rig, "phone", 'a', 'x'), AN_ERR_REFRESH_REUSED);
     assert_int_equal(rig_session(rig, 41, "phone")->tokens_from_ms, second + 1000);
 }
@@ -319,12 +382,9 @@ static void
 test_refresh_token_ends_with_the_users_tokens(void **state)
 {
     struct rig *rig = *state;
-    Anser__Bus__UpdateAccount u = ANSER__BUS__UPDATE_ACCOUNT__INIT;
 
     rotate(rig, "phone", 0, 'a');
-    u.set = SET(TOKENS_FROM);
-    u.tokens_from_ms = (harness_now(rig->h).wall_ms / 1000 + 1) * 1000;
-    update(rig, u);
+    revoke(rig);
     assert_int_equal(rotate(rig, "phone", 'a', 'b'), AN_ERR_REFRESH_INVALID);
     /* One made right now is good: it is dated after. */
     assert_int_equal(rotate(rig, "phone", 0, 'c'), AN_OK);
@@ -345,8 +405,7 @@ test_device_removed_is_told_to_gates_with_its_name(void **state)
     const Anser__Bus__DeviceSessionEntry *entry;
 
     rotate(rig, "phone", 0, 'a');
-    u.set = DEVICE(REFRESH) | DEVICE(TOKENS_FROM);
-    u.tokens_from_ms = 9000;
+    u.set = DEVICE(REFRESH) | DEVICE(REVOKE);
     rig_update_device(rig, 41, "phone", u);
     rig_pump_but_appends(rig);
     append = rig_take_append(rig);
@@ -356,7 +415,7 @@ test_device_removed_is_told_to_gates_with_its_name(void **state)
                 ->device_session;
     assert_true(entry->tell);
     assert_true(is(entry->account->device, "phone"));
-    assert_int_equal(entry->account->tokens_from_ms, 9000);
+    assert_int_equal(entry->account->tokens_from_ms, next_second(rig));
     rig_answer(rig, append);
     assert_int_equal(rotate(rig, "phone", 'a', 'b'), AN_ERR_REFRESH_INVALID);
 }
@@ -366,7 +425,6 @@ test_devices_beyond_the_bound_push_out_the_longest_unused(void **state)
 {
     struct rig *rig = *state;
     Anser__Bus__UpdateDevice u = ANSER__BUS__UPDATE_DEVICE__INIT;
-    uint64_t now_s = harness_now(rig->h).wall_ms / 1000;
     char name[16];
 
     for (unsigned i = 0; i < AN_DEVICE_SESSIONS_MAX; i++) {
@@ -378,8 +436,7 @@ test_devices_beyond_the_bound_push_out_the_longest_unused(void **state)
     assert_null(rig_session(rig, 41, "d0"));
     assert_non_null(rig_session(rig, 41, "new"));
     /* Revoked just now: their rows must stay. */
-    u.set = DEVICE(TOKENS_FROM);
-    u.tokens_from_ms = (now_s + 1) * 1000;
+    u.set = DEVICE(REVOKE);
     rig_update_device(rig, 41, "new", u);
     for (unsigned i = 1; i < AN_DEVICE_SESSIONS_MAX; i++) {
         snprintf(name, sizeof(name), "d%u", i);
@@ -400,7 +457,9 @@ main(void)
         TEST(test_account_changes_of_one_user_do_not_overwrite_each_other),
         TEST(test_account_change_of_unknown_outcome_is_taken_again),
         TEST(test_account_of_nobody_and_bad_changes_are_refused),
-        TEST(test_account_tokens_from_goes_forward_only),
+        TEST(test_account_revoked_covers_what_was_dated_ahead),
+        TEST(test_account_revoked_however_often_a_device_was),
+        TEST(test_account_revoked_however_often_one_logs_in),
         TEST(test_account_registered_twice_knows_its_own_password),
         TEST(test_refresh_token_is_changed_only_for_the_newest),
         TEST(test_refresh_token_whose_answer_was_lost_is_taken_again),
