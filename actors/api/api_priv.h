@@ -80,7 +80,8 @@ struct api_task {
     bool registers;     /* anybody may ask that: its hash goes last */
     bool has_password;  /* making: hash is the account's */
     char hash[AN_PASSWORD_HASH_LEN_MAX];
-    struct api_hash_job *job; /* that is out */
+    char verified[AN_PASSWORD_HASH_LEN_MAX]; /* what the password shown fits; "": none */
+    struct api_hash_job *job;                /* that is out */
     char refresh[API_REFRESH_MAX];
     uint8_t refresh_hash[AN_REFRESH_HASH_LEN], expect_hash[AN_REFRESH_HASH_LEN];
     bool expects;

@@ -271,6 +271,7 @@ then_login_verified(struct api_run *run, struct api_task *task,
         err = AN_ERR_PASSWORD_WRONG;
     }
     if (err == AN_OK) {
+        snprintf(task->verified, sizeof(task->verified), "%s", task->hash);
         api_guess_pass(run->api->guess, task->app, task->user.name, task->http->from,
                        true);
         run->api->count.logins++;
@@ -542,6 +543,7 @@ then_password_set(struct api_run *run, struct api_task *task,
         api_end_err(run, task, reply->err);
         return;
     }
+    snprintf(task->verified, sizeof(task->verified), "%s", task->hash);
     api_clear_devices(run, task, after_password);
 }
 
@@ -572,6 +574,7 @@ then_password_verified(struct api_run *run, struct api_task *task,
     api_guess_pass(run->api->guess, task->app, task->user.name, task->http->from,
                    err == AN_OK);
     if (err == AN_OK) {
+        snprintf(task->verified, sizeof(task->verified), "%s", task->hash);
         err = api_take_password(task->body, "password", &password);
     }
     if (err != AN_OK) {

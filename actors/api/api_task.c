@@ -57,6 +57,7 @@ api_task_abandon(struct api *api, struct api_task *task)
     free(task->extra);
     free(task->content);
     sodium_memzero(task->hash, sizeof(task->hash));
+    sodium_memzero(task->verified, sizeof(task->verified));
     sodium_memzero(task->refresh, sizeof(task->refresh));
 }
 

@@ -253,6 +253,7 @@ ask_update(struct api_run *run, struct api_task *task)
     update.user = task->user.key;
     update.set = task->set;
     update.password_hash = bytes(task->hash);
+    update.expect_password_hash = bytes(task->verified);
     update.forbidden = task->forbidden;
     update.muted_until_ms = task->muted_until_ms;
     update.deleted = (task->set & ANSER__BUS__ACCOUNT_SET__ACCOUNT_SET_DELETED) != 0;
@@ -290,6 +291,7 @@ ask_device(struct api_run *run, struct api_task *task)
         update.expect_refresh_hash =
             (ProtobufCBinaryData){sizeof(task->expect_hash), task->expect_hash};
     }
+    update.expect_password_hash = bytes(task->verified);
     command.what_case = ANSER__BUS__COMMAND__WHAT_UPDATE_DEVICE;
     command.update_device = &update;
     api_ask_sequencer(run, task, an_slot_user(task->user.key), &command);

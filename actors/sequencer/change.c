@@ -50,6 +50,7 @@ seq_update_account_check(const Anser__Bus__Command *in)
     if (u->user == 0 || an_slot_user(u->user) != in->slot || u->set == 0 ||
         (u->set & ~(uint32_t)ACCOUNT_SETS) != 0 ||
         u->password_hash.len > AN_PASSWORD_HASH_LEN_MAX ||
+        u->expect_password_hash.len > AN_PASSWORD_HASH_LEN_MAX ||
         u->extra.len > AN_PROFILE_EXTRA_LEN_MAX) {
         return AN_ERR_ARGUMENT;
     }
@@ -66,7 +67,8 @@ seq_update_device_check(const Anser__Bus__Command *in)
     return u->user != 0 && an_slot_user(u->user) == in->slot && u->set != 0 &&
                    (u->set & ~(uint32_t)DEVICE_SETS) == 0 && name_fits(&u->device) &&
                    u->platform.len <= AN_NAME_LEN_MAX && hash_ok(&u->refresh_hash) &&
-                   hash_ok(&u->expect_refresh_hash)
+                   hash_ok(&u->expect_refresh_hash) &&
+                   u->expect_password_hash.len <= AN_PASSWORD_HASH_LEN_MAX
                ? AN_OK
                : AN_ERR_ARGUMENT;
 }
@@ -244,6 +246,13 @@ account_put(const Anser__Bus__UpdateAccount *u, struct seq_change *change,
     return changed || change->tell;
 }
 
+/* Was the password that was shown changed since? Verifying it took a while. */
+static bool
+password_is(const struct seq_change *change, const ProtobufCBinaryData *expected)
+{
+    return expected->len == 0 || same(expected, &change->details.password_hash);
+}
+
 static enum an_err
 account_decide(struct seq_cmd *cmd, const Anser__Bus__Answer *answer, struct an_now now,
                bool *write)
@@ -251,6 +260,11 @@ account_decide(struct seq_cmd *cmd, const Anser__Bus__Answer *answer, struct an_
     const Anser__Bus__UpdateAccount *u = cmd->in->update_account;
     struct seq_change *change = cmd->change;
 
+    if (!password_is(change, &u->expect_password_hash) &&
+        ((u->set & ANSER__BUS__ACCOUNT_SET__ACCOUNT_SET_PASSWORD) == 0 ||
+         !same(&u->password_hash, &change->details.password_hash))) {
+        return AN_ERR_PASSWORD_WRONG;
+    }
     *write = account_put(u, change, revoke_account_at(change, answer, now));
     if (*write) {
         change->state.version++;
@@ -319,6 +333,9 @@ refresh_check(const Anser__Bus__UpdateDevice *u, const struct seq_change *change
     }
     if (change->state.forbidden) {
         return AN_ERR_USER_FORBIDDEN;
+    }
+    if (!password_is(change, &u->expect_password_hash)) {
+        return AN_ERR_PASSWORD_WRONG;
     }
     /* A token made now would be of a time that gates do not believe. Nothing is issued,
      * so nothing leads further ahead. */

@@ -207,6 +207,9 @@ test_api_a1_login_ends_in_tokens_for_the_device(void **state)
     assert_int_equal(command->slot, an_slot_user(42));
     assert_int_equal(command->update_device->refresh_hash.len, AN_REFRESH_HASH_LEN);
     assert_int_equal(command->update_device->expect_refresh_hash.len, 0);
+    assert_int_equal(command->update_device->expect_password_hash.len, strlen(hash));
+    assert_memory_equal(command->update_device->expect_password_hash.data, hash,
+                        strlen(hash));
     answer = answered(id, 200);
     assert_non_null(strstr(answer->text, "\"token\":\"ey"));
     assert_non_null(strstr(answer->text, "\"refresh_token\":\"r1.000000000000002a."));

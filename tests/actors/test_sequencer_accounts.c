@@ -304,6 +304,40 @@ test_account_registered_twice_knows_its_own_password(void **state)
     assert_true(is(rig_account(rig, 43)->details->password_hash, "$mine"));
 }
 
+/* The password of before was verified, and changed before the login or the other change
+ * came here. */
+static void
+test_password_changed_meanwhile_opens_nothing(void **state)
+{
+    struct rig *rig = *state;
+    Anser__Bus__UpdateAccount u = ANSER__BUS__UPDATE_ACCOUNT__INIT;
+    Anser__Bus__UpdateDevice d = ANSER__BUS__UPDATE_DEVICE__INIT;
+    uint64_t request;
+
+    u.set = SET(PASSWORD);
+    u.password_hash = rig_text("$first");
+    update(rig, u);
+    u.password_hash = rig_text("$second");
+    u.expect_password_hash = rig_text("$first");
+    assert_int_equal(err_of(rig, update(rig, u)), AN_OK);
+    assert_int_equal(err_of(rig, update(rig, u)), AN_OK); /* said twice */
+    u.password_hash = rig_text("$third");
+    assert_int_equal(err_of(rig, update(rig, u)), AN_ERR_PASSWORD_WRONG);
+    assert_true(is(rig_account(rig, 41)->details->password_hash, "$second"));
+
+    d.set = DEVICE(REFRESH);
+    d.refresh_hash = hash('a');
+    d.expect_password_hash = rig_text("$first");
+    request = rig_update_device(rig, 41, "phone", d);
+    rig_pump(rig);
+    assert_int_equal(err_of(rig, request), AN_ERR_PASSWORD_WRONG);
+    assert_null(rig_session(rig, 41, "phone"));
+    d.expect_password_hash = rig_text("$second");
+    request = rig_update_device(rig, 41, "phone", d);
+    rig_pump(rig);
+    assert_int_equal(err_of(rig, request), AN_OK);
+}
+
 static void
 test_refresh_token_is_changed_only_for_the_newest(void **state)
 {
@@ -461,6 +495,7 @@ main(void)
         TEST(test_account_revoked_however_often_a_device_was),
         TEST(test_account_revoked_however_often_one_logs_in),
         TEST(test_account_registered_twice_knows_its_own_password),
+        TEST(test_password_changed_meanwhile_opens_nothing),
         TEST(test_refresh_token_is_changed_only_for_the_newest),
         TEST(test_refresh_token_whose_answer_was_lost_is_taken_again),
         TEST(test_refresh_token_that_comes_again_ends_the_session),

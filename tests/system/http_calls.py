@@ -302,6 +302,55 @@ def case_bad_inputs_are_named(case):
     node.stop()
 
 
+def case_A6_revoking_again_and_again_blocks_no_revocation(case):
+    node, api = start(case)
+    api.register("alice")
+    thief, other = (api.login("alice", device=device) for device in ("thief", "other"))
+    for _ in range(150):
+        api.good("DELETE", "/v1/devices/other", token=thief["token"])
+    api.good("GET", "/v1/profile", token=thief["token"])
+    assert api.login("alice", device="own")["token"]
+    status, answer = api.signed("POST", "/v1/app/tokens:revoke", {"user": "alice"})
+    assert status == 200, answer
+    assert api.refused("GET", "/v1/profile", token=thief["token"]) == (
+        401, "TOKEN_REVOKED")
+    status, answer = api.signed("DELETE", "/v1/app/users/alice")
+    assert status == 200, answer
+    node.stop()
+
+
+def case_A1_login_across_a_password_change_gets_nothing_that_stays(case):
+    node, api = start(case)
+    api.register("alice")
+    own = api.login("alice", device="own")
+    late, over = [], threading.Event()
+
+    def keep_trying(number):
+        mine = Api(node)
+        while not over.is_set():
+            status, _, answer = mine.call("POST", "/v1/login", {
+                "user": "alice", "password": PASSWORD, "device": f"t{number}"})
+            if status == 200:
+                late.append(answer)
+
+    threads = [threading.Thread(target=keep_trying, args=(i,)) for i in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        await_that("they log in", lambda: len(late) >= 2)
+        api.good("POST", "/v1/password", {"old_password": PASSWORD,
+                                          "password": "staple battery"}, token=own["token"])
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+    for answer in late:
+        assert api.call("GET", "/v1/profile", token=answer["token"])[0] == 401
+        assert api.call("POST", "/v1/refresh", {
+            "refresh_token": answer["refresh_token"]})[0] == 401
+    node.stop()
+
+
 def case_names_of_every_kind(case):
     node, api = start(case)
     for name in ("鸿雁", "a%b", "o'brien", "ü.-_~", "x" * 64, "a?b#c", "..", "a\\b"):
