@@ -289,22 +289,43 @@ device_find(const Anser__Bus__Answer *answer, const ProtobufCBinaryData *name)
     return NULL;
 }
 
+/* Without its row a device's revoked tokens would be good again. Those a day old are
+ * gone, and what the user's own time refuses needs no row. */
+static bool
+dispensable(const Anser__Bus__DeviceState *device, const struct seq_change *change,
+            struct an_now now)
+{
+    return device->tokens_from_ms <= change->state.tokens_from_ms ||
+           device->tokens_from_ms + AN_DEVICE_KEEP_MS <= now.wall_ms;
+}
+
+/* A device that was logged out, and whose logins' tokens have expired since. */
+static bool
+expired(const Anser__Bus__DeviceState *device, struct an_now now)
+{
+    return device->refresh_hash.len == 0 &&
+           device->tokens_from_ms + AN_TOKEN_TTL_MS <= now.wall_ms;
+}
+
 /* The one longest unused makes room for a new one, but for those whose tokens were just
- * revoked: without the row they would be good again. */
+ * revoked; when all were, one that has been logged out for as long as a token lives. */
 static bool
 room_make(const Anser__Bus__Answer *answer, struct seq_change *change, struct an_now now)
 {
     const Anser__Bus__DeviceState *oldest = NULL;
+    bool good = false;
 
     if (answer->n_devices < AN_DEVICE_SESSIONS_MAX) {
         return true;
     }
     for (size_t i = 0; i < answer->n_devices; i++) {
         const Anser__Bus__DeviceState *device = answer->devices[i];
+        bool better = dispensable(device, change, now);
 
-        if (device->tokens_from_ms + AN_DEVICE_KEEP_MS <= now.wall_ms &&
-            (oldest == NULL || device->used_ms < oldest->used_ms)) {
+        if ((better || (!good && expired(device, now))) &&
+            (oldest == NULL || (better && !good) || device->used_ms < oldest->used_ms)) {
             oldest = device;
+            good = better;
         }
     }
     if (oldest != NULL) {

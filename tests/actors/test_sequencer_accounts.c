@@ -481,6 +481,36 @@ test_devices_beyond_the_bound_push_out_the_longest_unused(void **state)
     assert_null(rig_session(rig, 41, "newer"));
 }
 
+/* Logging in and out all day, each time as a new device. */
+static void
+test_devices_logged_out_do_not_keep_others_out(void **state)
+{
+    struct rig *rig = *state;
+    char name[16];
+
+    for (unsigned i = 0; i < AN_DEVICE_SESSIONS_MAX; i++) {
+        snprintf(name, sizeof(name), "d%u", i);
+        assert_int_equal(rotate(rig, name, 0, 'a'), AN_OK);
+        revoke_device(rig, name);
+        harness_advance(rig->h, 10);
+    }
+    harness_advance(rig->h, AN_TOKEN_TTL_MS - 1000);
+    assert_int_equal(rotate(rig, "new", 0, 'a'), AN_ERR_TOO_MANY_DEVICES);
+    harness_advance(rig->h, 2000);
+    assert_int_equal(rotate(rig, "new", 0, 'a'), AN_OK); /* their tokens have expired */
+    assert_null(rig_session(rig, 41, "d0"));
+    assert_non_null(rig_session(rig, 41, "d1"));
+    for (unsigned i = 1; i < AN_DEVICE_SESSIONS_MAX; i++) {
+        snprintf(name, sizeof(name), "d%u", i);
+        assert_int_equal(rotate(rig, name, 0, 'a'), AN_OK);
+        revoke_device(rig, name);
+    }
+    revoke_device(rig, "new");
+    assert_int_equal(rotate(rig, "newer", 0, 'a'), AN_ERR_TOO_MANY_DEVICES);
+    revoke(rig); /* that refuses all of theirs */
+    assert_int_equal(rotate(rig, "newer", 0, 'a'), AN_OK);
+}
+
 int
 main(void)
 {
@@ -503,6 +533,7 @@ main(void)
         TEST(test_refresh_token_ends_with_the_users_tokens),
         TEST(test_device_removed_is_told_to_gates_with_its_name),
         TEST(test_devices_beyond_the_bound_push_out_the_longest_unused),
+        TEST(test_devices_logged_out_do_not_keep_others_out),
 #undef TEST
     };
 
