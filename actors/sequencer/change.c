@@ -381,10 +381,16 @@ refresh_put(const Anser__Bus__UpdateDevice *u, struct seq_change *change,
             struct an_now now)
 {
     Anser__Bus__DeviceState *device = &change->device;
-    /* Its tokens are made at this time, or they would be refused at once. */
-    uint64_t from_ms = device_from(change, device);
-    uint64_t at_ms = from_ms > now.wall_ms ? from_ms : now.wall_ms;
+    uint64_t from_ms = device_from(change, device), at_ms;
 
+    /* Who logs in anew as this device ends what an earlier login was given. */
+    if (u->expect_refresh_hash.len == 0 && u->refresh_hash.len > 0 &&
+        device->used_ms > 0 && device->used_ms >= from_ms) {
+        from_ms = revoke_at(from_ms, true, now);
+        change->tell |= put_forward(&device->tokens_from_ms, from_ms);
+    }
+    /* Its tokens are made at this time, or they would be refused at once. */
+    at_ms = from_ms > now.wall_ms ? from_ms : now.wall_ms;
     if (u->expect_refresh_hash.len == 0 || u->refresh_hash.len == 0) {
         device->issued_ms = u->refresh_hash.len == 0 ? device->issued_ms : at_ms;
         device->previous_hash.len = 0;

@@ -412,6 +412,23 @@ test_refresh_token_reused_ends_tokens_dated_ahead(void **state)
     assert_int_equal(rig_session(rig, 41, "phone")->tokens_from_ms, second + 1000);
 }
 
+/* A thief who refreshed last has the newest of both: the owner's next login ends them. */
+static void
+test_login_ends_tokens_of_the_devices_earlier_one(void **state)
+{
+    struct rig *rig = *state;
+    uint64_t second = next_second(rig);
+
+    rotate(rig, "phone", 0, 'a');
+    rotate(rig, "phone", 'a', 'b');
+    assert_int_equal(rig_session(rig, 41, "phone")->tokens_from_ms, 0);
+    assert_int_equal(rotate(rig, "phone", 0, 'c'), AN_OK);
+    assert_int_equal(rig_session(rig, 41, "phone")->tokens_from_ms, second);
+    assert_int_equal(rotate(rig, "phone", 'b', 'x'), AN_ERR_REFRESH_INVALID);
+    assert_int_equal(rotate(rig, "phone", 'c', 'd'), AN_OK);
+    assert_int_equal(rig_session(rig, 41, "phone")->tokens_from_ms, second);
+}
+
 static void
 test_refresh_token_ends_with_the_users_tokens(void **state)
 {
@@ -530,6 +547,7 @@ main(void)
         TEST(test_refresh_token_whose_answer_was_lost_is_taken_again),
         TEST(test_refresh_token_that_comes_again_ends_the_session),
         TEST(test_refresh_token_reused_ends_tokens_dated_ahead),
+        TEST(test_login_ends_tokens_of_the_devices_earlier_one),
         TEST(test_refresh_token_ends_with_the_users_tokens),
         TEST(test_device_removed_is_told_to_gates_with_its_name),
         TEST(test_devices_beyond_the_bound_push_out_the_longest_unused),
