@@ -6,6 +6,7 @@
 #include "actors/sequencer/sequencer.h"
 #include "actors/store/store.h"
 #include "core/metrics.h"
+#include "proto/bus.pb-c.h"
 #include "store/files_sim.h"
 #include "tests/fuzz/asked.h"
 #include "tests/fuzz/friends.h"
@@ -451,10 +452,28 @@ cast_answer_none(struct cast *c, unsigned which, enum an_err err)
     }
 }
 
+/* A router that took a gate's sessions is heard by it. */
+static void
+say_something(struct cast *c, uint16_t router, uint64_t incarnation)
+{
+    Anser__Bus__Deliver sign = ANSER__BUS__DELIVER__INIT;
+    uint8_t bytes[16];
+
+    sign.incarnation = incarnation;
+    cast_request(c, AN_KIND_DELIVER, AN_ROLE_ROUTER + router * (unsigned)AN_ROLE_COUNT,
+                 bytes, anser__bus__deliver__pack(&sign, bytes));
+}
+
 void
 cast_befriend(struct cast *c, unsigned which)
 {
     const struct ask *ask = &c->asks[c->ask_count == 0 ? 0 : which % c->ask_count];
+    const Anser__Bus__Sessions *sessions =
+        c->ask_count > 0 && ask->kind == AN_KIND_SESSIONS
+            ? (const Anser__Bus__Sessions *)ask->body
+            : NULL;
+    uint64_t deaf = sessions != NULL && sessions->deaf ? sessions->incarnation : 0;
+    uint16_t router = c->ask_count > 0 ? ask->to.index : 0;
     uint8_t *bytes = NULL;
     size_t len;
 
@@ -462,6 +481,9 @@ cast_befriend(struct cast *c, unsigned which)
         len = friend_answer(&bytes, ask->kind, ask->body);
         cast_answer(c, which, AN_OK, bytes, len);
         free(bytes);
+    }
+    if (deaf != 0) {
+        say_something(c, router, deaf);
     }
 }
 

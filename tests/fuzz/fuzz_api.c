@@ -83,8 +83,9 @@ sign(struct asker *asker, struct an_http_request *request, uint64_t wall_ms)
     char text[URI_MAX + 128], hex[2 * sizeof(hash) + 1];
     size_t len;
 
+    /* Of before the api's start, or of the same second: refused. */
     snprintf(asker->time, sizeof(asker->time), "%llu",
-             (unsigned long long)(wall_ms / 1000));
+             (unsigned long long)(wall_ms / 1000 + 1));
     snprintf(asker->nonce, sizeof(asker->nonce), "nonce-nonce");
     crypto_hash_sha256(hash, request->body, request->body_len);
     sodium_bin2hex(hex, sizeof(hex), hash, sizeof(hash));

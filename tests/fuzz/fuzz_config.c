@@ -24,6 +24,23 @@ judge(const struct config *config, const char *url)
     }
 }
 
+/* The list of addresses that a key or an option holds. */
+static void
+split(const uint8_t *data, size_t len)
+{
+    char text[256], why[128] = "", *addresses[4];
+    unsigned count;
+
+    len = len < sizeof(text) ? len : sizeof(text) - 1;
+    memcpy(text, data, len);
+    text[len] = '\0';
+    if (config_split_listen(text, addresses, 4, &count, why, sizeof(why)) != AN_OK) {
+        assert(why[0] != '\0');
+        return;
+    }
+    assert(count <= 4);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
@@ -43,6 +60,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     }
     judge(&config, "tcp://0.0.0.0:7400");
     judge(&config, "tls://0.0.0.0:7401");
+    judge(&config, "noise://0.0.0.0:7404");
+    judge(&config, "http://0.0.0.0:7480");
+    split(data, len);
     config_fini(&config);
     return 0;
 }

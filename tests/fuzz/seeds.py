@@ -98,7 +98,7 @@ def digest(data):
 
 def envelope(kind, role, index=0, body=b"", flags=0, err=0):
     stores = b"".join(struct.pack(">H", n >= 512) for n in range(1024))
-    return b"AB\x02" + struct.pack(">BHHQIBBHI", flags, kind, err, 7, 5000, role, 0, index,
+    return b"AB" + bytes([KINDS["AN_BUS_VERSION"]]) + struct.pack(">BHHQIBBHI", flags, kind, err, 7, 5000, role, 0, index,
                                    len(body)) + digest(b"fuzz") + digest(stores) + body
 
 
@@ -415,6 +415,8 @@ def main():
     with open(os.path.join(TOP, "proto/kinds.h"), encoding="utf-8") as f:
         for line in f:
             word = line.strip().split("(")[-1] if "    X(" in line else ""
+            if line.startswith("#define AN_BUS_VERSION"):
+                KINDS["AN_BUS_VERSION"] = int(line.split()[2])
             if word and "(" in line and line.strip()[2:3].isdigit():
                 number, name = line.strip()[2:].split(",")[:2]
                 KINDS[name.strip()] = int(number)
