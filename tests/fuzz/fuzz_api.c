@@ -1,8 +1,8 @@
 /* Fuzzing what is asked over HTTP: path, token, body. The input is a letter (who asks:
  * none, a user with a good token, a back end with a good signature), another for the
  * method, a line with the URI, and the body. Whatever comes is answered once, with JSON,
- * in bounded steps; those who are asked answer, or know nothing of whom they are asked
- * about. */
+ * in bounded steps; those who are asked answer, know nothing of whom they are asked
+ * about, or refuse the n-th ask: more of the letter. */
 #include "tests/actors/api_kit.h"
 #include "tests/fuzz/input.h"
 
@@ -27,6 +27,18 @@ static struct an_app_keys app_keys = {
 
 /* ------------------------------------------------------------------ who is asked */
 
+/* Of "correct horse", made once. */
+static const char *
+password_hash(void)
+{
+    static char hash[crypto_pwhash_STRBYTES];
+
+    if (hash[0] == '\0' && crypto_pwhash_str(hash, "correct horse", 13, 1, 8192) != 0) {
+        abort();
+    }
+    return hash;
+}
+
 static void
 answer_read(struct harness *h, const struct harness_effect *ask, bool known)
 {
@@ -40,6 +52,8 @@ answer_read(struct harness *h, const struct harness_effect *ask, bool known)
     answer.user = USER;
     answer.name = (ProtobufCBinaryData){sizeof(name), name};
     details.app = answer.name;
+    details.password_hash = (ProtobufCBinaryData){strlen(password_hash()),
+                                                  (uint8_t *)(uintptr_t)password_hash()};
     device.device = device.refresh_hash = answer.name;
     device.used_ms = harness_now(h).wall_ms;
     answer.account = &account;
@@ -50,7 +64,7 @@ answer_read(struct harness *h, const struct harness_effect *ask, bool known)
 }
 
 static bool
-answer_one(struct harness *h, bool known)
+answer_one(struct harness *h, bool known, bool refused)
 {
     const Anser__Bus__Result done = ANSER__BUS__RESULT__INIT;
     const struct harness_effect *ask = harness_take(h, AN_EFFECT_ASK);
@@ -58,7 +72,9 @@ answer_one(struct harness *h, bool known)
     if (ask == NULL) {
         return false;
     }
-    if (ask->e.kind == AN_KIND_READ) {
+    if (refused) {
+        harness_answer(h, ask, AN_ERR_CORRUPT, NULL);
+    } else if (ask->e.kind == AN_KIND_READ) {
         answer_read(h, ask, known);
     } else if (ask->e.kind == AN_KIND_SUBMIT) {
         api_kit_give_result(h, ask, &done);
@@ -188,7 +204,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     do {
         assert(++steps < STEPS_MAX);
         harness_run_jobs(h);
-    } while (answer_one(h, who < 128));
+    } while (answer_one(h, who < 128, steps == who / 4 % 8));
     judge(h);
     harness_destroy(h);
     return 0;
