@@ -237,6 +237,7 @@ member_make_door(const struct group *group, struct member *member, char *why,
     const struct plan_actor *placed = member->placed;
     char cert[AN_PATH_LEN_MAX], key[AN_PATH_LEN_MAX], ca[AN_PATH_LEN_MAX];
     struct an_noise_key noise_key;
+    struct an_nets unlimited;
     struct gate_door_cfg cfg = {
         .listen_count = placed->listen_count,
         .handshake_ms = (uint32_t)config->gate_handshake_ms,
@@ -246,6 +247,7 @@ member_make_door(const struct group *group, struct member *member, char *why,
         .tls_cert = member_file(plan, member, config->gate_tls_cert, cert),
         .tls_key = member_file(plan, member, config->gate_tls_key, key),
         .tls_client_ca = member_file(plan, member, config->gate_tls_client_ca, ca),
+        .unlimited = &unlimited,
         .origins = config->gate_origins,
         .log = member_log,
         .log_ctx = member->who};
@@ -253,6 +255,9 @@ member_make_door(const struct group *group, struct member *member, char *why,
 
     _Static_assert((int)PLAN_LISTEN_MAX <= (int)GATE_DOOR_LISTEN_MAX,
                    "a door takes them all");
+    if (!an_nets_parse(&unlimited, config->gate_unlimited)) {
+        return AN_ERR_CONFIG; /* config_take has judged it */
+    }
     for (unsigned i = 0; err == AN_OK && i < placed->listen_count; i++) {
         err = member_judge_listen(config, placed->listen[i], false, why, why_len);
         cfg.listen[i] = placed->listen[i];

@@ -42,8 +42,24 @@
     5000u /* TLS, Noise, the request that opens a WebSocket take no longer: a client on  \
            * a bad line needs one or two seconds for its few round trips */
 #define AN_HANDSHAKES_MAX                                                                \
-    1024u /* at once; beyond, the oldest ends: honest ones are through within moments,   \
-           * so it is the slow who make room. 40 KB each while they last */
+    1024u /* at once; beyond, one ends: the oldest of an address that has more than its  \
+           * share, else the oldest of all. 40 KB each while they last */
+#define AN_HANDSHAKES_SHARE                                                              \
+    8u /* an address, /64 of IPv6, has an eighth of them, and more while nobody else     \
+        * needs them */
+#define AN_DOOR_LOGIN_HELD                                                               \
+    (16u * 1024u) /* what a connection sends first is no larger: a Login, every byte of  \
+                   * it escaped; beyond: FRAME_TOO_LARGE. What comes behind it waits     \
+                   * until it is answered */
+#define AN_DOOR_HELD_BYTES                                                               \
+    (64u * 1024u * 1024u) /* JSON and records of Noise that are not whole, of all        \
+                           * connections of a gate; those not logged in have half of it; \
+                           * beyond: BUSY */
+#define AN_DOOR_HELD_SHARE                                                               \
+    8u /* an address, /64 of IPv6, has an eighth of that; beyond: BUSY */
+#define AN_DOOR_HELD_OWN                                                                 \
+    8192u /* of a connection that are not counted in it: a request that opens a          \
+           * WebSocket, a heartbeat, the begin of a record always have their place */
 #define AN_GATE_TICK_MS                                                                  \
     1000u /* idle, login and heartbeat lists are walked this often                       \
            */

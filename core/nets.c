@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { V4_AT = 12, V4_BITS = 32, ALL_BITS = 128 };
+enum { V6_KEPT = 8, V4_AT = 12, V4_BITS = 32, ALL_BITS = 128 };
 
 static const uint8_t mapped[V4_AT] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
 
@@ -26,6 +26,14 @@ an_address_of(uint8_t out[AN_ADDRESS_LEN], const struct sockaddr *from)
         memcpy(out, mapped, V4_AT);
         memcpy(out + V4_AT, &((const struct sockaddr_in *)(const void *)from)->sin_addr,
                AN_ADDRESS_LEN - V4_AT);
+    }
+}
+
+void
+an_address_network(uint8_t address[AN_ADDRESS_LEN])
+{
+    if (!an_address_is_v4(address)) {
+        memset(address + V6_KEPT, 0, AN_ADDRESS_LEN - V6_KEPT);
     }
 }
 

@@ -28,6 +28,8 @@ bool an_nets_hold(const struct an_nets *nets, const uint8_t address[AN_ADDRESS_L
 /* Of a peer's socket address; zeroed for other families than IPv4 and IPv6. */
 void an_address_of(uint8_t out[AN_ADDRESS_LEN], const struct sockaddr *from);
 bool an_address_is_v4(const uint8_t address[AN_ADDRESS_LEN]);
+/* Whoever has one IPv6 address has a network of them, /64: its first counts as all. */
+void an_address_network(uint8_t address[AN_ADDRESS_LEN]);
 /* "192.0.2.1"; AN_ADDRESS_TEXT_MAX holds it. */
 void an_address_print(const uint8_t address[AN_ADDRESS_LEN], char *out, size_t len);
 

@@ -303,6 +303,7 @@ destroy(struct an_door *base)
     gate_noise_fini(&door->noise);
     gate_ws_shared_fini(&door->ws);
     an_arena_fini(&door->arena);
+    gate_from_fini(door);
     free(door->origins);
     free(door->gathered.data);
     free(door->conns);
@@ -348,6 +349,7 @@ defaults(struct gate_door_cfg *cfg)
     DEFAULT(close_ms, DOOR_CLOSE_MS);
     DEFAULT(handshake_ms, AN_HANDSHAKE_MS);
     DEFAULT(handshakes_max, AN_HANDSHAKES_MAX);
+    DEFAULT(login_len_max, AN_DOOR_LOGIN_HELD);
 #undef DEFAULT
 }
 
@@ -462,6 +464,10 @@ gate_door_create(struct an_door **out, const struct gate_door_cfg *cfg, char *wh
     defaults(&door->cfg);
     door->fd_max = descriptors_max();
     door->accept_rate = an_rate_of(cfg->accept_per_s, cfg->accept_burst);
+    if (cfg->unlimited != NULL) {
+        door->froms.unlimited = *cfg->unlimited;
+    }
+    (void)uv_random(NULL, NULL, &door->froms.salt, sizeof(door->froms.salt), 0, NULL);
     an_arena_init(&door->arena, GATE_JSON_MEMORY_MAX);
     if (cfg->origins != NULL) {
         door->origins = strdup(cfg->origins);

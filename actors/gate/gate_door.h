@@ -7,6 +7,7 @@
 #define AN_ACTORS_GATE_DOOR_H
 
 #include "core/door.h"
+#include "core/nets.h"
 #include "core/noise.h"
 
 #define GATE_DOOR_LISTEN_MAX 8u
@@ -20,12 +21,15 @@ struct gate_door_cfg {
     uint32_t close_ms;       /* unsent output of a closing connection gets this long */
     uint32_t handshake_ms;   /* AN_HANDSHAKE_MS */
     uint32_t handshakes_max; /* AN_HANDSHAKES_MAX */
+    uint32_t login_len_max;  /* AN_DOOR_LOGIN_HELD */
     uint32_t accept_per_s;   /* connections taken; the rest wait. 0: no limit */
     uint32_t accept_burst;   /* of them at once, after a quiet time */
     /* PEM files of what listens with TLS: certificate with its chain, its key, and, when
      * clients must show a certificate, the CAs these are believed from (else NULL). */
     const char *tls_cert, *tls_key, *tls_client_ca;
     const struct an_noise_key *noise_key; /* of what listens with Noise; else NULL */
+    /* Addresses that may have all; NULL: none. Borrowed until create returns. */
+    const struct an_nets *unlimited;
     const char *origins; /* of pages that may open a WebSocket; NULL, "*": any */
     /* Told about trouble an operator should know (out of descriptors, no listening);
      * level as in core/log.h. May be NULL. Called on any thread. */
@@ -42,6 +46,7 @@ struct gate_door_stats {
     uint64_t broken;            /* open ones that ended by what came, as TLS or Noise */
     uint64_t handshakes_failed; /* refused, broken, given up by the client */
     uint64_t handshakes_late;   /* too slow, or too many at once */
+    uint64_t held_refused;      /* too much that was not whole */
     uint64_t handshakes;        /* now: not through yet */
     uint64_t conns;             /* now */
     uint64_t partial_bytes;     /* now: buffers of frames not yet whole */

@@ -152,7 +152,12 @@ waits_remove(struct gate_door *door, struct door_conn *conn)
         waits->last = conn->wait_link;
     }
     conn->wait_link = NULL;
-    door->stats.handshakes -= waits == &door->shaking;
+    if (waits == &door->shaking) {
+        door->stats.handshakes--;
+        if (conn->from != NULL) {
+            conn->from->handshakes--;
+        }
+    }
 }
 
 /* ------------------------------------------------------------------ ends */
@@ -172,6 +177,7 @@ on_closed(uv_handle_t *handle)
     gate_lines_free(door, conn);
     gate_noise_free(door, conn);
     SSL_free(conn->tls);
+    gate_from_leave(door, conn);
     door->conns[conn->id & ((1u << DOOR_INDEX_BITS) - 1)] = NULL;
     door->free_list[door->free_count++] =
         (uint32_t)(conn->id & ((1u << DOOR_INDEX_BITS) - 1));
@@ -241,13 +247,9 @@ gate_door_finish(struct gate_door *door, struct door_conn *conn)
 void
 gate_door_open(struct gate_door *door, struct door_conn *conn)
 {
-    struct sockaddr_storage from = {.ss_family = AF_UNSPEC};
-    int len = sizeof(from);
-
     waits_remove(door, conn);
     conn->open = true;
-    (void)uv_tcp_getpeername(&conn->tcp, (struct sockaddr *)&from, &len);
-    an_address_of(door->msg.address, (struct sockaddr *)&from);
+    memcpy(door->msg.address, conn->address, sizeof(door->msg.address));
     gate_door_deliver(door, conn, AN_KIND_CONN_OPEN);
 }
 
@@ -294,8 +296,19 @@ gate_door_break_off(struct gate_door *door, struct door_conn *conn, const char *
     gate_door_end(door, conn);
 }
 
-/* Until then the actor knows nothing of it. Too many at once: the oldest makes room,
- * which honest ones are only for moments. false: without memory. */
+/* One handshake ends so that another may begin. */
+static void
+push_out(struct gate_door *door, const struct door_conn *newer)
+{
+    struct door_conn *conn = gate_from_victim(door, newer);
+
+    door->stats.handshakes_late++;
+    log_refusal(door, conn, "the handshake", "there are gate.handshakes_max of them");
+    gate_door_kill(conn);
+}
+
+/* Until then the actor knows nothing of it. Too many at once: one makes room, of whoever
+ * has most. false: without memory. */
 static bool
 handshake_begin(struct gate_door *door, struct door_conn *conn,
                 const struct door_listener *listener)
@@ -319,10 +332,12 @@ handshake_begin(struct gate_door *door, struct door_conn *conn,
         }
     }
     if (door->stats.handshakes >= door->cfg.handshakes_max) {
-        door->stats.handshakes_late++;
-        gate_door_kill(door->shaking.first);
+        push_out(door, conn);
     }
     door->stats.handshakes++;
+    if (conn->from != NULL) {
+        conn->from->handshakes++;
+    }
     waits_add(door, &door->shaking, conn);
     return true;
 }
@@ -428,7 +443,9 @@ gate_door_accept(struct gate_door *door, struct door_listener *listener)
     door->stats.accepted++;
     door->stats.conns++;
     watch_descriptors(door, conn);
-    if (listener->at.scheme == AN_SCHEME_TCP) {
+    if (!gate_from_join(door, conn)) {
+        gate_door_kill(conn);
+    } else if (listener->at.scheme == AN_SCHEME_TCP) {
         gate_door_open(door, conn);
     } else if (!handshake_begin(door, conn, listener)) {
         gate_door_kill(conn);

@@ -57,6 +57,7 @@ deliver_frame(struct gate_door *door, struct door_conn *conn,
               const struct an_frame *frame, const uint8_t *body)
 {
     door->stats.frames_in++;
+    conn->asked = true;
     door->msg.frame = *frame;
     door->msg.frame_body = body;
     gate_door_deliver(door, conn, AN_KIND_CONN_FRAME);
@@ -83,6 +84,11 @@ partial_go_on(struct gate_door *door, struct door_conn *conn, const uint8_t *dat
     }
     state =
         an_frame_get(&frame, conn->partial, conn->partial_len, door->cfg.frame_len_max);
+    if (state == AN_FRAME_OK &&
+        gate_login_too_large(door, conn, AN_FRAME_HEADER_LEN + frame.body_len)) {
+        gate_door_bad(door, conn, AN_ERR_FRAME_TOO_LARGE);
+        return take;
+    }
     if (state == AN_FRAME_OK &&
         conn->partial_len == AN_FRAME_HEADER_LEN + frame.body_len) {
         deliver_frame(door, conn, &frame, conn->partial + AN_FRAME_HEADER_LEN);
@@ -115,6 +121,10 @@ gate_door_frames_in(struct gate_door *door, struct door_conn *conn, const uint8_
             return;
         }
         took = AN_FRAME_HEADER_LEN + (state == AN_FRAME_OK ? frame.body_len : 0u);
+        if (gate_login_too_large(door, conn, took)) {
+            gate_door_bad(door, conn, AN_ERR_FRAME_TOO_LARGE);
+            return;
+        }
         if (state == AN_FRAME_MORE || len < took) {
             if (!partial_add(door, conn, data, len)) {
                 gate_door_kill(conn);
@@ -160,6 +170,22 @@ gate_door_layer_in(struct gate_door *door, struct door_conn *conn, const uint8_t
     }
 }
 
+/* What it has sent behind its Login can wait in its socket until that is answered. */
+static void
+login_await(struct gate_door *door, struct door_conn *conn)
+{
+    size_t held = conn->partial_len;
+
+    held += conn->lines == NULL ? 0 : conn->lines->len;
+    held += conn->ws == NULL ? 0 : conn->ws->held.len;
+    held += conn->noise == NULL ? 0 : conn->noise->held_len;
+    if (!conn->known && !conn->awaits && held > door->cfg.login_len_max &&
+        door_reading(conn)) {
+        conn->awaits = true;
+        uv_read_stop((uv_stream_t *)&conn->tcp);
+    }
+}
+
 static void
 on_read(uv_stream_t *stream, ssize_t got, const uv_buf_t *buf)
 {
@@ -182,10 +208,23 @@ on_read(uv_stream_t *stream, ssize_t got, const uv_buf_t *buf)
     } else {
         gate_door_layer_in(door, conn, (const uint8_t *)buf->base, (size_t)got);
     }
+    login_await(door, conn);
 }
 
 bool
 gate_door_read(struct door_conn *conn)
 {
     return uv_read_start((uv_stream_t *)&conn->tcp, on_alloc, on_read) == 0;
+}
+
+void
+gate_login_known(struct door_conn *conn)
+{
+    conn->known = true;
+    if (conn->awaits) {
+        conn->awaits = false;
+        if (!conn->paused && door_reading(conn)) {
+            (void)gate_door_read(conn);
+        }
+    }
 }

@@ -8,8 +8,8 @@
 /* ------------------------------------------------------------------ collecting */
 
 bool
-gate_held_add(struct gate_door *door, struct door_held *held, const uint8_t *data,
-              size_t len)
+gate_held_add(struct gate_door *door, struct door_conn *conn, struct door_held *held,
+              const uint8_t *data, size_t len)
 {
     if (held->len + len > held->cap) {
         size_t cap = held->cap == 0 ? 512 : held->cap;
@@ -18,15 +18,14 @@ gate_held_add(struct gate_door *door, struct door_held *held, const uint8_t *dat
         while (cap < held->len + len) {
             cap *= 2;
         }
-        if (door->held_bytes + cap - held->cap > DOOR_HELD_BYTES) {
+        if (!gate_held_room(door, conn, held->cap, cap)) {
             return false;
         }
         bigger = realloc(held->data, cap);
         if (bigger == NULL) {
             return false;
         }
-        door->held_bytes += cap - held->cap;
-        door->stats.partial_bytes += cap - held->cap;
+        gate_held_count(door, conn, held->cap, cap);
         held->data = bigger;
         held->cap = (uint32_t)cap;
     }
@@ -38,10 +37,9 @@ gate_held_add(struct gate_door *door, struct door_held *held, const uint8_t *dat
 }
 
 void
-gate_held_free(struct gate_door *door, struct door_held *held)
+gate_held_free(struct gate_door *door, struct door_conn *conn, struct door_held *held)
 {
-    door->stats.partial_bytes -= held->cap;
-    door->held_bytes -= held->cap;
+    gate_held_count(door, conn, held->cap, 0);
     free(held->data);
     *held = (struct door_held){0};
 }
@@ -74,7 +72,7 @@ void
 gate_lines_free(struct gate_door *door, struct door_conn *conn)
 {
     if (conn->lines != NULL) {
-        gate_held_free(door, conn->lines);
+        gate_held_free(door, conn, conn->lines);
         free(conn->lines);
         conn->lines = NULL;
     }
@@ -111,7 +109,7 @@ keep(struct gate_door *door, struct door_conn *conn, const uint8_t *data, size_t
         gate_door_bad(door, conn, AN_ERR_FRAME_TOO_LARGE);
         return false;
     }
-    if (!gate_held_add(door, conn->lines, data, len)) {
+    if (!gate_held_add(door, conn, conn->lines, data, len)) {
         gate_door_bad(door, conn, AN_ERR_BUSY);
         return false;
     }
@@ -128,6 +126,10 @@ gate_lines_in(struct gate_door *door, struct door_conn *conn, const uint8_t *dat
         const uint8_t *end = memchr(data, '\n', len);
         size_t part = end == NULL ? len : (size_t)(end - data);
 
+        if (gate_login_too_large(door, conn, held->len + part)) {
+            gate_door_bad(door, conn, AN_ERR_FRAME_TOO_LARGE);
+            return;
+        }
         if ((end == NULL || held->len > 0) && !keep(door, conn, data, part)) {
             return;
         }
@@ -136,7 +138,7 @@ gate_lines_in(struct gate_door *door, struct door_conn *conn, const uint8_t *dat
         }
         take_line(door, conn, held->len > 0 ? held->data : data,
                   held->len > 0 ? held->len : part);
-        gate_held_free(door, held);
+        gate_held_free(door, conn, held);
         data += part + 1;
         len -= part + 1;
     }

@@ -51,8 +51,7 @@ void
 gate_noise_free(struct gate_door *door, struct door_conn *conn)
 {
     if (conn->noise != NULL) {
-        door->held_bytes -= conn->noise->held_cap;
-        door->stats.partial_bytes -= conn->noise->held_cap;
+        gate_held_count(door, conn, conn->noise->held_cap, 0);
         an_noise_conn_fini(conn->noise);
         free(conn->noise);
         conn->noise = NULL;
@@ -61,14 +60,16 @@ gate_noise_free(struct gate_door *door, struct door_conn *conn)
 
 /* What records that are not whole take is bounded over all connections. */
 static enum an_err
-take(struct gate_door *door, struct an_noise_conn *noise, struct an_noise_piece *in)
+take(struct gate_door *door, struct door_conn *conn, struct an_noise_piece *in)
 {
+    struct an_noise_conn *noise = conn->noise;
     size_t before = noise->held_cap;
     enum an_err err = an_noise_take(noise, in);
 
-    door->held_bytes += noise->held_cap - before;
-    door->stats.partial_bytes += noise->held_cap - before;
-    if (err == AN_OK && in->record == NULL && door->held_bytes > DOOR_HELD_BYTES) {
+    bool room = in->record != NULL || gate_held_room(door, conn, before, noise->held_cap);
+
+    gate_held_count(door, conn, before, noise->held_cap);
+    if (err == AN_OK && !room) {
         noise->why = "too much waits for the rest of it";
         err = AN_ERR_FULL;
     }
@@ -102,7 +103,7 @@ gate_noise_in(struct gate_door *door, struct door_conn *conn, const uint8_t *dat
     struct an_noise_piece in = {.data = data, .len = len};
 
     while (door_reading(conn)) {
-        enum an_err err = take(door, conn->noise, &in);
+        enum an_err err = take(door, conn, &in);
 
         if (err == AN_OK && in.record == NULL) {
             return; /* all taken */

@@ -81,6 +81,18 @@ seg_add(struct gate_door *door, struct door_conn *conn, const uint8_t *data, siz
     return true;
 }
 
+/* The answer to its Login says that it is in. */
+static void
+note_login(struct door_conn *conn, const uint8_t *frame, size_t len)
+{
+    struct an_frame header;
+
+    if (!conn->known && an_frame_get(&header, frame, len, UINT32_MAX) == AN_FRAME_OK &&
+        header.command == AN_COMMAND_LOGIN && header.flags == AN_FRAME_ANSWER) {
+        gate_login_known(conn);
+    }
+}
+
 void
 gate_door_carry(struct an_door *base, const struct an_effect *effect,
                 const uint8_t *bytes)
@@ -98,6 +110,7 @@ gate_door_carry(struct an_door *base, const struct an_effect *effect,
     }
     if (effect->type == AN_EFFECT_CONN_SEND) {
         door->stats.frames_out++;
+        note_login(conn, bytes, effect->len);
     } else {
         conn->finish = true;
     }
@@ -119,7 +132,9 @@ on_written(uv_write_t *req, int status)
     }
     if (conn->paused && door_unsent(conn) <= DOOR_PAUSE_BYTES / 2) {
         conn->paused = false;
-        (void)gate_door_read(conn);
+        if (!conn->awaits) {
+            (void)gate_door_read(conn);
+        }
     }
     if (conn->reported && !conn->finish) {
         gate_door_deliver_output(door, conn);

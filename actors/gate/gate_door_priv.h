@@ -6,7 +6,8 @@
  *   the socket's bytes      TLS or Noise      WebSocket       JSON     frames, to the
  *                                                                      actor
  *
- * gate_door.c has the loop and the listeners, gate_door_conn.c the life of connections.
+ * gate_door.c has the loop and the listeners, gate_door_conn.c the life of connections,
+ * gate_door_from.c what those of one address may have.
  * Context: the door's thread, but for gate_tls_load. */
 #ifndef AN_ACTORS_GATE_DOOR_PRIV_H
 #define AN_ACTORS_GATE_DOOR_PRIV_H
@@ -36,7 +37,8 @@ enum {
     DOOR_SPARE_FDS = AN_GATE_SPARE_FDS, /* descriptors left to the rest of the process */
     DOOR_SAY_MS = 1000,                 /* between two lines about that */
     DOOR_CROWD_SAY_MS = 10000,          /* and about too many at once */
-    DOOR_HELD_BYTES = 64 * 1024 * 1024, /* requests and JSON not whole, of all together */
+    DOOR_HELD_BYTES = AN_DOOR_HELD_BYTES, /* JSON and records not whole, of all */
+    DOOR_HELD_OWN = AN_DOOR_HELD_OWN,     /* of a connection, that are not counted */
     DOOR_CERT_WARN_DAYS = 14,        /* left: who renews by himself has done it by then */
     DOOR_LINE_MAX = 256,             /* of the log */
     DOOR_RECORD_BYTES = 16384,       /* the plaintext of a TLS record */
@@ -56,9 +58,25 @@ enum {
     X(broken, "open connections ended by what came: not of their TLS or Noise")          \
     X(handshakes_failed, "handshakes refused, broken or given up by the client")         \
     X(handshakes_late, "handshakes too slow, or pushed out by newer ones")               \
+    X(held_refused, "connections that had too much that was not whole")                  \
     X(bad_lines, "lines that were no JSON object")                                       \
     X(accept_pauses, "times that accepting waited for descriptors")                      \
     X(read_pauses, "times that a client's unread output stopped its input")
+
+/* An address that connections are of now; a network of IPv6. */
+struct door_from {
+    struct door_from *next; /* same place of the table */
+    uint8_t key[AN_ADDRESS_LEN];
+    uint32_t conns, handshakes;
+    size_t held_bytes;
+};
+
+struct door_froms {
+    struct door_from **table;
+    size_t cap, count;
+    uint64_t salt; /* clients choose their addresses */
+    struct an_nets unlimited;
+};
 
 /* Counted in tens of thousands: what a connection needs only now and then is allocated
  * then. */
@@ -72,10 +90,15 @@ struct door_conn {
     SSL *tls;              /* NULL: none */
     struct an_noise_conn *noise; /* NULL: none */
     struct door_ws *ws;          /* NULL: none */
+    struct door_from *from;      /* NULL: without limits */
     struct door_held *lines;     /* NULL: not lines of JSON */
     /* In door.shaking until the handshakes are through, in door.finishing at the end. */
     struct door_conn *wait_next, **wait_link;
-    uint64_t wait_ms;  /* until then */
+    uint64_t wait_ms; /* until then */
+    uint8_t address[AN_ADDRESS_LEN];
+    bool asked : 1;    /* a frame of its has gone to the actor */
+    bool known : 1;    /* it has logged in */
+    bool awaits : 1;   /* not read until it has: much lies behind its Login */
     bool tls_done : 1; /* its handshake is through */
     bool broken : 1;   /* its layer cannot say anything any more */
     bool open : 1;     /* the actor knows of it */
@@ -162,7 +185,7 @@ struct gate_door {
     uint32_t conn_cap, free_count;
     uint64_t serial;
     uint32_t fd_max;
-    uint64_t full_ms, refused_ms; /* when the log was told last */
+    uint64_t full_ms, refused_ms, held_ms; /* when the log was told last */
     struct an_rate accept_rate;
     struct an_bucket accepts;
     uint64_t crowd_ms; /* when the log was told that they wait */
@@ -173,6 +196,7 @@ struct gate_door {
     struct gate_ws_shared ws;
     struct an_arena arena; /* of a message of JSON */
     size_t held_bytes;     /* of all struct door_held, and of records not whole */
+    struct door_froms froms;
     char *origins;
     struct door_scratch gathered; /* frames that go out through a layer */
     struct door_seg *segs;        /* of this drain */
@@ -265,6 +289,30 @@ void gate_door_partial_free(struct gate_door *door, struct door_conn *conn);
 /* Its input cannot be trusted any more: not read, and the actor is told. */
 void gate_door_bad(struct gate_door *door, struct door_conn *conn, enum an_err err);
 
+/* It has logged in: what was left in its socket until then is read. */
+void gate_login_known(struct door_conn *conn);
+
+/* ------------------------------------------------------------------ gate_door_from.c */
+
+/* Finds where it comes from: conn->address, and conn->from until it leaves. false:
+ * without memory. */
+bool gate_from_join(struct gate_door *door, struct door_conn *conn);
+void gate_from_leave(struct gate_door *door, struct door_conn *conn);
+/* After all connections. */
+void gate_from_fini(struct gate_door *door);
+/* Which handshake ends so that this one may begin. There is one. */
+struct door_conn *gate_from_victim(const struct gate_door *door,
+                                   const struct door_conn *conn);
+/* May a buffer of its grow? A refusal is counted and logged. */
+bool gate_held_room(struct gate_door *door, const struct door_conn *conn, size_t before,
+                    size_t after);
+/* It has grown, or shrunk. */
+void gate_held_count(struct gate_door *door, struct door_conn *conn, size_t before,
+                     size_t after);
+/* Is what begins like that, before anything else, no Login? Counted and logged. */
+bool gate_login_too_large(struct gate_door *door, const struct door_conn *conn,
+                          size_t len);
+
 /* ------------------------------------------------------------------ gate_door_out.c */
 
 void gate_door_carry(struct an_door *base, const struct an_effect *effect,
@@ -345,11 +393,12 @@ void gate_ws_bye(struct gate_door *door, struct door_conn *conn);
 
 /* ------------------------------------------------------------------ gate_door_json.c */
 
-/* false: without memory, or too much is held of all connections together. */
-bool gate_held_add(struct gate_door *door, struct door_held *held, const uint8_t *data,
-                   size_t len);
+/* false: without memory, or too much is held of its address or of all. */
+bool gate_held_add(struct gate_door *door, struct door_conn *conn, struct door_held *held,
+                   const uint8_t *data, size_t len);
 /* Empties it. */
-void gate_held_free(struct gate_door *door, struct door_held *held);
+void gate_held_free(struct gate_door *door, struct door_conn *conn,
+                    struct door_held *held);
 /* A whole text: its frame goes to gate_door_frames_in. false: it is no JSON object. */
 bool gate_json_take(struct gate_door *door, struct door_conn *conn, const uint8_t *text,
                     size_t len);

@@ -6,6 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+_Static_assert((int)AN_DOOR_HELD_OWN >= (int)GATE_HTTP_HEAD_MAX,
+               "a request waits for nobody's room");
+
 enum { CODE_BASE = 4000, GOODBYE_TEXT_MAX = 32 };
 
 struct door_ws *
@@ -20,7 +23,7 @@ gate_ws_free(struct gate_door *door, struct door_conn *conn)
     if (conn->ws == NULL) {
         return;
     }
-    gate_held_free(door, &conn->ws->held);
+    gate_held_free(door, conn, &conn->ws->held);
     gate_ws_fini(&conn->ws->in);
     free(conn->ws);
     conn->ws = NULL;
@@ -134,7 +137,7 @@ open_with(struct gate_door *door, struct door_conn *conn, const uint8_t *data, s
     size_t head, answer_len;
     bool welcome;
 
-    if (!gate_held_add(door, &ws->held, data, take)) {
+    if (!gate_held_add(door, conn, &ws->held, data, take)) {
         gate_door_kill(conn);
         return len;
     }
@@ -150,7 +153,7 @@ open_with(struct gate_door *door, struct door_conn *conn, const uint8_t *data, s
     welcome =
         gate_http_answer(ws->held.data, head, door->origins == NULL ? "*" : door->origins,
                          answer, &answer_len, &ws->in.text);
-    gate_held_free(door, &ws->held);
+    gate_held_free(door, conn, &ws->held);
     if (!welcome) {
         turn_away(door, conn, answer, answer_len);
         return len;
@@ -187,7 +190,11 @@ take_text(struct gate_door *door, struct door_conn *conn, const struct gate_ws_g
         fail(door, conn, 1009, "a message of JSON has at most 512 KiB");
         return;
     }
-    if (!gate_held_add(door, &ws->held, got->data, got->len)) {
+    if (gate_login_too_large(door, conn, ws->held.len + got->len)) {
+        fail(door, conn, 1009, "FRAME_TOO_LARGE: before a Login at most 16 KiB");
+        return;
+    }
+    if (!gate_held_add(door, conn, &ws->held, got->data, got->len)) {
         fail(door, conn, 1013, "too many messages are not whole: try again later");
         return;
     }
@@ -197,7 +204,7 @@ take_text(struct gate_door *door, struct door_conn *conn, const struct gate_ws_g
     if (!gate_json_take(door, conn, ws->held.data, ws->held.len)) {
         fail(door, conn, 1007, "a message is one JSON object");
     }
-    gate_held_free(door, &ws->held);
+    gate_held_free(door, conn, &ws->held);
 }
 
 static void

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BUCKETS_MIN = 64, SAY_MS = 1000, V6_KEPT = 8 };
+enum { BUCKETS_MIN = 64, SAY_MS = 1000 };
 enum { OF_USER, OF_ADDRESS };
 
 static const struct {
@@ -245,16 +245,13 @@ gate_rate_take(struct gate *g, struct gate_conn *c, unsigned command,
 
 /* ------------------------------------------------------------------ connections */
 
-/* Whoever has one IPv6 address has a network of them: it counts as one. */
 static void
 address_key(uint64_t key[2], const uint8_t address[AN_ADDRESS_LEN])
 {
     uint8_t kept[AN_ADDRESS_LEN];
 
     memcpy(kept, address, sizeof(kept));
-    if (!an_address_is_v4(address)) {
-        memset(kept + V6_KEPT, 0, sizeof(kept) - V6_KEPT);
-    }
+    an_address_network(kept);
     memcpy(key, kept, sizeof(kept));
 }
 

@@ -74,11 +74,18 @@ stub_deliver(void *ctx, struct an_msg *msg)
 static uint64_t
 stub_turn(void *ctx)
 {
+    const struct an_frame login = {
+        .codec = 1, .command = AN_COMMAND_LOGIN, .flags = AN_FRAME_ANSWER};
     struct stub *s = ctx;
     uint64_t wait_ms;
 
     pthread_mutex_lock(&s->mutex);
     s->turns++;
+    if (s->let_in) {
+        s->let_in = false;
+        s->steps++;
+        an_out_conn_send_packed(&s->out, s->last_conn, &login, NULL, 0);
+    }
     for (size_t i = 0; i < s->out.count; i++) {
         const struct an_effect *effect = &s->out.effects[i];
         s->door->ops->carry(s->door, effect, s->out.bytes + effect->offset);
@@ -137,6 +144,9 @@ stub_start_at(const struct gate_door_cfg *given)
     char why[256];
 
     assert_non_null(s);
+    if (cfg.login_len_max == 0) {
+        cfg.login_len_max = UINT32_MAX; /* the stub lets everybody in */
+    }
     cfg.log = stub_log;
     cfg.log_ctx = s;
     s->want_ms = UINT64_MAX;
@@ -151,6 +161,15 @@ stub_start_at(const struct gate_door_cfg *given)
     assert_true(s->port > 0);
     assert_int_equal(pthread_create(&s->thread, NULL, stub_main, s), 0);
     return s;
+}
+
+void
+stub_let_in(struct stub *s)
+{
+    pthread_mutex_lock(&s->mutex);
+    s->let_in = true;
+    pthread_mutex_unlock(&s->mutex);
+    s->door->ops->wake(s->door);
 }
 
 void

@@ -35,7 +35,7 @@ struct stub {
     uint64_t output, output_max, outputs;
     uint64_t logs;
     struct gate_door_stats stats;
-    bool quit;
+    bool quit, let_in;
     uint64_t ids_grow;
     uint64_t want_ms;
     unsigned steps; /* in this turn */
@@ -45,6 +45,8 @@ struct stub {
 struct stub *stub_start(uint32_t close_ms);
 /* The same with one address and whatever the cfg says. */
 struct stub *stub_start_at(const struct gate_door_cfg *cfg);
+/* Answers the Login of the last that sent something. */
+void stub_let_in(struct stub *s);
 /* Quits, and asserts that nothing is left behind. */
 void stub_stop(struct stub *s);
 /* Waits until the counter, one of s's, has reached the value. */

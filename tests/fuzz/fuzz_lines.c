@@ -55,6 +55,14 @@ gate_door_bad(struct gate_door *door, struct door_conn *conn, enum an_err err)
     sum->bad = err;
 }
 
+void
+gate_door_log(struct gate_door *door, int level, const char *line)
+{
+    (void)door;
+    (void)level;
+    (void)line;
+}
+
 uint8_t *
 gate_door_scratch(struct door_scratch *scratch, size_t more)
 {
@@ -69,7 +77,7 @@ static struct sum
 stream(struct gate_door *door, const uint8_t *data, size_t len, size_t step, bool padded)
 {
     static uint8_t spaces[GATE_JSON_LEN_MAX - 8];
-    struct door_conn conn = {0};
+    struct door_conn conn = {.known = true};
     struct sum result = {.hash = 0xCBF29CE484222325u};
 
     sum = &result;
@@ -90,7 +98,7 @@ stream(struct gate_door *door, const uint8_t *data, size_t len, size_t step, boo
         gate_lines_in(door, &conn, copy, part);
         assert(conn.lines->len <= GATE_JSON_LEN_MAX);
         assert(conn.bad || copy[part - 1] != '\n' || conn.lines->cap == 0);
-        assert(door->held_bytes == conn.lines->cap);
+        assert(door->stats.partial_bytes == conn.lines->cap);
         free(copy);
     }
     gate_lines_free(door, &conn);

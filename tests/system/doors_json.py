@@ -235,6 +235,12 @@ def case_C4_wrong_json_is_refused_in_the_usual_words(case):
     finish(case, node)
 
 
+def greedy_one(node, talk, number):
+    """A user has sixteen sessions."""
+    talk.login(node, f"greedy{number // 16}", f"{number % 16}")
+    return talk
+
+
 def case_C4_json_that_is_not_whole_is_bounded_in_all(case):
     """Many who begin a large message and never end it: memory has a bound, the last of them
     are told, others go on."""
@@ -243,7 +249,8 @@ def case_C4_json_that_is_not_whole_is_bounded_in_all(case):
     node = web_node(case)
     before, told = resident(node), 0
     part = frame(b" " * 130000, TEXT, fin=False), frame(b" " * 130000, CONTINUE, fin=False)
-    greedy = [WebTalk(node).web for _ in range(200)]
+    node.add_users(*(f"greedy{i}" for i in range(13)))
+    greedy = [greedy_one(node, WebTalk(node), i).web for i in range(200)]
     for web_socket in greedy:  # 100 MB, if all of it were kept
         for i in range(4):
             try:
@@ -316,6 +323,8 @@ def case_C4_a_wrong_line_is_told_and_the_next_one_counts(case):
         wrong = (b"{", b"[]", b"{} {}", b'{"a":1,"a":2}', b'{"command":"\xff"}', b"hello",
                  b"[" * 100000, b'{"a":' * 10000)
         for text in wrong:
+            if len(text) > 16384:
+                continue  # nobody begins like that: FRAME_TOO_LARGE
             talk.raw(text)
             heard = talk.hear()
             assert heard["error"] == "?" and heard["request"] == 0, heard
@@ -372,7 +381,8 @@ def case_C4_lines_that_are_not_whole_are_bounded_in_all(case):
         raise Skip("a sanitizer's memory is not ours")
     node = tls_node(case)
     before, told = resident(node), 0
-    greedy = [LineTalk(node) for _ in range(200)]
+    node.add_users(*(f"greedy{i}" for i in range(13)))
+    greedy = [greedy_one(node, LineTalk(node), i) for i in range(200)]
     for talk in greedy:  # 100 MB, if all of it were kept
         try:
             talk.bytes(b"{" + b" " * 500000)
@@ -418,6 +428,44 @@ def case_C4_a_reader_of_lines_gets_pages_of_control_characters(case):
         after = page[-1]["inbox_seq"]
     assert all(e["message"]["body"] == "\x01" * 65536 for e in events)
     assert node.metrics()["anser_gate_closed_slow_total"] == 0
+    finish(case, node)
+
+
+def case_C4_strangers_that_never_end_a_line_harm_nobody(case):
+    """Many who have not logged in and begin a line that is as long as one may be: each is told
+    at once, and every door goes on for others."""
+    node = web_node(case)
+    inside = LineTalk(node)
+    inside.login(node, "alice", "inside")
+    strangers, told = [LineTalk(node) for _ in range(140)], 0
+    for talk in strangers:
+        try:
+            talk.bytes(b"{" + b" " * (LINE_MAX - 2))
+        except OSError:
+            pass
+    inside.bytes(b'{"command":"Heart')
+    web = WebTalk(node)
+    web.login(node, "alice", "web")
+    later = LineTalk(node)
+    login = json.dumps({"command": "Login", "request": 1, "body": {
+        "token": case.token(node, "alice"), "device": "later"}}).encode() + b"\n"
+    later.bytes(login[:100])
+    inside.bytes(b'beat","request":7}\n')
+    while inside.hear().get("request") != 7:
+        pass
+    later.bytes(login[100:])
+    assert later.hear()["body"]["user"] == "alice"
+    for talk in strangers:
+        talk.socket.settimeout(5)
+        try:
+            told += talk.hear()["body"]["name"] == "FRAME_TOO_LARGE"
+        except (AssertionError, OSError):  # reset, for it was still sending
+            pass
+    assert told > 100, told
+    metrics = node.metrics()
+    assert metrics["anser_gate_held_refused_total"] == 140, metrics
+    assert "refused address=127.0.0.1" in node.stderr(), node.stderr()
+    assert metrics["anser_gate_partial_bytes"] < 1e6, metrics["anser_gate_partial_bytes"]
     finish(case, node)
 
 
