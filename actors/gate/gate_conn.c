@@ -324,6 +324,7 @@ gate_conn_open(struct gate *g, uint64_t id, const uint8_t address[AN_ADDRESS_LEN
     err = AN_ERR_BUSY;
     if (c != NULL) {
         c->id = id;
+        memcpy(c->address, address, sizeof(c->address));
         err = gate_rate_open(g, c, address);
     }
     if (err != AN_OK) {

@@ -18,12 +18,17 @@ static size_t
 put_conn(char *out, size_t cap, const struct gate *g, const struct gate_conn *c)
 {
     char user[2 * AN_NAME_LEN_MAX + 1], device[2 * AN_NAME_LEN_MAX + 1];
+    char address[AN_ADDRESS_TEXT_MAX];
     const uint8_t *text = c->text == NULL ? (const uint8_t *)"" : c->text; /* no login */
-    int len = snprintf(
+    int len;
+
+    an_address_print(c->address, address, sizeof(address));
+    len = snprintf(
         out, cap,
-        "{\"conn\":\"%" PRIu64 "\",\"state\":\"%s\",\"user\":\"%s\",\"device\":\"%s\","
+        "{\"conn\":\"%" PRIu64
+        "\",\"address\":\"%s\",\"state\":\"%s\",\"user\":\"%s\",\"device\":\"%s\","
         "\"silent_ms\":%" PRIu64 ",\"output\":%" PRIu32 ",\"sends\":%u}",
-        c->id, state_name(c->state), gate_json_name(user, text, c->user_len),
+        c->id, address, state_name(c->state), gate_json_name(user, text, c->user_len),
         gate_json_name(device, text + c->user_len, c->device_len),
         g->now.mono_ms - c->active_ms, c->output, c->send_count);
 
@@ -50,7 +55,7 @@ called(const struct gate_conn *c, const char *user)
 static void
 conns(struct gate *g, struct an_msg *msg, const char *user)
 {
-    const size_t cap = SHOWN_MAX * 512 + 128;
+    const size_t cap = SHOWN_MAX * 640 + 128;
     size_t at, shown = 0;
     char *json = malloc(cap);
 

@@ -115,6 +115,8 @@ void
 gate_login_failed(struct gate *g, struct gate_conn *c, uint32_t request, enum an_err err,
                   uint32_t retry_after_ms)
 {
+    char address[AN_ADDRESS_TEXT_MAX];
+
     gate_router_down(g, c);
     gate_rate_user_gone(g, c);
     free(c->text);
@@ -128,9 +130,11 @@ gate_login_failed(struct gate *g, struct gate_conn *c, uint32_t request, enum an
         return;
     }
     g->counted.logins_failed++;
+    an_address_print(c->address, address, sizeof(address));
     an_out_event(g->out, "error.login",
-                 "{\"gate\":%u,\"conn\":\"%" PRIu64 "\",\"error\":\"%s\"}", g->index,
-                 c->id, an_err_name(err));
+                 "{\"gate\":%u,\"conn\":\"%" PRIu64
+                 "\",\"address\":\"%s\",\"error\":\"%s\"}",
+                 g->index, c->id, address, an_err_name(err));
     gate_conn_error(g, c, AN_COMMAND_LOGIN, request, err, retry_after_ms, NULL);
     if (an_err_handling(err) != AN_HANDLE_RETRY) {
         gate_conn_goodbye(g, c, err);

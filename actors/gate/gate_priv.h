@@ -143,13 +143,15 @@ struct gate_rates {
     uint32_t burst_s, address_conns_max;
     struct an_rate rate[GATE_RATE_COUNT];
     struct an_nets unlimited;
-    uint64_t said_ms, unsaid; /* refusals, in the log */
+    uint64_t said_ms;                     /* a refusal, in the log */
+    uint64_t unsaid[GATE_RATE_COUNT + 1]; /* of each limit; the last: connections */
 };
 
 /* One connection. Counted in tens of thousands: what is only needed while something is
  * under way lies behind pointers. */
 struct gate_conn {
     uint64_t id;
+    uint8_t address[AN_ADDRESS_LEN];  /* where it comes from */
     uint64_t user;                    /* key; 0 before its name is resolved */
     struct gate_conn *older, *newer;  /* in gate.opening or gate.active */
     uint64_t active_ms;               /* last frame; when opened, in gate.opening */

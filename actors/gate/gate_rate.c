@@ -155,22 +155,25 @@ gate_rate_tick(struct gate *g)
 
 /* ------------------------------------------------------------------ refusing */
 
-/* At most one line a second: a flood must not become one of the log. */
+/* At most one line a second: a flood must not become one of the log. Which limit; the one
+ * of connections is GATE_RATE_COUNT. */
 static void
-say(struct gate *g, const struct gate_conn *c, const char *name)
+say(struct gate *g, const struct gate_conn *c, enum gate_rate limit)
 {
-    char user[2 * AN_NAME_LEN_MAX + 1];
+    char user[2 * AN_NAME_LEN_MAX + 1], address[AN_ADDRESS_TEXT_MAX];
 
-    g->rates.unsaid++;
+    g->rates.unsaid[limit]++;
     if (g->rates.said_ms != 0 && g->now.mono_ms - g->rates.said_ms < SAY_MS) {
         return;
     }
     g->rates.said_ms = g->now.mono_ms;
+    an_address_print(c->address, address, sizeof(address));
     an_out_log(g->out, AN_LOG_INFO, 0,
-               "refused limit=%s conn=%" PRIu64 " user=%s count=%" PRIu64, name, c->id,
-               c->text == NULL ? "-" : gate_json_name(user, c->text, c->user_len),
-               g->rates.unsaid);
-    g->rates.unsaid = 0;
+               "refused limit=%s address=%s conn=%" PRIu64 " user=%s count=%" PRIu64,
+               limit == GATE_RATE_COUNT ? "address_conns" : rates[limit].name, address,
+               c->id, c->text == NULL ? "-" : gate_json_name(user, c->text, c->user_len),
+               g->rates.unsaid[limit]);
+    g->rates.unsaid[limit] = 0;
 }
 
 static enum an_err
@@ -186,7 +189,7 @@ refuse(struct gate *g, const struct gate_conn *c, enum gate_rate rate)
     case GATE_RATE_COUNT:
         assert(false);
     }
-    say(g, c, rates[rate].name);
+    say(g, c, rate);
     return AN_ERR_RATE;
 }
 
@@ -272,7 +275,7 @@ gate_rate_open(struct gate *g, struct gate_conn *c, const uint8_t address[AN_ADD
         c->of_address->conns > g->rates.address_conns_max) {
         gate_rate_closed(g, c);
         g->counted.over_address_conns++;
-        say(g, c, "address_conns");
+        say(g, c, GATE_RATE_COUNT);
         return AN_ERR_ADDRESS_FULL;
     }
     return AN_OK;

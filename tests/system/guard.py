@@ -185,7 +185,9 @@ def case_Y4_an_address_over_its_limits(case):
         at("127.0.0.3", "alice", device="next").call(HEARTBEAT, pb.Heartbeat())
     for limit in ("address_conns", "address_logins", "address_requests"):
         assert over(node, limit) >= 1, limit
-    assert "refused limit=address_" in node.stderr(), node.stderr()
+    said = [line for line in node.stderr().splitlines() if "refused limit=" in line]
+    assert "limit=address_conns address=127.0.0.2 conn=" in said[0], said
+    assert said[0].endswith(" user=- count=1"), said
     finish(case, node)
 
 
