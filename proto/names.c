@@ -1,5 +1,7 @@
 #include "proto/names.h"
 #include "proto/utf8.h"
+#include <assert.h>
+#include <string.h>
 
 enum { NAME_LEN_MAX = 64 }; /* core/limits.h: AN_NAME_LEN_MAX, compared in core/slot.c */
 
@@ -18,4 +20,27 @@ an_name_valid(const uint8_t *name, size_t len)
         }
     }
     return true;
+}
+
+#define PLATFORM_NAME(name) #name,
+static const char *const platforms[] = {AN_PLATFORMS(PLATFORM_NAME)};
+#undef PLATFORM_NAME
+
+unsigned
+an_platform_find(const uint8_t *platform, size_t len)
+{
+    unsigned i = 0;
+
+    while (i < AN_PLATFORM_COUNT &&
+           (strlen(platforms[i]) != len || memcmp(platforms[i], platform, len) != 0)) {
+        i++;
+    }
+    return i;
+}
+
+const char *
+an_platform_name(unsigned place)
+{
+    assert(place < AN_PLATFORM_COUNT);
+    return platforms[place];
 }

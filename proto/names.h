@@ -11,4 +11,19 @@
 /* name may hold any bytes; NULL only with len 0. */
 bool an_name_valid(const uint8_t *name, size_t len);
 
+/* X(platform) as clients name them. The first is who names none at a gate. */
+#define AN_PLATFORMS(X) X(api) X(ios) X(android) X(windows) X(mac) X(linux) X(web)
+
+enum {
+#define AN_PLATFORM_COUNT_ONE(name) +1
+    AN_PLATFORM_COUNT = 0 AN_PLATFORMS(AN_PLATFORM_COUNT_ONE)
+#undef AN_PLATFORM_COUNT_ONE
+};
+
+/* Its place in AN_PLATFORMS; AN_PLATFORM_COUNT: none of them. platform may hold any
+ * bytes; NULL only with len 0. */
+unsigned an_platform_find(const uint8_t *platform, size_t len);
+/* The name; place < AN_PLATFORM_COUNT. */
+const char *an_platform_name(unsigned place);
+
 #endif

@@ -224,3 +224,23 @@ api_end_saying(struct api_run *run, struct api_task *task, enum an_err err,
     refuse_saying(run, task->http, err, message, retry_s);
     api_task_free(run->api, task);
 }
+
+bool
+api_take_platform(struct api_run *run, struct api_task *task, const char *otherwise)
+{
+#define WORD(name) " " #name
+    static const char words[] = "platform is one of" AN_PLATFORMS(WORD);
+#undef WORD
+    enum an_err err =
+        api_take_text(task->body, "platform", task->platform, sizeof(task->platform));
+
+    if (err == AN_OK && task->platform[0] == '\0') {
+        snprintf(task->platform, sizeof(task->platform), "%s", otherwise);
+    } else if (err != AN_OK ||
+               an_platform_find((const uint8_t *)task->platform,
+                                strlen(task->platform)) == AN_PLATFORM_COUNT) {
+        api_end_saying(run, task, AN_ERR_ARGUMENT, words, 0);
+        return false;
+    }
+    return true;
+}

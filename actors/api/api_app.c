@@ -263,10 +263,6 @@ take_token(struct api_task *task)
     if (err == AN_OK && json_object_get(task->body, "device") != NULL) {
         err = api_take_name(task->body, "device", NULL, AN_ERR_DEVICE_NAME, task->device);
     }
-    if (err == AN_OK && json_object_get(task->body, "platform") != NULL) {
-        err =
-            api_take_name(task->body, "platform", NULL, AN_ERR_ARGUMENT, task->platform);
-    }
     if (err == AN_OK && ttl != NULL) {
         json_int_t seconds = json_integer_value(ttl);
 
@@ -325,7 +321,9 @@ api_on_app_token(struct api_run *run, struct api_task *task)
         api_end_err(run, task, err);
         return;
     }
-    api_find_user(run, task, then_token_found);
+    if (api_take_platform(run, task, "")) {
+        api_find_user(run, task, then_token_found);
+    }
 }
 
 /* Of one device; its session is made where there was none, so that the time is kept. */

@@ -198,6 +198,9 @@ AN_MUST_USE enum an_err api_take_text(const json_t *body, const char *key, char 
 AN_MUST_USE enum an_err api_take_name(const json_t *body, const char *key,
                                       const char *otherwise, enum an_err bad,
                                       char out[AN_NAME_LEN_MAX + 1]);
+/* A platform of the body, or otherwise. False: none of AN_PLATFORMS, and the task has
+ * ended with words that name them. */
+bool api_take_platform(struct api_run *run, struct api_task *task, const char *otherwise);
 /* A password of the body; lives in it. AN_ERR_PASSWORD_LENGTH, AN_ERR_ARGUMENT. */
 AN_MUST_USE enum an_err api_take_password(const json_t *body, const char *key,
                                           const char **out);

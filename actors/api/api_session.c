@@ -337,15 +337,12 @@ api_on_login(struct api_run *run, struct api_task *task)
         err =
             api_take_name(task->body, "device", device, AN_ERR_DEVICE_NAME, task->device);
     }
-    if (err == AN_OK) {
-        err =
-            api_take_name(task->body, "platform", "api", AN_ERR_ARGUMENT, task->platform);
-    }
     if (err != AN_OK) {
         api_end_err(run, task, err);
         return;
     }
-    if (!slowed(run, task)) {
+    /* Not `api`, which login policies leave out: that has to be said. */
+    if (api_take_platform(run, task, "web") && !slowed(run, task)) {
         api_find_user(run, task, then_login_found);
     }
 }

@@ -9,34 +9,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *
-gate_platform_name(unsigned platform)
-{
-#define NAME(name) #name,
-    static const char *const names[] = {GATE_PLATFORMS(NAME)};
-#undef NAME
-
-    return names[platform];
-}
-
 static bool
 platform_get(uint8_t *platform, ProtobufCBinaryData text)
 {
-#define NAME(name) #name,
-    static const char *const names[] = {GATE_PLATFORMS(NAME)};
-#undef NAME
+    unsigned place = text.len == 0 ? 0 : an_platform_find(text.data, text.len);
 
-    if (text.len == 0) {
-        *platform = 0;
-        return true;
+    if (place < AN_PLATFORM_COUNT) {
+        *platform = (uint8_t)place;
     }
-    for (uint8_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        if (strlen(names[i]) == text.len && memcmp(names[i], text.data, text.len) == 0) {
-            *platform = i;
-            return true;
-        }
-    }
-    return false;
+    return place < AN_PLATFORM_COUNT;
 }
 
 /* ------------------------------------------------------------------ the token */
@@ -225,7 +206,7 @@ event_login(struct gate *g, const struct gate_conn *c)
                  gate_json_name(user, c->text, c->user_len),
                  gate_json_name(device, c->text + c->user_len, c->device_len),
                  gate_json_name(app, c->text + c->user_len + c->device_len, c->app_len),
-                 gate_platform_name(c->platform), g->index, c->id,
+                 an_platform_name(c->platform), g->index, c->id,
                  c->send_only ? "true" : "false");
 }
 

@@ -106,9 +106,6 @@ enum gate_rate { GATE_RATES(GATE_RATE_ENUM) GATE_RATE_COUNT };
 #undef GATE_RATE_ENUM
 enum { GATE_RATE_USERS = GATE_RATE_address_logins }; /* so many are of users */
 
-/* X(platform) as a client names it; empty means api. */
-#define GATE_PLATFORMS(X) X(api) X(ios) X(android) X(windows) X(mac) X(linux) X(web)
-
 enum gate_state {
     CONN_NEW,     /* must log in */
     CONN_LOGIN,   /* is being logged in */
@@ -549,7 +546,6 @@ void gate_login_read(struct gate *g, struct gate_op *op, const Anser__Bus__Answe
 void gate_heartbeat(struct gate *g, struct gate_conn *c, uint32_t request);
 void gate_heartbeat_read(struct gate *g, struct gate_op *op, const Anser__Bus__Answer *a);
 void gate_heads_due(struct gate *g);
-const char *gate_platform_name(unsigned platform);
 
 /* ------------------------------------------------------------------ gate_account.c */
 

@@ -2,6 +2,7 @@
  * router, so that they arrive in order; what changes meanwhile goes with the next. After
  * an announcement whose outcome is not known, everything is announced. */
 #include "actors/gate/gate_priv.h"
+#include "proto/names.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -67,7 +68,7 @@ static Anser__Bus__Session *
 put_session(struct an_arena *arena, const struct gate_conn *c)
 {
     Anser__Bus__Session *s = an_arena_alloc(arena, sizeof(*s));
-    const char *platform = gate_platform_name(c->platform);
+    const char *platform = an_platform_name(c->platform);
 
     if (s == NULL) {
         return NULL;

@@ -263,6 +263,8 @@ def case_bad_inputs_are_named(case):
              (400, "DEVICE_NAME")),
             ("/v1/login", {"user": "alice", "password": PASSWORD, "platform": "a b"},
              (400, "ARGUMENT")),
+            ("/v1/login", {"user": "alice", "password": PASSWORD, "platform": "iphone"},
+             (400, "ARGUMENT")),
             ("/v1/refresh", {}, (400, "ARGUMENT")),
             ("/v1/refresh", {"refresh_token": "x"}, (401, "REFRESH_INVALID")),
             ("/v1/refresh", {"refresh_token": login["refresh_token"][:-1] + "_"},
@@ -363,6 +365,28 @@ def case_names_of_every_kind(case):
         device = api.login(name, device="déjà vu".replace(" ", "-"))
         assert device["device"] == "déjà-vu"
         api.good("DELETE", "/v1/devices/" + urllib.parse.quote("déjà-vu"), token=token)
+    node.stop()
+
+
+def case_a_platform_is_one_that_gates_know(case):
+    node, api = start(case)
+    api.register("alice")
+    for status, _, answer in (
+            api.call("POST", "/v1/login", {"user": "alice", "password": PASSWORD,
+                                           "platform": "iphone"}),
+            (*api.signed("POST", "/v1/app/tokens", {"user": "alice", "platform": "iphone"})[:1],
+             None,
+             api.signed("POST", "/v1/app/tokens", {"user": "alice", "platform": "iphone"})[1])):
+        assert (status, answer["error"]["name"]) == (400, "ARGUMENT"), answer
+        assert "ios" in answer["error"]["message"], answer
+    login = api.good("POST", "/v1/login", {"user": "alice", "password": PASSWORD, "device": "d"})
+    assert login["platform"] == "web"
+    link = Client(node, None)
+    link.call(LOGIN, pb.Login(token=login["token"].encode(), device=b"d"))
+    for platform in ("api", "mac"):
+        status, answer = api.signed("POST", "/v1/app/tokens",
+                                    {"user": "alice", "platform": platform})
+        assert status == 200, answer
     node.stop()
 
 
