@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 enum { SECRET_LEN = 32 };
 
@@ -349,6 +350,18 @@ api_on_login(struct api_run *run, struct api_task *task)
 
 /* ------------------------------------------------------------------ refresh */
 
+/* The device has the token that was shown, or had it last. */
+static bool
+refresh_of(const struct api_task *task, const Anser__Bus__DeviceState *device)
+{
+    const ProtobufCBinaryData *now = &device->refresh_hash,
+                              *last = &device->previous_hash;
+    const size_t len = sizeof(task->expect_hash);
+
+    return (now->len == len && sodium_memcmp(now->data, task->expect_hash, len) == 0) ||
+           (last->len == len && sodium_memcmp(last->data, task->expect_hash, len) == 0);
+}
+
 /* It is judged whether it may be used at all; whether it is the newest one, the sequencer
  * decides, as two may come with it at once. */
 static enum an_err
@@ -358,8 +371,8 @@ judge_refresh(struct api_run *run, struct api_task *task,
     const Anser__Bus__DeviceState *device = api_find_device(answer, task->device);
     enum an_err err = api_judge(answer);
 
-    if (err != AN_OK) {
-        return err;
+    if (err != AN_OK) { /* said to the owner alone */
+        return device != NULL && refresh_of(task, device) ? err : AN_ERR_REFRESH_INVALID;
     }
     if (device == NULL || answer->details == NULL) {
         return AN_ERR_REFRESH_INVALID;
@@ -452,7 +465,7 @@ api_sign_in(struct api_run *run, struct api_task *task, api_then_f *then)
     struct an_token_claims claims;
     enum an_err err = AN_ERR_LOGIN_REQUIRED;
 
-    if (header != NULL && strncmp(header, BEARER, strlen(BEARER)) == 0 &&
+    if (header != NULL && strncasecmp(header, BEARER, strlen(BEARER)) == 0 &&
         run->api->cfg.keys != NULL) {
         header += strlen(BEARER);
         err = an_token_verify(&claims, run->api->cfg.keys, (const uint8_t *)header,

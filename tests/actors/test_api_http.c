@@ -3,6 +3,7 @@
 #include "core/slot.h"
 #include "tests/actors/api_kit.h"
 #include <setjmp.h>
+#include <sodium.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -444,6 +445,43 @@ test_api_refresh_of_a_used_token_is_the_sequencers_word(void **state)
     refused(id, 401, "REFRESH_INVALID");
 }
 
+static void
+test_api_forbidden_is_not_said_for_a_made_up_refresh_token(void **state)
+{
+    static const char token[] = "r1.000000000000002a.ZGV2.AAAAAAAAAAAAAAAAAAAA";
+    Anser__Bus__Answer answer = ANSER__BUS__ANSWER__INIT;
+    Anser__Bus__AccountState account = ANSER__BUS__ACCOUNT_STATE__INIT;
+    Anser__Bus__AccountDetails details = ANSER__BUS__ACCOUNT_DETAILS__INIT;
+    Anser__Bus__DeviceState device = ANSER__BUS__DEVICE_STATE__INIT, *devices = &device;
+    uint8_t hash[AN_REFRESH_HASH_LEN] = {1};
+    char body[128];
+    uint64_t id;
+
+    (void)state;
+    snprintf(body, sizeof(body), "{\"refresh_token\":\"%s\"}", token);
+    account.forbidden = true;
+    device.device.data = (uint8_t *)(uintptr_t) "dev";
+    device.device.len = 3;
+    device.used_ms = harness_now(h).wall_ms;
+    device.refresh_hash = (ProtobufCBinaryData){sizeof(hash), hash};
+    answer.account = &account;
+    answer.details = &details;
+    id = post("/v1/refresh", body);
+    api_kit_read(h, &answer);
+    refused(id, 401, "REFRESH_INVALID");
+    answer.devices = &devices;
+    answer.n_devices = 1;
+    id = post("/v1/refresh", body);
+    api_kit_read(h, &answer);
+    refused(id, 401, "REFRESH_INVALID");
+    /* Whoever has the device's own is told. */
+    crypto_generichash(hash, sizeof(hash), (const unsigned char *)token, strlen(token),
+                       NULL, 0);
+    id = post("/v1/refresh", body);
+    api_kit_read(h, &answer);
+    refused(id, 403, "USER_FORBIDDEN");
+}
+
 static char *
 mint(void)
 {
@@ -588,6 +626,7 @@ main(void)
         TEST(test_api_one_address_has_a_share_of_the_hashes),
         TEST(test_api_a_login_goes_before_registrations),
         TEST(test_api_refresh_of_a_used_token_is_the_sequencers_word),
+        TEST(test_api_forbidden_is_not_said_for_a_made_up_refresh_token),
         TEST(test_api_a6_revoked_token_shows_nothing),
         TEST(test_api_store_away_is_asked_again_then_timeout),
         TEST(test_api_paths_and_methods),

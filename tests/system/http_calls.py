@@ -283,6 +283,8 @@ def case_bad_inputs_are_named(case):
     assert api.refused("GET", "/v1/login") == (405, "METHOD")
     assert api.refused("GET", "/v1/gates?scheme=WS") == (400, "ARGUMENT")
     token = login["token"]
+    for scheme, status in (("bearer", 200), ("BEARER", 200), ("Basic", 401)):
+        assert api.call("GET", "/v1/profile", Authorization=f"{scheme} {token}")[0] == status
     for method, path, body, wanted in (
             ("PATCH", "/v1/profile", {}, (400, "ARGUMENT")),
             ("PATCH", "/v1/profile", {"nick": "x" * 129}, (400, "ARGUMENT")),
