@@ -499,6 +499,7 @@ seq_change_decide(struct seq_cmd *cmd, const Anser__Bus__Answer *answer,
     change->forget = (ProtobufCBinaryData){0, NULL};
     change->state = *answer->account;
     change->details = *answer->details;
+    change->details.app = (ProtobufCBinaryData){0, NULL}; /* of the user's own row */
     anser__bus__device_state__init(&change->device);
     return cmd->in->what_case == ANSER__BUS__COMMAND__WHAT_UPDATE_ACCOUNT
                ? account_decide(cmd, answer, now, write)

@@ -109,7 +109,11 @@ rig_answer_account(struct rig *rig, const Anser__Bus__AccountQuery *q,
     anser__bus__account_state__init(&state);
     anser__bus__account_details__init(&details);
     a->account = row == NULL ? &state : row->state;
-    a->details = row == NULL ? &details : row->details;
+    if (row != NULL) {
+        details = *row->details;
+    }
+    details.app = (ProtobufCBinaryData){7, (uint8_t *)(uintptr_t) "default"};
+    a->details = &details;
     a->devices = devices;
     for (size_t i = 0; q->devices && i < rig->session_count; i++) {
         if (rig->sessions[i]->user == q->user) {
