@@ -121,6 +121,12 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
     stream(data, len);
     bus(data, len);
+    for (unsigned i = 0; i < AN_PLATFORM_COUNT; i++) {
+        const char *name = an_platform_name(i);
+
+        assert(an_platform_find((const uint8_t *)name, strlen(name)) == i);
+    }
+    assert(an_platform_find(data, len) <= AN_PLATFORM_COUNT);
     if (an_name_valid(data, len)) {
         assert(an_utf8_valid(data, len) && len <= AN_NAME_LEN_MAX);
     }
