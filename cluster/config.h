@@ -67,7 +67,8 @@
     CHOICE(gate, plain, "loopback", "loopback|anywhere",                                 \
            "Where addresses without TLS or Noise may be.")                               \
     TEXT(gate, tls_cert, "", "PEM file: the certificate, then its chain.")               \
-    TEXT(gate, tls_key, "", "PEM file: its key; nobody else's to read.")                 \
+    TEXT(gate, tls_key, "",                                                              \
+         "PEM file: its key; said in the log when others may read it.")                  \
     TEXT(gate, tls_client_ca, "",                                                        \
          "PEM file; when given, clients show a certificate of these CAs.")               \
     TEXT(gate, noise_key, "",                                                            \

@@ -205,6 +205,18 @@ member_judge_listen(const struct config *config, const char *url, bool http, cha
     return AN_OK;
 }
 
+/* A secret that others may read is used all the same, and said. */
+static void
+warn_if_open(const struct member *member, const char *path)
+{
+    struct stat st;
+
+    if (stat(path, &st) == 0 && (st.st_mode & 077) != 0) {
+        an_log(AN_LOG_WARN, member->who, "%s is open to others (mode %03o): chmod 600 it",
+               path, (unsigned)st.st_mode & 0777u);
+    }
+}
+
 static enum an_err
 read_noise_key(const struct plan *plan, const struct member *member,
                struct an_noise_key *key, char *why, size_t why_len)
@@ -212,7 +224,6 @@ read_noise_key(const struct plan *plan, const struct member *member,
     char text[AN_PATH_LEN_MAX];
     const char *path = member_file(plan, member, plan->settings.gate_noise_key, text);
     enum an_err err = node_noise_read(key, path, why, why_len);
-    struct stat st;
 
     if (err == AN_ERR_NOT_FOUND) {
         snprintf(why, why_len,
@@ -221,9 +232,8 @@ read_noise_key(const struct plan *plan, const struct member *member,
                  path);
         return AN_ERR_CONFIG;
     }
-    if (err == AN_OK && stat(path, &st) == 0 && (st.st_mode & 077) != 0) {
-        an_log(AN_LOG_WARN, member->who, "%s is open to others (mode %03o): chmod 600 it",
-               path, (unsigned)st.st_mode & 0777u);
+    if (err == AN_OK) {
+        warn_if_open(member, path);
     }
     return err;
 }
@@ -265,6 +275,9 @@ member_make_door(const struct group *group, struct member *member, char *why,
     if (err == AN_OK && plan_listens_with(placed, AN_COVER_NOISE)) {
         err = read_noise_key(plan, member, &noise_key, why, why_len);
         cfg.noise_key = &noise_key;
+    }
+    if (err == AN_OK && plan_listens_with(placed, AN_COVER_TLS)) {
+        warn_if_open(member, cfg.tls_key);
     }
     if (err == AN_OK) {
         err = gate_door_create(&member->new_door, &cfg, why, why_len);

@@ -62,6 +62,16 @@ def tls_node(case, more="", people=("alice", "bob"), listen=BOTH, start=True):
     return node
 
 
+def case_Y1_a_key_that_others_may_read_is_said(case):
+    node = tls_node(case, start=False)
+    key = os.path.join(node.certs, "server.key")
+    for mode, said in ((0o600, False), (0o640, True)):
+        os.chmod(key, mode)
+        node.start()
+        assert (f"{key} is open to others (mode 640)" in node.stderr()) == said, node.stderr()
+        node.stop()
+
+
 def tls(node, user=None, context=None, **how):
     client = TlsClient(node, user, context or trusting(node.ca), door="tls", **how)
     return client
