@@ -1,7 +1,7 @@
 #include "actors/router/router_policy.h"
 #include <string.h>
 
-enum class { CLASS_OTHER, CLASS_API, CLASS_WEB, CLASS_MOBILE, CLASS_DESKTOP };
+enum form { FORM_OTHER, FORM_API, FORM_WEB, FORM_MOBILE, FORM_DESKTOP };
 
 static bool
 is(struct router_text text, const char *word)
@@ -9,19 +9,23 @@ is(struct router_text text, const char *word)
     return text.len == strlen(word) && memcmp(text.data, word, text.len) == 0;
 }
 
-static enum class class_of(struct router_text platform) {
-    static const struct {const char * name; enum class class;}
-classes[] = {{"api", CLASS_API},         {"web", CLASS_WEB},
-             {"ios", CLASS_MOBILE},      {"android", CLASS_MOBILE},
-             {"windows", CLASS_DESKTOP}, {"mac", CLASS_DESKTOP},
-             {"linux", CLASS_DESKTOP}};
+static enum form
+form_of(struct router_text platform)
+{
+    static const struct {
+        const char *name;
+        enum form form;
+    } forms[] = {{"api", FORM_API},         {"web", FORM_WEB},
+                 {"ios", FORM_MOBILE},      {"android", FORM_MOBILE},
+                 {"windows", FORM_DESKTOP}, {"mac", FORM_DESKTOP},
+                 {"linux", FORM_DESKTOP}};
 
-for (size_t i = 0; i < sizeof(classes) / sizeof(classes[0]); i++) {
-    if (is(platform, classes[i].name)) {
-        return classes[i].class;
+    for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
+        if (is(platform, forms[i].name)) {
+            return forms[i].form;
+        }
     }
-}
-return CLASS_OTHER;
+    return FORM_OTHER;
 }
 
 enum an_login_policy
@@ -39,18 +43,18 @@ bool
 router_policy_excludes(enum an_login_policy policy, struct router_text one,
                        struct router_text other)
 {
-    enum class a = class_of(one), b = class_of(other);
+    enum form a = form_of(one), b = form_of(other);
 
-    if (a == CLASS_API || b == CLASS_API) {
+    if (a == FORM_API || b == FORM_API) {
         return false;
     }
     switch (policy) {
     case AN_LOGIN_SINGLE:
         return true;
     case AN_LOGIN_DOUBLE:
-        return a != CLASS_WEB && b != CLASS_WEB;
+        return a != FORM_WEB && b != FORM_WEB;
     case AN_LOGIN_TRIPLE:
-        return a == b && (a == CLASS_MOBILE || a == CLASS_DESKTOP);
+        return a == b && (a == FORM_MOBILE || a == FORM_DESKTOP);
     case AN_LOGIN_MULTI:
     case AN_LOGIN_POLICY_COUNT:
         break;
