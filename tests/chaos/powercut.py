@@ -65,9 +65,10 @@ class Recording:
         self.case, self.rng = case, random.Random(seed)
         self.watch = recorder.Shim(case)
         self.bodies = bodies  # () -> length of the next
-        self.path = os.path.join(case.dir, f"tape-{seed}")
         self.config = CONFIG.format(rows=rows)
         self.node = self.new_node()
+        # a name of its own, for a recording may be made again
+        self.path = os.path.join(case.dir, "tape" + self.root.replace(os.sep, "_"))
         self.node.env.update(ANSER_TAPE=self.path, ANSER_TAPE_ROOT=self.root)
         self.users = [f"s{n}" for n in range(pairs)] + [f"r{n}" for n in range(pairs)]
         self.pairs = pairs
@@ -487,6 +488,22 @@ def case_a_disk_that_lies_is_found_out(case):
         shutil.rmtree(cuts.folder)
         return
     raise AssertionError("nothing was found wrong with a disk that lies")
+
+
+def case_a_wrong_recording_is_made_again(case):
+    """The second is a recording of its own, of which nothing was said before."""
+    recordings = []
+
+    def record(case, seed):
+        recordings.append(Recording(case, seed, 1, 400, small).start())
+        recordings[-1].talk(1)
+        recordings[-1].finish()
+        if len(recordings) == 1:
+            raise NotWhatLiesThere("so this case says")
+        return recordings[-1]
+
+    assert true_recording(case, 1, record) is recordings[1]
+    assert len(recordings) == 2, recordings
 
 
 def case_R1_power_cuts_of_the_first_start(case):
