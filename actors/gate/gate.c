@@ -468,11 +468,13 @@ metrics(const struct an_actor *actor, an_metric_f *metric, void *ctx)
            g->draining);
     metric(ctx, "requests", "requests of clients under way", false, g->op_count);
     metric(ctx, "request_bytes", "memory they take", false, g->op_bytes);
-    metric(ctx, "names", "user names whose keys are known", false, g->names.count);
+    metric(ctx, "names", "user names whose keys are known", false,
+           g->names.by_text.count);
 #define METRIC(name, help) metric(ctx, #name "_total", help, true, g->counted.name);
     GATE_COUNTERS(METRIC)
 #undef METRIC
-    metric(ctx, "rated", "users and addresses that are counted", false, g->rates.count);
+    metric(ctx, "rated", "users and addresses that are counted", false,
+           g->rates.chains.count);
 #define METRIC(name, of, command, what)                                                  \
     metric(ctx, "over_" #name "_total", what " refused with RATE", true,                 \
            g->counted.over_##name);
@@ -577,6 +579,7 @@ gate_create(struct an_actor **out, const struct gate_cfg *cfg)
     limits_fill(g, cfg);
     gate_rate_init(g, cfg);
     an_rng_seed(&g->rng, cfg->seed);
+    an_hash_seed(&g->hash_key, cfg->seed);
     g->opening.newer = g->opening.older = &g->opening;
     g->active.newer = g->active.older = &g->active;
     an_arena_init(&g->frame, FRAME_ARENA_MAX);

@@ -467,7 +467,8 @@ gate_door_create(struct an_door **out, const struct gate_door_cfg *cfg, char *wh
     if (cfg->unlimited != NULL) {
         door->froms.unlimited = *cfg->unlimited;
     }
-    (void)uv_random(NULL, NULL, &door->froms.salt, sizeof(door->froms.salt), 0, NULL);
+    (void)uv_random(NULL, NULL, &door->froms.hash_key, sizeof(door->froms.hash_key), 0,
+                    NULL);
     an_arena_init(&door->arena, GATE_JSON_MEMORY_MAX);
     if (cfg->origins != NULL) {
         door->origins = strdup(cfg->origins);

@@ -7,58 +7,37 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BUCKETS_MIN = 64 };
-
 /* ------------------------------------------------------------------ addresses */
 
-static size_t
-home(const struct door_froms *all, const uint8_t key[AN_ADDRESS_LEN])
+static struct door_from *
+find(const struct door_froms *all, uint64_t hash, const uint8_t key[AN_ADDRESS_LEN])
 {
-    uint64_t half[2], h;
+    struct an_chained *at = an_chains_first(&all->chains, hash);
 
-    memcpy(half, key, sizeof(half));
-    h = (half[0] ^ all->salt) * 0x9e3779b97f4a7c15u;
-    h = (h ^ (h >> 32) ^ half[1]) * 0xd6e8feb86659fd93u;
-    return (size_t)((h ^ (h >> 32)) & (all->cap - 1));
+    while (at != NULL &&
+           memcmp(((struct door_from *)at)->key, key, AN_ADDRESS_LEN) != 0) {
+        at = an_chains_next(at);
+    }
+    return (struct door_from *)at;
 }
 
-static bool
-grow(struct door_froms *all)
+/* NULL without memory. */
+static struct door_from *
+find_or_add(struct door_froms *all, const uint8_t key[AN_ADDRESS_LEN])
 {
-    struct door_froms bigger = *all;
+    uint64_t hash = an_hash(&all->hash_key, key, AN_ADDRESS_LEN);
+    struct door_from *from = find(all, hash, key);
 
-    if (all->count < all->cap) {
-        return true;
+    if (from != NULL) {
+        return from;
     }
-    bigger.cap = all->cap == 0 ? BUCKETS_MIN : all->cap * 2;
-    bigger.table = calloc(bigger.cap, sizeof(struct door_from *));
-    if (bigger.table == NULL) {
-        return all->cap > 0; /* longer chains will do */
+    from = calloc(1, sizeof(*from));
+    if (from == NULL || !an_chains_add(&all->chains, &from->chained, hash)) {
+        free(from);
+        return NULL;
     }
-    for (size_t i = 0; i < all->cap; i++) {
-        while (all->table[i] != NULL) {
-            struct door_from *at = all->table[i];
-            size_t to = home(&bigger, at->key);
-
-            all->table[i] = at->next;
-            at->next = bigger.table[to];
-            bigger.table[to] = at;
-        }
-    }
-    free(all->table);
-    *all = bigger;
-    return true;
-}
-
-static struct door_from **
-find(struct door_froms *all, const uint8_t key[AN_ADDRESS_LEN])
-{
-    struct door_from **link = &all->table[home(all, key)];
-
-    while (*link != NULL && memcmp((*link)->key, key, AN_ADDRESS_LEN) != 0) {
-        link = &(*link)->next;
-    }
-    return link;
+    memcpy(from->key, key, AN_ADDRESS_LEN);
+    return from;
 }
 
 bool
@@ -67,28 +46,18 @@ gate_from_join(struct gate_door *door, struct door_conn *conn)
     struct sockaddr_storage peer = {.ss_family = AF_UNSPEC};
     int len = sizeof(peer);
     uint8_t key[AN_ADDRESS_LEN];
-    struct door_from **link;
 
     (void)uv_tcp_getpeername(&conn->tcp, (struct sockaddr *)&peer, &len);
     an_address_of(conn->address, (struct sockaddr *)&peer);
     if (an_nets_hold(&door->froms.unlimited, conn->address)) {
         return true;
     }
-    if (!grow(&door->froms)) {
-        return false;
-    }
     memcpy(key, conn->address, sizeof(key));
     an_address_network(key);
-    link = find(&door->froms, key);
-    if (*link == NULL) {
-        *link = calloc(1, sizeof(struct door_from));
-        if (*link == NULL) {
-            return false;
-        }
-        memcpy((*link)->key, key, sizeof(key));
-        door->froms.count++;
+    conn->from = find_or_add(&door->froms, key);
+    if (conn->from == NULL) {
+        return false;
     }
-    conn->from = *link;
     conn->from->conns++;
     return true;
 }
@@ -96,7 +65,7 @@ gate_from_join(struct gate_door *door, struct door_conn *conn)
 void
 gate_from_leave(struct gate_door *door, struct door_conn *conn)
 {
-    struct door_from *from = conn->from, **link;
+    struct door_from *from = conn->from;
 
     if (from == NULL) {
         return;
@@ -106,17 +75,15 @@ gate_from_leave(struct gate_door *door, struct door_conn *conn)
         return;
     }
     assert(from->held_bytes == 0 && from->handshakes == 0);
-    link = find(&door->froms, from->key);
-    *link = from->next;
-    door->froms.count--;
+    an_chains_remove(&door->froms.chains, &from->chained);
     free(from);
 }
 
 void
 gate_from_fini(struct gate_door *door)
 {
-    assert(door->froms.count == 0);
-    free(door->froms.table);
+    assert(door->froms.chains.count == 0);
+    an_chains_fini(&door->froms.chains);
 }
 
 /* ------------------------------------------------------------------ what is held */

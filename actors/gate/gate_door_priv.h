@@ -17,6 +17,8 @@
 #include "actors/gate/gate_json.h"
 #include "actors/gate/gate_ws.h"
 #include "core/bucket.h"
+#include "core/chains.h"
+#include "core/hash.h"
 #include "core/limits.h"
 #include "core/listen.h"
 #include "core/noise_conn.h"
@@ -65,16 +67,15 @@ enum {
 
 /* An address that connections are of now; a network of IPv6. */
 struct door_from {
-    struct door_from *next; /* same place of the table */
+    struct an_chained chained; /* first; in door_froms */
     uint8_t key[AN_ADDRESS_LEN];
     uint32_t conns, handshakes;
     size_t held_bytes;
 };
 
 struct door_froms {
-    struct door_from **table;
-    size_t cap, count;
-    uint64_t salt; /* clients choose their addresses */
+    struct an_chains chains;
+    struct an_hash_key hash_key; /* clients choose their addresses */
     struct an_nets unlimited;
 };
 

@@ -7,117 +7,71 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BUCKETS_MIN = 64 };
-
-/* FNV-1a. Clients choose names, but a slow chain only slows the one gate's cache. */
-static size_t
-bucket(const struct gate_names *names, const uint8_t *app, size_t app_len,
-       const uint8_t *name, size_t name_len)
+static uint64_t
+hash_of(const struct gate *g, const uint8_t *app, size_t app_len, const uint8_t *name,
+        size_t name_len)
 {
-    uint64_t h = 0xcbf29ce484222325u;
+    uint8_t text[2 * AN_NAME_LEN_MAX];
 
-    for (size_t i = 0; i < app_len; i++) {
-        h = (h ^ app[i]) * 0x100000001b3u;
-    }
-    h = (h ^ '/') * 0x100000001b3u;
-    for (size_t i = 0; i < name_len; i++) {
-        h = (h ^ name[i]) * 0x100000001b3u;
-    }
-    return (size_t)(h ^ h >> 32) & (names->cap - 1);
-}
-
-static size_t
-bucket_of(const struct gate_names *names, const struct gate_name *name)
-{
-    return bucket(names, name->text, name->app_len, name->text + name->app_len,
-                  name->name_len);
-}
-
-static bool
-grow(struct gate_names *names)
-{
-    struct gate_names bigger = *names;
-
-    if (names->count < names->cap) {
-        return true;
-    }
-    bigger.cap = names->cap == 0 ? BUCKETS_MIN : names->cap * 2;
-    bigger.buckets = calloc(bigger.cap, sizeof(*bigger.buckets));
-    if (bigger.buckets == NULL) {
-        return names->cap > 0; /* longer chains will do */
-    }
-    for (struct gate_name *n = names->oldest; n != NULL; n = n->newer) {
-        size_t i = bucket_of(&bigger, n);
-        n->next = bigger.buckets[i];
-        bigger.buckets[i] = n;
-    }
-    free(names->buckets);
-    *names = bigger;
-    return true;
+    assert(app_len <= AN_NAME_LEN_MAX);
+    assert(name_len <= AN_NAME_LEN_MAX);
+    memcpy(text, app, app_len);
+    memcpy(text + app_len, name, name_len);
+    return an_hash(&g->hash_key, text, app_len + name_len);
 }
 
 static struct gate_name *
-find(const struct gate_names *names, const uint8_t *app, size_t app_len,
+find(const struct gate_names *names, uint64_t hash, const uint8_t *app, size_t app_len,
      const uint8_t *name, size_t name_len)
 {
-    struct gate_name *n =
-        names->cap == 0 ? NULL
-                        : names->buckets[bucket(names, app, app_len, name, name_len)];
+    struct an_chained *at;
 
-    while (n != NULL && (n->app_len != app_len || n->name_len != name_len ||
-                         memcmp(n->text, app, app_len) != 0 ||
-                         memcmp(n->text + app_len, name, name_len) != 0)) {
-        n = n->next;
+    for (at = an_chains_first(&names->by_text, hash); at != NULL;
+         at = an_chains_next(at)) {
+        struct gate_name *n = (struct gate_name *)at;
+
+        if (n->app_len == app_len && n->name_len == name_len &&
+            memcmp(n->text, app, app_len) == 0 &&
+            memcmp(n->text + app_len, name, name_len) == 0) {
+            return n;
+        }
     }
-    return n;
+    return NULL;
 }
 
 static void
 drop(struct gate_names *names, struct gate_name *n)
 {
-    struct gate_name **link = &names->buckets[bucket_of(names, n)];
-
-    while (*link != n) {
-        link = &(*link)->next;
-    }
-    *link = n->next;
+    an_chains_remove(&names->by_text, &n->chained);
     *(n->older == NULL ? &names->oldest : &n->older->newer) = n->newer;
     *(n->newer == NULL ? &names->newest : &n->newer->older) = n->older;
-    names->count--;
     free(n);
 }
 
 static struct gate_name *
-add(struct gate_names *names, const uint8_t *app, size_t app_len, const uint8_t *name,
-    size_t name_len)
+add(struct gate_names *names, uint64_t hash, const uint8_t *app, size_t app_len,
+    const uint8_t *name, size_t name_len)
 {
     struct gate_name *n;
-    size_t i;
 
-    if (names->count >= AN_GATE_NAMES_MAX) {
+    if (names->by_text.count >= AN_GATE_NAMES_MAX) {
         if (names->oldest->user == 0 || names->oldest->checking || names->oldest->busy) {
             return NULL; /* being asked for, and so are most of the newer ones */
         }
         drop(names, names->oldest);
     }
-    if (!grow(names)) {
-        return NULL;
-    }
     n = calloc(1, sizeof(*n) + app_len + name_len);
-    if (n == NULL) {
+    if (n == NULL || !an_chains_add(&names->by_text, &n->chained, hash)) {
+        free(n);
         return NULL;
     }
     n->app_len = (uint8_t)app_len;
     n->name_len = (uint8_t)name_len;
     memcpy(n->text, app, app_len);
     memcpy(n->text + app_len, name, name_len);
-    i = bucket_of(names, n);
-    n->next = names->buckets[i];
-    names->buckets[i] = n;
     n->older = names->newest;
     *(n->older == NULL ? &names->oldest : &n->older->newer) = n;
     names->newest = n;
-    names->count++;
     return n;
 }
 
@@ -183,7 +137,8 @@ ask_state(struct gate *g, struct gate_name *n)
 void
 gate_name_resolve(struct gate *g, struct gate_op *op, const uint8_t *app, size_t app_len)
 {
-    struct gate_name *n = find(&g->names, app, app_len, op->data, op->peer_len);
+    uint64_t hash = hash_of(g, app, app_len, op->data, op->peer_len);
+    struct gate_name *n = find(&g->names, hash, app, app_len, op->data, op->peer_len);
     struct gate_op *ask;
 
     if (n != NULL && settled(g, n, op)) {
@@ -196,7 +151,7 @@ gate_name_resolve(struct gate *g, struct gate_op *op, const uint8_t *app, size_t
         return;
     }
     ask = gate_op_create(g, NULL, OP_RESOLVE, 0, NULL, 0, NULL, 0);
-    n = ask == NULL ? NULL : add(&g->names, app, app_len, op->data, op->peer_len);
+    n = ask == NULL ? NULL : add(&g->names, hash, app, app_len, op->data, op->peer_len);
     if (n == NULL) {
         if (ask != NULL) {
             gate_op_free(g, ask);
@@ -290,6 +245,6 @@ gate_names_fini(struct gate *g)
         g->names.oldest = n->newer;
         free(n);
     }
-    free(g->names.buckets);
+    an_chains_fini(&g->names.by_text);
     g->names = (struct gate_names){0};
 }

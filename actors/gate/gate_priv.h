@@ -24,6 +24,8 @@
 
 #include "actors/gate/gate.h"
 #include "core/bucket.h"
+#include "core/chains.h"
+#include "core/hash.h"
 #include "core/limits.h"
 #include "core/log.h"
 #include "core/rng.h"
@@ -121,7 +123,7 @@ struct gate_order;
 
 /* A user, or an address: what all connections of it have in common. */
 struct gate_rated {
-    struct gate_rated *next;          /* same place of the table */
+    struct an_chained chained;        /* first; in gate_rates */
     struct gate_rated *older, *newer; /* in gate_rates, while no connection is of it */
     struct gate_turn *turns;          /* of a user: in pipes where he has commands */
     uint64_t key[2];
@@ -133,10 +135,9 @@ struct gate_rated {
 };
 
 struct gate_rates {
-    struct gate_rated **table;
-    size_t cap, count, left_count;
+    struct an_chains chains;
     struct gate_rated *oldest, *newest; /* of those that left */
-    uint64_t salt;                      /* clients choose their addresses */
+    size_t left_count;
     uint32_t burst_s, address_conns_max;
     struct an_rate rate[GATE_RATE_COUNT];
     struct an_nets unlimited;
@@ -273,7 +274,7 @@ struct gate_ops { /* a queue */
 
 /* A user name and its key, or who waits for it. */
 struct gate_name {
-    struct gate_name *next;          /* same bucket */
+    struct an_chained chained;       /* first; in gate_names */
     struct gate_name *older, *newer; /* by age */
     uint64_t user;                   /* 0: being asked for */
     uint64_t checked_ms;             /* when the user's state was heard of; 0: never */
@@ -287,8 +288,7 @@ struct gate_name {
 };
 
 struct gate_names {
-    struct gate_name **buckets;
-    size_t cap, count;
+    struct an_chains by_text;
     struct gate_name *oldest, *newest;
 };
 
@@ -356,6 +356,7 @@ struct gate {
         output_bytes_max, sends_max, submits_flying_max;
     uint64_t incarnation;
     struct an_rng rng;
+    struct an_hash_key hash_key; /* clients choose names and addresses */
     uint64_t started_ms;
     bool ready, stopping, stopped, draining;
     bool joined_sequencer, joined_store; /* one of them has answered */

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BUCKETS_MIN = 64, SAY_MS = 1000 };
+enum { SAY_MS = 1000 };
 enum { OF_USER, OF_ADDRESS };
 
 static const struct {
@@ -24,56 +24,27 @@ static const struct {
 
 /* ------------------------------------------------------------------ table */
 
-static size_t
-home(const struct gate_rates *all, const uint64_t key[2], unsigned of)
+static uint64_t
+hash_of(const struct gate *g, const uint64_t key[2], unsigned of)
 {
-    uint64_t h = all->salt ^ of;
+    const uint64_t whole[3] = {key[0], key[1], of};
 
-    for (unsigned i = 0; i < 2; i++) {
-        h = (h ^ key[i]) * 0x9e3779b97f4a7c15u;
-        h ^= h >> 32;
-    }
-    return (size_t)h & (all->cap - 1);
+    return an_hash(&g->hash_key, whole, sizeof(whole));
 }
 
-static struct gate_rated **
-find(const struct gate_rates *all, const uint64_t key[2], unsigned of)
+static struct gate_rated *
+find(const struct gate_rates *all, uint64_t hash, const uint64_t key[2], unsigned of)
 {
-    struct gate_rated **link = &all->table[home(all, key, of)];
+    struct an_chained *at;
 
-    while (*link != NULL && ((*link)->of != of || (*link)->key[0] != key[0] ||
-                             (*link)->key[1] != key[1])) {
-        link = &(*link)->next;
-    }
-    return link;
-}
+    for (at = an_chains_first(&all->chains, hash); at != NULL; at = an_chains_next(at)) {
+        struct gate_rated *rated = (struct gate_rated *)at;
 
-static bool
-grow(struct gate_rates *all)
-{
-    struct gate_rates bigger = *all;
-
-    if (all->count < all->cap) {
-        return true;
-    }
-    bigger.cap = all->cap == 0 ? BUCKETS_MIN : all->cap * 2;
-    bigger.table = calloc(bigger.cap, sizeof(struct gate_rated *));
-    if (bigger.table == NULL) {
-        return all->cap > 0; /* longer chains will do */
-    }
-    for (size_t i = 0; i < all->cap; i++) {
-        while (all->table[i] != NULL) {
-            struct gate_rated *at = all->table[i];
-            size_t to = home(&bigger, at->key, at->of);
-
-            all->table[i] = at->next;
-            at->next = bigger.table[to];
-            bigger.table[to] = at;
+        if (rated->of == of && rated->key[0] == key[0] && rated->key[1] == key[1]) {
+            return rated;
         }
     }
-    free(all->table);
-    *all = bigger;
-    return true;
+    return NULL;
 }
 
 static void
@@ -91,37 +62,43 @@ forget(struct gate_rates *all, struct gate_rated *at)
 {
     assert(at->conns == 0);
     left_unlink(all, at);
-    *find(all, at->key, at->of) = at->next;
-    all->count--;
+    an_chains_remove(&all->chains, &at->chained);
     free(at);
+}
+
+static struct gate_rated *
+add(struct gate_rates *all, uint64_t hash, const uint64_t key[2], unsigned of)
+{
+    size_t buckets = of == OF_USER ? GATE_RATE_USERS : GATE_RATE_COUNT - GATE_RATE_USERS;
+    struct gate_rated *rated =
+        calloc(1, sizeof(*rated) + buckets * sizeof(struct an_bucket));
+
+    if (rated == NULL || !an_chains_add(&all->chains, &rated->chained, hash)) {
+        free(rated);
+        return NULL;
+    }
+    memcpy(rated->key, key, sizeof(rated->key));
+    rated->of = (uint8_t)of;
+    return rated;
 }
 
 /* With one connection more. NULL without memory. */
 static struct gate_rated *
-join(struct gate_rates *all, const uint64_t key[2], unsigned of)
+join(struct gate *g, const uint64_t key[2], unsigned of)
 {
-    size_t buckets = of == OF_USER ? GATE_RATE_USERS : GATE_RATE_COUNT - GATE_RATE_USERS;
-    struct gate_rated **link, *at;
+    uint64_t hash = hash_of(g, key, of);
+    struct gate_rated *rated = find(&g->rates, hash, key, of);
 
-    if (!grow(all)) {
-        return NULL;
-    }
-    link = find(all, key, of);
-    at = *link;
-    if (at == NULL) {
-        at = calloc(1, sizeof(*at) + buckets * sizeof(struct an_bucket));
-        if (at == NULL) {
+    if (rated == NULL) {
+        rated = add(&g->rates, hash, key, of);
+        if (rated == NULL) {
             return NULL;
         }
-        memcpy(at->key, key, sizeof(at->key));
-        at->of = (uint8_t)of;
-        *link = at;
-        all->count++;
-    } else if (at->conns == 0) {
-        left_unlink(all, at);
+    } else if (rated->conns == 0) {
+        left_unlink(&g->rates, rated);
     }
-    at->conns++;
-    return at;
+    rated->conns++;
+    return rated;
 }
 
 static void
@@ -267,7 +244,7 @@ gate_rate_open(struct gate *g, struct gate_conn *c, const uint8_t address[AN_ADD
         return AN_OK;
     }
     address_key(key, address);
-    c->of_address = join(&g->rates, key, OF_ADDRESS);
+    c->of_address = join(g, key, OF_ADDRESS);
     if (c->of_address == NULL) {
         return AN_ERR_BUSY;
     }
@@ -298,7 +275,7 @@ gate_rate_user(struct gate *g, struct gate_conn *c, uint64_t user,
     struct an_bucket *bucket;
 
     assert(c->of_user == NULL);
-    c->of_user = join(&g->rates, key, OF_USER);
+    c->of_user = join(g, key, OF_USER);
     if (c->of_user == NULL) {
         return AN_ERR_BUSY;
     }
@@ -330,7 +307,6 @@ gate_rate_init(struct gate *g, const struct gate_cfg *cfg)
 {
     struct gate_rates *all = &g->rates;
 
-    all->salt = cfg->seed;
     all->burst_s = cfg->rate_burst_s == 0 ? AN_RATE_BURST_S : cfg->rate_burst_s;
     all->address_conns_max = cfg->address_conns_max;
     if (cfg->unlimited != NULL) {
@@ -351,6 +327,6 @@ gate_rate_fini(struct gate *g)
     while (all->oldest != NULL) {
         forget(all, all->oldest);
     }
-    assert(all->count == 0);
-    free(all->table);
+    assert(all->chains.count == 0);
+    an_chains_fini(&all->chains);
 }
