@@ -42,6 +42,8 @@ export interface Talk {
     /** Not yet there, in the order of writing. */
     waiting: Line[];
     loading: boolean;
+    /** What was kept is being read: a moment, in which it is not shown in part. */
+    reading: boolean;
     /** Older ones could not be had just now. */
     stuck: boolean;
     /** The server knows nobody of that name. */
@@ -127,8 +129,8 @@ export class Chat {
         if (!talk) {
             talk = {
                 peer, listed: false, head: 0, read: 0, delivered: 0, unread: 0, last: undefined,
-                lines: [], waiting: [], loading: false, stuck: false, nobody: false,
-                draft: "",
+                lines: [], waiting: [], loading: false, reading: false, stuck: false,
+                nobody: false, draft: "",
             };
             this.talks.set(peer, talk);
         }
@@ -172,8 +174,10 @@ export class Chat {
         const talk = this.talk(peer);
         if (talk.lines.length < PAGE) {
             const first = talk.lines[0]?.seq;
+            talk.reading = true;
             const kept = await this.store.lines(peer, first ?? Infinity, PAGE).catch(() => []);
             if (!first || kept[0]?.seq === first - 1) merge(talk, kept.map((one) => this.#line(one)));
+            talk.reading = false;
             this.events.changed();
         }
         await this.refresh(peer);
@@ -195,7 +199,7 @@ export class Chat {
     async older(peer: string): Promise<void> {
         const talk = this.talk(peer);
         const first = talk.lines[0]?.seq ?? 0;
-        if (talk.loading || first <= 1) return;
+        if (talk.loading || talk.reading || first <= 1) return;
         talk.loading = true;
         talk.stuck = false;
         this.events.changed();

@@ -84,15 +84,16 @@ export class TalkView {
         this.update();
         this.#grow();
         this.#toEnd();
-        this.#opened = true;
     }
 
     update(): void {
         const talk = this.#chat.talk(this.peer);
+        if (talk.reading) return;
         const before = this.#scroll.scrollHeight - this.#scroll.scrollTop;
         const last = this.#list.lastElementChild;
         this.#drawTop(talk);
         arrange(this.#list, this.#items(talk));
+        this.#opened = true;
         if (this.#atEnd) {
             this.#scroll.scrollTop = this.#scroll.scrollHeight;
         } else if (this.#list.lastElementChild === last) {
@@ -108,7 +109,7 @@ export class TalkView {
 
     /** What is on the screen of a window that is looked at has been seen. */
     #see(talk: Talk): void {
-        if (this.#atEnd && document.visibilityState === "visible" && document.hasFocus() &&
+        if (!talk.reading && this.#atEnd && document.visibilityState === "visible" && document.hasFocus() &&
             (talk.unread > 0 || talk.read < talk.head)) {
             this.#chat.seen(this.peer);
         }

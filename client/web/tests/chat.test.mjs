@@ -224,6 +224,33 @@ test("no hole is shown: what does not touch the newest page waits in the store",
     assert.ok(inOrder(later.chat.talk("bob")));
 });
 
+test("what was kept is not shown in part: its newest may have come before it is read", async () => {
+    const before = make();
+    await before.chat.open();
+    for (let seq = 1; seq <= 6; seq++) await before.handlers().onMessage(message("bob", seq));
+    const { chat, store, handlers } = make({ store: before.store });
+    await chat.open();
+    await handlers().onMessage(message("bob", 7));
+    const read = store.lines.bind(store);
+    let answer;
+    store.lines = async (...asked) => {
+        await new Promise((resolve, reject) => (answer = { resolve, reject }));
+        return read(...asked);
+    };
+    const shown = chat.show("bob");
+    assert.ok(chat.talk("bob").reading);
+    await chat.older("bob"); // not a second time
+    assert.ok(!chat.talk("bob").loading);
+    answer.resolve();
+    await shown;
+    assert.ok(!chat.talk("bob").reading);
+    assert.deepEqual(seqs(chat.talk("bob")), [1, 2, 3, 4, 5, 6, 7]);
+    const other = chat.show("eve");
+    answer.reject(new Error("the disk is broken"));
+    await other;
+    assert.ok(!chat.talk("eve").reading);
+});
+
 test("a number that is missing is asked for", async (t) => {
     const late = [];
     const before = globalThis.setTimeout;

@@ -78,6 +78,15 @@ const texts = (page) => page.$$eval(".line .text", (all) => all.map((one) => one
 const seqs = (page) => page.$$eval(".line", (all) => all.map((one) => Number(one.dataset.seq)));
 const until = (page, what, value) => page.waitForFunction(what, value, { timeout: PATIENCE });
 
+/** In the page: what is read from the window's database comes late. */
+function slowDisk() {
+    const { openCursor } = IDBObjectStore.prototype;
+    IDBObjectStore.prototype.openCursor = function (...asked) {
+        for (let i = 0; i < 5000; i++) this.count(); // answered one after the other
+        return openCursor.apply(this, asked);
+    };
+}
+
 function lineOf(page, kind, text) {
     return page.waitForFunction(([kind, text]) => [...document.querySelectorAll(`.line${kind} .text`)]
         .some((one) => one.textContent === text), [kind, text]).catch((fault) => {
@@ -150,6 +159,7 @@ const cases = {
         await marked(alice, "kept over a reload", "wait");
         const context = alice.context();
         await alice.close();
+        await context.addInitScript(slowDisk);
         await ask("start");
         const again = await open(context);
         await hears(bob, "kept over a reload");
