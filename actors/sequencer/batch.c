@@ -5,6 +5,7 @@
 #include "core/slot.h"
 #include <assert.h>
 #include <inttypes.h>
+#include <sodium.h>
 #include <string.h>
 
 /* ------------------------------------------------------------------ collecting */

@@ -1,6 +1,4 @@
 #include "actors/sequencer/convs.h"
-#include "core/rng.h"
-#include "proto/bytes.h"
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,12 +6,8 @@
 bool
 seq_convs_init(struct seq_convs *c, uint32_t max, uint64_t hash_seed)
 {
-    struct an_rng rng;
-
     assert(max > 0);
-    an_rng_seed(&rng, hash_seed);
-    an_put_u64(c->hash_key, an_rng_next(&rng));
-    an_put_u64(c->hash_key + 8, an_rng_next(&rng));
+    an_hash_seed(&c->hash_key, hash_seed);
     c->cap = max;
     c->convs = calloc(max, sizeof(*c->convs));
     return c->convs != NULL && seq_table_init(&c->table, max);
@@ -85,12 +79,10 @@ fill(struct seq_conv *conv, const struct an_conv *key, uint16_t slot, uint32_t h
 struct seq_conv *
 seq_convs_get(struct seq_convs *c, const struct an_conv *key, uint16_t slot)
 {
-    uint8_t out[crypto_shorthash_BYTES];
     uint32_t hash, probe, e;
     struct seq_conv *conv;
 
-    crypto_shorthash(out, key->bytes, AN_CONV_LEN, c->hash_key);
-    hash = probe = an_get_u32(out);
+    hash = probe = (uint32_t)an_hash(&c->hash_key, key->bytes, AN_CONV_LEN);
     while ((e = seq_table_next(&c->table, hash, &probe)) != SEQ_NONE) {
         conv = &c->convs[e];
         if (memcmp(conv->key.bytes, key->bytes, AN_CONV_LEN) == 0) {

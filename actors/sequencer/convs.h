@@ -5,9 +5,9 @@
 
 #include "actors/sequencer/position.h"
 #include "actors/sequencer/table.h"
+#include "core/hash.h"
 #include "core/limits.h"
 #include "proto/rows.h"
-#include <sodium.h>
 
 struct seq_conv {
     struct an_conv key;
@@ -32,7 +32,7 @@ struct seq_convs {
     struct seq_table table;
     struct seq_conv *convs;
     uint32_t cap, count, hand;
-    uint8_t hash_key[crypto_shorthash_KEYBYTES];
+    struct an_hash_key hash_key;
 };
 
 /* Room for max; false without memory. Seeds of the hash come from the runner. */

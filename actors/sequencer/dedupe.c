@@ -1,5 +1,4 @@
 #include "actors/sequencer/dedupe.h"
-#include "core/rng.h"
 #include "proto/bytes.h"
 #include <assert.h>
 #include <stdlib.h>
@@ -8,12 +7,8 @@
 bool
 seq_dedupe_init(struct seq_dedupe *d, uint32_t rows_max, uint64_t hash_seed)
 {
-    struct an_rng rng;
-
     assert(rows_max > 0);
-    an_rng_seed(&rng, hash_seed);
-    an_put_u64(d->hash_key, an_rng_next(&rng));
-    an_put_u64(d->hash_key + 8, an_rng_next(&rng));
+    an_hash_seed(&d->hash_key, hash_seed);
     d->cap = rows_max;
     d->count = 0;
     d->oldest = d->newest = SEQ_NONE;
@@ -36,14 +31,12 @@ seq_dedupe_fini(struct seq_dedupe *d)
 static uint32_t
 hash_of(const struct seq_dedupe *d, const struct seq_dedupe_key *key)
 {
-    uint8_t out[crypto_shorthash_BYTES];
     uint8_t in[AN_CLIENT_MSG_ID_LEN + 16];
 
     memcpy(in, key->id, AN_CLIENT_MSG_ID_LEN);
     an_put_u64(in + AN_CLIENT_MSG_ID_LEN, key->sender);
     an_put_u64(in + AN_CLIENT_MSG_ID_LEN + 8, key->recipient);
-    crypto_shorthash(out, in, sizeof(in), d->hash_key);
-    return an_get_u32(out);
+    return (uint32_t)an_hash(&d->hash_key, in, sizeof(in));
 }
 
 static struct seq_dedupe_row *

@@ -8,8 +8,8 @@
 #define AN_ACTORS_SEQUENCER_DEDUPE_H
 
 #include "actors/sequencer/table.h"
+#include "core/hash.h"
 #include "core/limits.h"
-#include <sodium.h>
 
 #define SEQ_HASH_LEN 16u
 
@@ -37,7 +37,7 @@ struct seq_dedupe {
     struct seq_dedupe_row *rows;
     uint32_t cap, count;
     uint32_t oldest, newest, free;
-    uint8_t hash_key[crypto_shorthash_KEYBYTES];
+    struct an_hash_key hash_key;
     uint64_t watermark_ms[AN_SLOTS];
 };
 

@@ -1,5 +1,4 @@
 #include "actors/sequencer/devices.h"
-#include "core/rng.h"
 #include "proto/bytes.h"
 #include <assert.h>
 #include <stdlib.h>
@@ -8,12 +7,8 @@
 bool
 seq_devices_init(struct seq_devices *d, uint32_t max, uint64_t hash_seed)
 {
-    struct an_rng rng;
-
     assert(max > 0);
-    an_rng_seed(&rng, hash_seed);
-    an_put_u64(d->hash_key, an_rng_next(&rng));
-    an_put_u64(d->hash_key + 8, an_rng_next(&rng));
+    an_hash_seed(&d->hash_key, hash_seed);
     d->cap = max;
     d->devices = calloc(max, sizeof(*d->devices));
     return d->devices != NULL && seq_table_init(&d->table, max);
@@ -30,14 +25,12 @@ seq_devices_fini(struct seq_devices *d)
 static uint32_t
 hash_of(const struct seq_devices *d, uint64_t user, const uint8_t *name, size_t name_len)
 {
-    uint8_t out[crypto_shorthash_BYTES];
     uint8_t in[8 + AN_NAME_LEN_MAX];
 
     assert(name_len <= AN_NAME_LEN_MAX);
     an_put_u64(in, user);
     memcpy(in + 8, name, name_len);
-    crypto_shorthash(out, in, 8 + name_len, d->hash_key);
-    return an_get_u32(out);
+    return (uint32_t)an_hash(&d->hash_key, in, 8 + name_len);
 }
 
 static struct seq_device *

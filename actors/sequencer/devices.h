@@ -5,8 +5,8 @@
 
 #include "actors/sequencer/position.h"
 #include "actors/sequencer/table.h"
+#include "core/hash.h"
 #include "core/limits.h"
-#include <sodium.h>
 #include <stddef.h>
 
 struct seq_device {
@@ -27,7 +27,7 @@ struct seq_devices {
     struct seq_table table;
     struct seq_device *devices;
     uint32_t cap, count, hand;
-    uint8_t hash_key[crypto_shorthash_KEYBYTES];
+    struct an_hash_key hash_key;
 };
 
 /* Room for max; false without memory. Seeds of the hash come from the runner. */

@@ -3,6 +3,7 @@
 #include "core/slot.h"
 #include "proto/bytes.h"
 #include <assert.h>
+#include <sodium.h>
 #include <string.h>
 
 struct an_conv

@@ -1,6 +1,7 @@
 /* The actor: its life, its messages, its ids and its metrics. */
 #include "actors/sequencer/sequencer_priv.h"
 #include <assert.h>
+#include <sodium.h>
 #include <stdlib.h>
 
 /* ------------------------------------------------------------------ ids */
