@@ -247,8 +247,9 @@ struct anser_callbacks {
      * for example, and may repeat messages. Conversations are whole in
      * anser_client_history(). from > to: the extent is not known. */
     void (*on_gap)(void *user, uint64_t from, uint64_t to, bool reset);
-    /* The token has expired: give a fresh one, from malloc(); the library wipes and frees
-     * it. NULL: there is none, the client closes with the error. */
+    /* The token has expired or was revoked: give a fresh one, from malloc(); the library
+     * wipes and frees it. Asked once between two good logins. NULL: there is none, the
+     * client closes with the error. */
     char *(*on_token)(void *user);
     /* Something is not as it should be, and was handled: a damaged cursor file, say. */
     void (*on_warning)(void *user, const struct anser_error *warning);

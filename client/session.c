@@ -304,11 +304,13 @@ refresh_token(struct anser_client *client)
     return true;
 }
 
+/* The server refused the login, or said good-bye. */
 static void
-login_refused(struct anser_client *client, const struct anser_error *error)
+sent_away(struct anser_client *client, const struct anser_error *error)
 {
-    bool token_old =
-        error->code == AN_ERR_TOKEN_EXPIRED || error->code == AN_ERR_TOKEN_NOT_YET;
+    bool token_old = error->code == AN_ERR_TOKEN_EXPIRED ||
+                     error->code == AN_ERR_TOKEN_NOT_YET ||
+                     error->code == AN_ERR_TOKEN_REVOKED;
 
     if (token_old && refresh_token(client)) {
         ac_session_drop(client, error);
@@ -350,7 +352,7 @@ on_answer(struct anser_client *client, const struct an_frame *frame, const uint8
         s->login_request = 0;
         if ((frame->flags & AN_FRAME_ERROR) != 0) {
             struct anser_error error = ac_error_frame(client, body, frame->body_len);
-            login_refused(client, &error);
+            sent_away(client, &error);
             return AN_OK;
         }
         return login_ok(client, body, frame->body_len);
@@ -388,13 +390,7 @@ on_goodbye(struct anser_client *client, const uint8_t *body, size_t len)
         return AN_ERR_BODY_MALFORMED;
     }
     error = ac_error_fields(in->code, in->name, in->text, in->retry, in->retry_after_ms);
-    if (client->session.phase == AC_LOGIN) {
-        login_refused(client, &error);
-    } else if (error.retry) {
-        ac_session_drop(client, &error);
-    } else {
-        ac_session_end(client, &error);
-    }
+    sent_away(client, &error);
     return AN_OK;
 }
 

@@ -11,7 +11,8 @@ EVENT, RECEIPT, GOODBYE = 64, 65, 66
 KINDS = {LOGIN: "Login", LOGOUT: "Logout", HEARTBEAT: "Heartbeat", SEND: "Send",
          CONFIRM: "Confirm", SYNC: "Sync", HISTORY: "History"}
 PLATFORMS = (b"", b"ios", b"android", b"windows", b"mac", b"linux", b"web", b"api")
-ERRORS = {"TOKEN_INVALID": (101, False), "TOKEN_EXPIRED": (102, False), "REPLACED": (106, False),
+ERRORS = {"TOKEN_INVALID": (101, False), "TOKEN_EXPIRED": (102, False),
+          "TOKEN_REVOKED": (109, False), "REPLACED": (106, False),
           "LOGIN_REQUIRED": (100, False), "LOGIN_TWICE": (107, False), "IDLE": (506, True),
           "USER_NOT_FOUND": (300, False), "RESET": (404, False), "CURSOR_AHEAD": (405, False),
           "BUSY": (500, True), "UNAVAILABLE": (501, True), "ORDER": (503, True),

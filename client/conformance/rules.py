@@ -21,7 +21,7 @@ RULES = {
     "login-fields": ("Login", "token, device, platform and client are as the page says"),
     "login-again": ("Login", "a login refused with retry is tried again"),
     "login-final": ("Good-bye", "a login refused without retry is not tried again with the same token"),
-    "token-fresh": ("Login", "after TOKEN_EXPIRED: connect again, with another token"),
+    "token-fresh": ("Login", "after TOKEN_EXPIRED or TOKEN_REVOKED: connect again, with another token"),
     "window": ("Login", "at most LoginOk.sends_max Sends are unanswered"),
     "send-told": ("Sending", "SendOk, and only SendOk, means that the message is stored"),
     "note-to-self": ("Sending", "a message to oneself comes as an Event: hand it out, or know that SendOk was its entry"),

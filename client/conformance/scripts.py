@@ -215,6 +215,19 @@ async def token_expired(t):
 
 
 @script
+async def token_revoked(t):
+    """The first token is revoked while it serves; there is a second."""
+    await t.start(tokens=("token-1", "token-2"))
+    await t.online()
+    t.mock.live().goodbye("TOKEN_REVOKED")
+    await t.until("token-fresh", "a login with the second token",
+                  lambda: t.mock.logins[-1][2] == "token-2")
+    if [token for _, _, token in t.mock.logins].count("token-1") > 1:
+        t.broke("login-final", "the revoked token came again")
+    await t.leave()
+
+
+@script
 async def replaced(t):
     """The device is online elsewhere: do not come back."""
     await t.start()

@@ -51,6 +51,7 @@ FAULTS = {  # fault: (rule, script)
     "login-storm": ("goodbye-pause", "login-refused-for-now"),
     "stubborn": ("login-final", "login-refused-for-good"),
     "old-token": ("token-fresh", "token-expired"),
+    "revoked-ends": ("token-fresh", "token-revoked"),
     "comes-back": ("goodbye-final", "replaced"),
     "new-id": ("id-kept", "answer-lost"),
     "forgetful": ("answer-lost", "answer-lost"),
@@ -310,15 +311,23 @@ class Tiny:
             bye = self.pb.Goodbye.FromString(data)
             self.retry_after = bye.retry_after_ms / 1000
             if not bye.retry and not breaks("comes-back") and not breaks("stubborn"):
-                self.ended = self.ended or bye.code != 102
+                self.ended = self.ended or not self.other_token(bye.code)
         elif breaks("strict"):
             raise Over
+
+    def other_token(self, code):
+        """Is there another token, and does it mend this?"""
+        mends = (102,) if breaks("revoked-ends") else (102, 109)
+        if code not in mends or len(self.tokens) < 2 or breaks("old-token"):
+            return False
+        self.tokens.pop(0)
+        return True
 
     def refused(self, command, error, what):
         after = error.retry_after_ms / 1000
         if command == LOGIN:
-            if error.code == 102 and len(self.tokens) > 1 and not breaks("old-token"):
-                self.tokens.pop(0)
+            if self.other_token(error.code):
+                pass
             elif not error.retry and not breaks("stubborn") and not breaks("old-token"):
                 self.ended = True
             elif error.retry:

@@ -172,6 +172,33 @@ test_session_expired_token_is_replaced_once(void **state)
     rig_fini(&rig);
 }
 
+/* Revoked while online: one more token, and with a good login the next may be revoked
+ * too. */
+static void
+test_session_revoked_token_is_replaced_once(void **state)
+{
+    static struct rig rig;
+    (void)state;
+
+    rig_init(&rig);
+    rig.fresh_token = "fresh";
+    rig_start(&rig);
+    for (int i = 1; i <= 2; i++) {
+        assert_true(rig_until(&rig, rig_online));
+        mock_goodbye(mock_conn(&rig.mock), AN_ERR_TOKEN_REVOKED, false, 0);
+        rig_settle(&rig);
+        assert_true(rig_until(&rig, rig_online));
+        assert_int_equal(rig.tokens, i);
+        assert_string_equal(mock_nth(&rig.mock, AN_COMMAND_LOGIN, (unsigned)i)->text,
+                            "fresh");
+    }
+    rig.fresh_token = NULL;
+    mock_goodbye(mock_conn(&rig.mock), AN_ERR_TOKEN_REVOKED, false, 0);
+    assert_true(rig_until(&rig, rig_closed));
+    assert_int_equal(rig.why.code, ANSER_ERR_TOKEN_REVOKED);
+    rig_fini(&rig);
+}
+
 static void
 test_session_invalid_token_closes_for_good(void **state)
 {
@@ -409,6 +436,7 @@ main(void)
         cmocka_unit_test(test_session_heartbeat_is_sent_and_answered),
         cmocka_unit_test(test_session_unanswered_heartbeat_ends_the_connection),
         cmocka_unit_test(test_session_expired_token_is_replaced_once),
+        cmocka_unit_test(test_session_revoked_token_is_replaced_once),
         cmocka_unit_test(test_session_invalid_token_closes_for_good),
         cmocka_unit_test(
             test_session_busy_login_is_tried_again_after_what_the_server_said),

@@ -31,6 +31,7 @@ GATHER = 0.03  # confirmations within this time share one frame
 OWN_ANSWER_WAIT = 0.2  # a SendOk may be what fills a hole
 MARKS_MAX = 100
 TOKEN_TRIES = 3
+TOKEN_MENDS = (Code.TOKEN_EXPIRED, Code.TOKEN_NOT_YET, Code.TOKEN_REVOKED)  # another one does
 COMING_MAX = 10_000
 
 Token = str | Callable[[], "str | Awaitable[str]"]
@@ -607,8 +608,11 @@ class Client:
             tried += 1
             began = loop.time()
             reason = await self._one_connection(address)
+            lasted = loop.time() - began >= LASTED
+            if lasted:
+                token_refusals = 0
             if reason is not None and not reason.retry:
-                if reason.code not in (Code.TOKEN_EXPIRED, Code.TOKEN_NOT_YET):
+                if reason.code not in TOKEN_MENDS:
                     token_refusals = TOKEN_TRIES
                 token_refusals += 1
                 if isinstance(self._token, str) or token_refusals >= TOKEN_TRIES:
@@ -616,7 +620,7 @@ class Client:
                     return
             else:
                 token_refusals = 0
-            if loop.time() - began >= LASTED:
+            if lasted:
                 tried, pause = 1, BACK_OFF_MIN
             if tried >= len(self._addresses):
                 asked = reason.retry_after_ms / 1000 if reason else 0.0
