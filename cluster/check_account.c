@@ -41,7 +41,8 @@ check_account(struct check *check, const struct check_key *key)
     if (row == NULL) {
         return;
     }
-    if (row->version == 0 || row->tokens_from_ms % SECOND_MS != 0) {
+    if (row->version == 0 || row->tokens_from_ms % SECOND_MS != 0 ||
+        row->rest_from_ms % SECOND_MS != 0) {
         check_here(check,
                    "the account of user %" PRIu64
                    " has version 0, or tokens from within a second",
@@ -75,7 +76,8 @@ check_session(struct check *check, const struct check_key *key)
                    " has a hash of another length, or a malformed platform",
                    key->user);
     }
-    if (row->tokens_from_ms % SECOND_MS != 0 || row->used_ms < row->issued_ms) {
+    if (row->tokens_from_ms % SECOND_MS != 0 ||
+        (row->used_ms < row->issued_ms && row->seen_ms < row->issued_ms)) {
         check_here(check,
                    "a device's session of user %" PRIu64
                    " was used before it was issued, or has tokens from within a second",

@@ -20,10 +20,10 @@
 #define AN_NICK_LEN_MAX          128u  /* bytes of a name to show */
 #define AN_AVATAR_LEN_MAX        512u  /* of a URL */
 #define AN_PROFILE_EXTRA_LEN_MAX 2048u /* of what an application keeps beside them */
-#define AN_DEVICE_SESSIONS_MAX   64u   /* devices of a user that got refresh tokens */
-#define AN_DEVICE_KEEP_MS                                                                \
-    (24u * 3600u * 1000u) /* a revoked device is remembered at least so long: no token   \
-                           * that it refuses should live longer */
+#define AN_DEVICE_SESSIONS_MAX   64u   /* devices of a user that are remembered */
+#define AN_DEVICE_SEEN_MS                                                                \
+    (24u * 3600u * 1000u) /* a login at a gate is written down when the last one that    \
+                           * was is so old: otherwise it costs no write */
 #define AN_TOKENS_AHEAD_MS                                                               \
     60000u /* tokens of a time further ahead are refused, and none is issued: more is a  \
             * clock gone wrong */

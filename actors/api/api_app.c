@@ -290,10 +290,7 @@ then_token_found(struct api_run *run, struct api_task *task,
     spec.platform = task->platform[0] == '\0' ? NULL : task->platform;
     if (err == AN_OK) {
         device = api_find_device(reply->answer, task->device);
-        spec.issued_ms = reply->answer->account->tokens_from_ms;
-        if (device != NULL && device->tokens_from_ms > spec.issued_ms) {
-            spec.issued_ms = device->tokens_from_ms;
-        }
+        spec.issued_ms = api_tokens_from(reply->answer, device, true);
         err = cfg->keys == NULL ? AN_ERR_NOT_SUPPORTED
                                 : an_token_mint_spec(&token, &cfg->keys->key[0], &spec,
                                                      run->now.wall_ms);

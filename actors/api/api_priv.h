@@ -236,6 +236,10 @@ enum an_err api_judge(const Anser__Bus__Answer *answer);
 /* NULL: none of that name. */
 const Anser__Bus__DeviceState *api_find_device(const Anser__Bus__Answer *answer,
                                                const char *device);
+/* From when the device's tokens are good; device NULL: of one without a session, or (not
+ * named) of none. */
+uint64_t api_tokens_from(const Anser__Bus__Answer *answer,
+                         const Anser__Bus__DeviceState *device, bool named);
 json_t *api_profile_json(const struct api_task *task, const Anser__Bus__Answer *answer);
 json_t *api_devices_json(const Anser__Bus__Answer *answer);
 

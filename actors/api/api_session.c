@@ -135,10 +135,8 @@ static void
 note_tokens_from(struct api_task *task, const Anser__Bus__Answer *answer)
 {
     const Anser__Bus__DeviceState *device = api_find_device(answer, task->device);
-    uint64_t from = answer->account == NULL ? 0 : answer->account->tokens_from_ms;
 
-    task->tokens_from_ms =
-        device != NULL && device->tokens_from_ms > from ? device->tokens_from_ms : from;
+    task->tokens_from_ms = api_tokens_from(answer, device, task->device[0] != '\0');
 }
 
 static void

@@ -242,6 +242,19 @@ api_find_device(const Anser__Bus__Answer *answer, const char *device)
     return NULL;
 }
 
+uint64_t
+api_tokens_from(const Anser__Bus__Answer *answer, const Anser__Bus__DeviceState *device,
+                bool named)
+{
+    const Anser__Bus__AccountState *account = answer->account;
+    uint64_t from_ms = account == NULL ? 0 : account->tokens_from_ms;
+    uint64_t own_ms = device != NULL             ? device->tokens_from_ms
+                      : named && account != NULL ? account->rest_from_ms
+                                                 : 0;
+
+    return own_ms > from_ms ? own_ms : from_ms;
+}
+
 /* ------------------------------------------------------------------ changing one */
 
 static void
@@ -391,20 +404,28 @@ api_profile_json(const struct api_task *task, const Anser__Bus__Answer *answer)
     return root;
 }
 
+static json_t *
+device_json(const Anser__Bus__Answer *answer, const Anser__Bus__DeviceState *device)
+{
+    uint64_t used_ms =
+        device->used_ms > device->seen_ms ? device->used_ms : device->seen_ms;
+    bool active =
+        device->refresh_hash.len > 0 ||
+        (device->seen_ms > 0 && device->seen_ms >= api_tokens_from(answer, device, true));
+
+    return json_pack("{s:o, s:o, s:I, s:I, s:b}", "device", text_json(&device->device),
+                     "platform", text_json(&device->platform), "issued_ms",
+                     (json_int_t)device->issued_ms, "used_ms", (json_int_t)used_ms,
+                     "active", active);
+}
+
 json_t *
 api_devices_json(const Anser__Bus__Answer *answer)
 {
     json_t *list = json_array();
 
     for (size_t i = 0; i < answer->n_devices; i++) {
-        const Anser__Bus__DeviceState *device = answer->devices[i];
-
-        json_array_append_new(list, json_pack("{s:o, s:o, s:I, s:I, s:b}", "device",
-                                              text_json(&device->device), "platform",
-                                              text_json(&device->platform), "issued_ms",
-                                              (json_int_t)device->issued_ms, "used_ms",
-                                              (json_int_t)device->used_ms, "active",
-                                              device->refresh_hash.len > 0));
+        json_array_append_new(list, device_json(answer, answer->devices[i]));
     }
     return list;
 }

@@ -235,6 +235,9 @@ gate_op_fail(struct gate *g, struct gate_op *op, enum an_err err, uint32_t retry
         c->page_flying = false;
         gate_client_pages(g, c);
         break;
+    case OP_SEEN:
+        gate_account_noted(g, op, err);
+        return;
     case OP_HEARTBEAT:
     case OP_RESOLVE:
     case OP_NAME:

@@ -55,7 +55,48 @@ gate_account_seen(struct gate *g, struct gate_conn *c, const Anser__Bus__Answer 
     if (err != AN_OK) {
         g->counted.closed_account++;
         gate_conn_goodbye(g, c, err);
+        return;
     }
+    gate_account_note(g, c, answer);
+}
+
+/* ------------------------------------------------------------------ devices */
+
+/* The user sees his devices, and can end each: so the first login of one is written down,
+ * and then when the last that was is a day old. No login waits for it; what could not be
+ * written is seen with the next heartbeat. */
+void
+gate_account_note(struct gate *g, struct gate_conn *c, const Anser__Bus__Answer *answer)
+{
+    uint64_t seen_ms = answer->device_seen_ms, now_ms = g->now.wall_ms;
+    bool lately = seen_ms > now_ms || now_ms - seen_ms < AN_DEVICE_SEEN_MS;
+    struct gate_op *op;
+
+    if (answer->account == NULL || c->noting ||
+        (lately && seen_ms >= answer->account->tokens_from_ms) ||
+        (c->noted && g->now.mono_ms - c->noted_ms < AN_DEVICE_SEEN_MS)) {
+        return;
+    }
+    op = gate_op_create(g, c, OP_SEEN, 0, NULL, 0, NULL, 0);
+    if (op != NULL) {
+        c->noting = true;
+        op->slot = an_slot_user(c->user);
+        gate_submit(g, op);
+    }
+}
+
+void
+gate_account_noted(struct gate *g, struct gate_op *op, enum an_err err)
+{
+    struct gate_conn *c = op->conn;
+
+    c->noting = false;
+    if (err == AN_OK || an_err_handling(err) != AN_HANDLE_RETRY) {
+        c->noted = true;
+        c->noted_ms = g->now.mono_ms;
+    }
+    g->counted.devices_noted += err == AN_OK;
+    gate_op_free(g, op);
 }
 
 bool

@@ -251,6 +251,7 @@ gate_login_read(struct gate *g, struct gate_op *op, const Anser__Bus__Answer *a)
     ok.frame_len_max = AN_FRAME_LEN_MAX;
     ok.sends_max = g->sends_max;
     gate_conn_answer(g, c, AN_COMMAND_LOGIN, op->request, &ok.base);
+    gate_account_note(g, c, a);
     gate_client_held(g, c);
     gate_op_free(g, op);
 }

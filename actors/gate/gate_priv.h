@@ -78,6 +78,7 @@ _Static_assert(GATE_FETCHES_MAX *AN_FRAME_LEN_MAX < GATE_READ_BYTES_MAX,
     X(account_hints, "changes of accounts told by routers")                              \
     X(logins, "logins that succeeded")                                                   \
     X(logins_failed, "logins that were refused")                                         \
+    X(devices_noted, "devices written down: seen for the first time, or in a day")       \
     X(frames_in, "frames from clients")                                                  \
     X(frames_out, "frames to clients")                                                   \
     X(bytes_in, "bytes of frames from clients")                                          \
@@ -149,30 +150,31 @@ struct gate_rates {
  * under way lies behind pointers. */
 struct gate_conn {
     uint64_t id;
-    uint8_t address[AN_ADDRESS_LEN];  /* where it comes from */
-    uint64_t user;                    /* key; 0 before its name is resolved */
-    struct gate_conn *older, *newer;  /* in gate.opening or gate.active */
-    uint64_t active_ms;               /* last frame; when opened, in gate.opening */
-    uint64_t since_ms;                /* wall time of the Login */
-    uint64_t confirmed;               /* this device's cursor as last heard */
-    uint64_t issued_ms;               /* the token's iat */
-    uint64_t muted_until_ms;          /* Unix ms */
-    uint64_t account_version;         /* of the state that says so */
-    uint64_t checked_ms;              /* when the account was last heard of */
-    struct gate_op *sends;            /* unanswered Sends, newest first */
-    struct gate_lane *lanes;          /* with commands waiting */
-    struct gate_order *orders;        /* conversations that wait for a resend */
-    size_t refused_count;             /* messages in them */
-    struct gate_op *pages;            /* Sync and History not asked yet, oldest first */
-    struct gate_op *held;             /* frames behind a Login, oldest first */
-    struct gate_rated *of_user;       /* NULL: its name is not resolved */
-    struct gate_rated *of_address;    /* NULL: without limits */
-    uint8_t *text;                    /* user name, device, app; NULL before login */
-    uint32_t output;                  /* bytes not taken by the client, as last told */
-    uint32_t sent;                    /* bytes sent since */
-    uint32_t sent_drain;              /* in which drain the last of them */
-    uint32_t ops;                     /* that point here */
-    uint32_t op_bytes;                /* of them */
+    uint8_t address[AN_ADDRESS_LEN]; /* where it comes from */
+    uint64_t user;                   /* key; 0 before its name is resolved */
+    struct gate_conn *older, *newer; /* in gate.opening or gate.active */
+    uint64_t active_ms;              /* last frame; when opened, in gate.opening */
+    uint64_t since_ms;               /* wall time of the Login */
+    uint64_t confirmed;              /* this device's cursor as last heard */
+    uint64_t issued_ms;              /* the token's iat */
+    uint64_t muted_until_ms;         /* Unix ms */
+    uint64_t account_version;        /* of the state that says so */
+    uint64_t checked_ms;             /* when the account was last heard of */
+    uint64_t noted_ms;             /* when the device was last written down, or refused */
+    struct gate_op *sends;         /* unanswered Sends, newest first */
+    struct gate_lane *lanes;       /* with commands waiting */
+    struct gate_order *orders;     /* conversations that wait for a resend */
+    size_t refused_count;          /* messages in them */
+    struct gate_op *pages;         /* Sync and History not asked yet, oldest first */
+    struct gate_op *held;          /* frames behind a Login, oldest first */
+    struct gate_rated *of_user;    /* NULL: its name is not resolved */
+    struct gate_rated *of_address; /* NULL: without limits */
+    uint8_t *text;                 /* user name, device, app; NULL before login */
+    uint32_t output;               /* bytes not taken by the client, as last told */
+    uint32_t sent;                 /* bytes sent since */
+    uint32_t sent_drain;           /* in which drain the last of them */
+    uint32_t ops;                  /* that point here */
+    uint32_t op_bytes;             /* of them */
     uint16_t send_count, again_count; /* unanswered Sends; those of them sent again */
     uint8_t ask_count, held_count;
     uint8_t bad_lines; /* in a row */
@@ -183,6 +185,8 @@ struct gate_conn {
     bool pushed_early : 1; /* a push came before LoginOk */
     bool page_flying : 1;
     bool checking : 1; /* the account is being asked about, without a heartbeat */
+    bool noting : 1;   /* its device is being written down */
+    bool noted : 1;    /* at noted_ms */
     bool leaving : 1;  /* goes when its Sends are answered; takes no more */
 };
 
@@ -197,6 +201,7 @@ enum gate_what {
     OP_RESOLVE, /* the gate's own: conn is NULL */
     OP_NAME,    /* the state of a name's user; conn is NULL */
     OP_ACCOUNT, /* of a connection's, which sends no heartbeats */
+    OP_SEEN,    /* the device of a connection is to be written down */
     OP_FETCH,   /* a message for a Sync; conn is NULL */
     OP_HELD,    /* a frame that came behind a Login, before its end */
 };
@@ -567,6 +572,11 @@ void gate_account_changed(struct gate *g, uint64_t user,
 void gate_account_tick(struct gate *g);
 void gate_account_read(struct gate *g, struct gate_op *op,
                        const Anser__Bus__Answer *answer);
+/* Has the device written down, if what was read of a connection that is logged in says
+ * that it was not, or not for long. */
+void gate_account_note(struct gate *g, struct gate_conn *c,
+                       const Anser__Bus__Answer *answer);
+void gate_account_noted(struct gate *g, struct gate_op *op, enum an_err err);
 
 /* ------------------------------------------------------------------ gate_names.c */
 

@@ -227,6 +227,7 @@ read_one(struct gate *g, struct gate_op *op, const Anser__Bus__Answer *answer)
     case OP_SEND:
     case OP_CONFIRM:
     case OP_DELIVERED:
+    case OP_SEEN:
     case OP_HELD:
         break; /* never asked of stores */
     }

@@ -2,6 +2,7 @@
  * sequencer can then make one append of it, and one slow store delays only its own. In
  * whose turn a batch is filled is gate_lanes.c's. */
 #include "actors/gate/gate_priv.h"
+#include "proto/names.h"
 #include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -116,6 +117,28 @@ put_delivered(struct an_arena *arena, Anser__Bus__Command *command,
     return delivered->conversation.data != NULL;
 }
 
+static bool
+put_seen(struct an_arena *arena, Anser__Bus__Command *command, const struct gate_op *op)
+{
+    const struct gate_conn *c = op->conn;
+    Anser__Bus__UpdateDevice *update = an_arena_alloc(arena, sizeof(*update));
+    const char *platform = an_platform_name(c->platform);
+
+    if (update == NULL) {
+        return false;
+    }
+    anser__bus__update_device__init(update);
+    update->user = c->user;
+    update->device = bytes(c->text + c->user_len, c->device_len);
+    update->set = ANSER__BUS__DEVICE_SET__DEVICE_SET_SEEN |
+                  ANSER__BUS__DEVICE_SET__DEVICE_SET_PLATFORM;
+    update->platform = bytes(platform, strlen(platform));
+    update->issued_ms = c->issued_ms;
+    command->what_case = ANSER__BUS__COMMAND__WHAT_UPDATE_DEVICE;
+    command->update_device = update;
+    return true;
+}
+
 static Anser__Bus__Command *
 put_command(struct an_arena *arena, const struct gate_op *op)
 {
@@ -132,6 +155,8 @@ put_command(struct an_arena *arena, const struct gate_op *op)
         done = put_send(arena, command, op);
     } else if (op->what == OP_CONFIRM) {
         done = put_confirm(arena, command, op);
+    } else if (op->what == OP_SEEN) {
+        done = put_seen(arena, command, op);
     } else {
         assert(op->what == OP_DELIVERED);
         done = put_delivered(arena, command, op);
@@ -256,6 +281,10 @@ result_ok(struct gate *g, struct gate_op *op, const Anser__Bus__Result *result)
 {
     if (op->what == OP_SEND) {
         send_ok(g, op, result);
+        return;
+    }
+    if (op->what == OP_SEEN) {
+        gate_account_noted(g, op, AN_OK);
         return;
     }
     if (op->what == OP_CONFIRM) {

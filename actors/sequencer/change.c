@@ -19,7 +19,10 @@ enum {
                    ANSER__BUS__ACCOUNT_SET__ACCOUNT_SET_EXTRA,
     DEVICE_SETS = ANSER__BUS__DEVICE_SET__DEVICE_SET_PLATFORM |
                   ANSER__BUS__DEVICE_SET__DEVICE_SET_REFRESH |
-                  ANSER__BUS__DEVICE_SET__DEVICE_SET_REVOKE,
+                  ANSER__BUS__DEVICE_SET__DEVICE_SET_REVOKE |
+                  ANSER__BUS__DEVICE_SET__DEVICE_SET_SEEN,
+    SEEN = ANSER__BUS__DEVICE_SET__DEVICE_SET_SEEN,
+    SEEN_SETS = SEEN | ANSER__BUS__DEVICE_SET__DEVICE_SET_PLATFORM,
 };
 
 /* ------------------------------------------------------------------ form */
@@ -65,9 +68,10 @@ seq_update_device_check(const Anser__Bus__Command *in)
     const Anser__Bus__UpdateDevice *u = in->update_device;
 
     return u->user != 0 && an_slot_user(u->user) == in->slot && u->set != 0 &&
-                   (u->set & ~(uint32_t)DEVICE_SETS) == 0 && name_fits(&u->device) &&
-                   u->platform.len <= AN_NAME_LEN_MAX && hash_ok(&u->refresh_hash) &&
-                   hash_ok(&u->expect_refresh_hash) &&
+                   (u->set & ~(uint32_t)DEVICE_SETS) == 0 &&
+                   ((u->set & SEEN) == 0 || (u->set & ~(uint32_t)SEEN_SETS) == 0) &&
+                   name_fits(&u->device) && u->platform.len <= AN_NAME_LEN_MAX &&
+                   hash_ok(&u->refresh_hash) && hash_ok(&u->expect_refresh_hash) &&
                    u->expect_password_hash.len <= AN_PASSWORD_HASH_LEN_MAX
                ? AN_OK
                : AN_ERR_ARGUMENT;
@@ -181,12 +185,19 @@ revoke_at(uint64_t from_ms, bool issued, struct an_now now)
                                                                      : from_ms;
 }
 
+/* When it last got tokens, or came with one. */
+static uint64_t
+last_ms(const Anser__Bus__DeviceState *device)
+{
+    return device->used_ms > device->seen_ms ? device->used_ms : device->seen_ms;
+}
+
 static uint64_t
 revoke_device_at(const struct seq_change *change, struct an_now now)
 {
     uint64_t from_ms = device_from(change, &change->device);
 
-    return revoke_at(from_ms, change->device.used_ms >= from_ms, now);
+    return revoke_at(from_ms, last_ms(&change->device) >= from_ms, now);
 }
 
 /* Tokens of devices that were revoked themselves, and logged in again, too. */
@@ -197,13 +208,16 @@ revoke_account_at(const struct seq_change *change, const Anser__Bus__Answer *ans
     uint64_t from_ms = change->state.tokens_from_ms;
     bool issued = false;
 
+    if (change->state.rest_from_ms > from_ms) {
+        from_ms = change->state.rest_from_ms;
+    }
     for (size_t i = 0; i < answer->n_devices; i++) {
         if (answer->devices[i]->tokens_from_ms > from_ms) {
             from_ms = answer->devices[i]->tokens_from_ms;
         }
     }
     for (size_t i = 0; i < answer->n_devices; i++) {
-        issued = issued || answer->devices[i]->used_ms >= from_ms;
+        issued = issued || last_ms(answer->devices[i]) >= from_ms;
     }
     return revoke_at(from_ms, issued, now);
 }
@@ -289,50 +303,110 @@ device_find(const Anser__Bus__Answer *answer, const ProtobufCBinaryData *name)
     return NULL;
 }
 
-/* Without its row a device's revoked tokens would be good again. Those a day old are
- * gone, and what the user's own time refuses needs no row. */
+/* Logged out or removed, and not come back since. */
 static bool
-dispensable(const Anser__Bus__DeviceState *device, const struct seq_change *change,
-            struct an_now now)
+ended(const Anser__Bus__DeviceState *device, const struct seq_change *change)
 {
-    return device->tokens_from_ms <= change->state.tokens_from_ms ||
-           device->tokens_from_ms + AN_DEVICE_KEEP_MS <= now.wall_ms;
+    return device->refresh_hash.len == 0 && last_ms(device) < device_from(change, device);
 }
 
-/* A device that was logged out, and whose logins' tokens have expired since. */
+/* Would the one go rather than the other? Those that were ended first; of them the one
+ * that was ended first, of the others the one longest unused. */
 static bool
-expired(const Anser__Bus__DeviceState *device, struct an_now now)
+goes_before(const Anser__Bus__DeviceState *one, const Anser__Bus__DeviceState *other,
+            const struct seq_change *change)
 {
-    return device->refresh_hash.len == 0 &&
-           device->tokens_from_ms + AN_TOKEN_TTL_MS <= now.wall_ms;
+    bool one_ended = ended(one, change), other_ended = ended(other, change);
+
+    if (one_ended != other_ended) {
+        return one_ended;
+    }
+    return one_ended ? one->tokens_from_ms < other->tokens_from_ms
+                     : last_ms(one) < last_ms(other);
 }
 
-/* The one longest unused makes room for a new one, but for those whose tokens were just
- * revoked; when all were, one that has been logged out for as long as a token lives. */
+/* Whoever comes to a gate under ever new names logs nobody out who has a refresh token.
+ */
 static bool
-room_make(const Anser__Bus__Answer *answer, struct seq_change *change, struct an_now now)
+kept_from(const Anser__Bus__UpdateDevice *u, const Anser__Bus__DeviceState *device,
+          struct an_now now)
 {
-    const Anser__Bus__DeviceState *oldest = NULL;
-    bool good = false;
+    return (u->set & SEEN) != 0 && device->refresh_hash.len > 0 &&
+           last_ms(device) + AN_REFRESH_TTL_MS > now.wall_ms;
+}
+
+/* Another device's row makes room for a new one. Without it tokens that were revoked
+ * would be good again: from when they were refused holds for every device without a row
+ * from then on. It cannot be told any more which device they were of. */
+static bool
+room_make(const Anser__Bus__UpdateDevice *u, const Anser__Bus__Answer *answer,
+          struct seq_change *change, struct an_now now)
+{
+    const Anser__Bus__DeviceState *gone = NULL;
 
     if (answer->n_devices < AN_DEVICE_SESSIONS_MAX) {
         return true;
     }
     for (size_t i = 0; i < answer->n_devices; i++) {
         const Anser__Bus__DeviceState *device = answer->devices[i];
-        bool better = dispensable(device, change, now);
 
-        if ((better || (!good && expired(device, now))) &&
-            (oldest == NULL || (better && !good) || device->used_ms < oldest->used_ms)) {
-            oldest = device;
-            good = better;
+        if (!kept_from(u, device, now) &&
+            (gone == NULL || goes_before(device, gone, change))) {
+            gone = device;
         }
     }
-    if (oldest != NULL) {
-        change->forget = oldest->device;
+    if (gone == NULL) {
+        return false;
     }
-    return oldest != NULL;
+    change->forget = gone->device;
+    if (gone->tokens_from_ms > change->state.tokens_from_ms &&
+        gone->tokens_from_ms > change->state.rest_from_ms) {
+        change->folds = true;
+        change->state.rest_from_ms = gone->tokens_from_ms;
+        change->state.version++;
+    }
+    return true;
 }
+
+/* ------------------------------------------------------------------ seen at a gate */
+
+static bool
+seen_lately(const Anser__Bus__DeviceState *device, const struct seq_change *change,
+            struct an_now now)
+{
+    return last_ms(device) >= device_from(change, device) &&
+           last_ms(device) + AN_DEVICE_SEEN_MS > now.wall_ms;
+}
+
+static enum an_err
+seen_check(const Anser__Bus__UpdateDevice *u, const struct seq_change *change)
+{
+    if (change->state.deleted) {
+        return AN_ERR_USER_DELETED;
+    }
+    if (change->state.forbidden) {
+        return AN_ERR_USER_FORBIDDEN;
+    }
+    return u->issued_ms < device_from(change, &change->device) ? AN_ERR_TOKEN_REVOKED
+                                                               : AN_OK;
+}
+
+/* At this time, or from when its tokens are good, as one was. */
+static void
+seen_put(struct seq_change *change, struct an_now now)
+{
+    Anser__Bus__DeviceState *device = &change->device;
+    uint64_t from_ms = device_from(change, device);
+    uint64_t at_ms = from_ms > now.wall_ms ? from_ms : now.wall_ms;
+
+    if (device->refresh_hash.len == 0 &&
+        (device->issued_ms == 0 || last_ms(device) < from_ms)) {
+        device->issued_ms = at_ms;
+    }
+    device->seen_ms = at_ms;
+}
+
+/* ------------------------------------------------------------------ refresh tokens */
 
 /* The one before the newest, so soon that its answer may have been lost on the way. */
 static bool
@@ -422,6 +496,13 @@ device_put(const Anser__Bus__UpdateDevice *u, struct seq_change *change,
 {
     bool changed = false;
 
+    if (u->set & SEEN) {
+        if (seen_lately(&change->device, change, now)) {
+            return false;
+        }
+        seen_put(change, now);
+        changed = true;
+    }
     if (u->set & ANSER__BUS__DEVICE_SET__DEVICE_SET_PLATFORM) {
         changed |= put_text(&change->device.platform, &u->platform);
     }
@@ -452,8 +533,16 @@ device_decide(struct seq_cmd *cmd, const Anser__Bus__Answer *answer, struct an_n
 
     if (found != NULL) {
         change->device = *found;
+    } else { /* it may have had a row before */
+        change->device.tokens_from_ms = change->state.rest_from_ms;
     }
     change->device.device = u->device;
+    if (u->set & SEEN) {
+        err = seen_check(u, change);
+        if (err != AN_OK) {
+            return err;
+        }
+    }
     if ((refresh || u->expect_refresh_hash.len > 0) && !repeated) {
         err = refresh_check(u, change, now);
         if (err == AN_ERR_REFRESH_REUSED && reused(change, now)) {
@@ -465,13 +554,13 @@ device_decide(struct seq_cmd *cmd, const Anser__Bus__Answer *answer, struct an_n
         }
     }
     *write = device_put(u, change, now);
-    if (*write && found == NULL && !room_make(answer, change, now)) {
+    if (*write && found == NULL && !room_make(u, answer, change, now)) {
         *write = false;
         return AN_ERR_TOO_MANY_DEVICES;
     }
     cmd->seq = change->state.version;
     cmd->time_ms = device_from(change, &change->device);
-    *write = *write && keep_device(change);
+    *write = *write && keep_device(change) && (!change->folds || keep_account(change));
     return AN_OK;
 }
 
@@ -495,6 +584,7 @@ seq_change_decide(struct seq_cmd *cmd, const Anser__Bus__Answer *answer,
     }
     change->text_len = 0;
     change->tell = false;
+    change->folds = false;
     change->then = AN_OK;
     change->forget = (ProtobufCBinaryData){0, NULL};
     change->state = *answer->account;
@@ -530,9 +620,17 @@ seq_change_fill(Anser__Bus__Entry *entry, union seq_body *body, struct seq_cmd *
     body->session.state = &change->device;
     body->session.forget = change->forget;
     body->session.tell = change->tell;
+    if (change->folds) {
+        anser__bus__account_entry__init(&change->folded);
+        change->folded.user = body->session.user;
+        change->folded.state = &change->state;
+        change->folded.details = &change->details;
+        body->session.folded = &change->folded;
+    }
     if (change->tell) {
-        change->state.device = change->device.device;
-        change->state.tokens_from_ms = change->device.tokens_from_ms;
-        body->session.account = &change->state;
+        change->hint = change->state;
+        change->hint.device = change->device.device;
+        change->hint.tokens_from_ms = change->device.tokens_from_ms;
+        body->session.account = &change->hint;
     }
 }

@@ -94,17 +94,22 @@ struct seq_cmd {
 
 enum {
     SEQ_CHANGE_TEXT_MAX = AN_PASSWORD_HASH_LEN_MAX + AN_NICK_LEN_MAX + AN_AVATAR_LEN_MAX +
-                          AN_PROFILE_EXTRA_LEN_MAX, /* a device's texts are shorter */
+                          AN_PROFILE_EXTRA_LEN_MAX + 3 * AN_NAME_LEN_MAX +
+                          2 * AN_REFRESH_HASH_LEN, /* an account's, and a device's */
 };
 
 /* Rows as an account command leaves them. */
 struct seq_change {
-    Anser__Bus__AccountState state; /* of the user; changed by update account only */
+    Anser__Bus__AccountState
+        state; /* of the user; of a device's change only if it folds */
     Anser__Bus__AccountDetails details;
     Anser__Bus__DeviceState device;
-    ProtobufCBinaryData forget; /* a device whose row makes room */
-    bool tell;                  /* gates have to know */
-    enum an_err then;           /* the command's outcome once it is written */
+    ProtobufCBinaryData forget;      /* a device whose row makes room */
+    bool folds;                      /* and leaves its time to all without one */
+    Anser__Bus__AccountEntry folded; /* that row */
+    Anser__Bus__AccountState hint;   /* what gates are told of a device */
+    bool tell;                       /* gates have to know */
+    enum an_err then;                /* the command's outcome once it is written */
     size_t text_len;
     uint8_t text[SEQ_CHANGE_TEXT_MAX];
 };

@@ -44,17 +44,27 @@ store_session_fits(const Anser__Bus__DeviceSessionEntry *entry, uint32_t slot)
            device_fits(state->device) && text_fits(state->platform, AN_NAME_LEN_MAX) &&
            hash_fits(state->refresh_hash) && hash_fits(state->previous_hash) &&
            text_fits(entry->forget, AN_NAME_LEN_MAX) &&
+           (entry->folded == NULL || (entry->folded->user == entry->user &&
+                                      store_account_fits(entry->folded, slot))) &&
            (!entry->tell || entry->account != NULL);
+}
+
+static size_t
+details_bytes(const Anser__Bus__AccountDetails *details)
+{
+    return details->password_hash.len + details->nick.len + details->avatar.len +
+           details->extra.len;
 }
 
 size_t
 store_account_bytes(const Anser__Bus__Entry *entry)
 {
     if (entry->what_case == ANSER__BUS__ENTRY__WHAT_ACCOUNT) {
-        const Anser__Bus__AccountDetails *details = entry->account->details;
-
-        return details->password_hash.len + details->nick.len + details->avatar.len +
-               details->extra.len;
+        return details_bytes(entry->account->details);
+    }
+    if (entry->what_case == ANSER__BUS__ENTRY__WHAT_DEVICE_SESSION &&
+        entry->device_session->folded != NULL) {
+        return details_bytes(entry->device_session->folded->details);
     }
     return entry->what_case == ANSER__BUS__ENTRY__WHAT_USER
                ? entry->user->password_hash.len
@@ -90,6 +100,7 @@ store_account_build(struct store *store, uint16_t slot,
     value.avatar = details->avatar;
     value.extra = details->extra;
     value.changed_ms = details->changed_ms;
+    value.rest_from_ms = state->rest_from_ms;
     put_account(store, slot, entry->user, &value);
 }
 
@@ -121,6 +132,7 @@ store_session_build(struct store *store, uint16_t slot,
     value.issued_ms = state->issued_ms;
     value.used_ms = state->used_ms;
     value.tokens_from_ms = state->tokens_from_ms;
+    value.seen_ms = state->seen_ms;
     store_batch_put(&store->batch, slot,
                     an_row_device_session(store_batch_key(&store->batch), slot,
                                           entry->user, state->device.data,
@@ -131,6 +143,9 @@ store_session_build(struct store *store, uint16_t slot,
                            an_row_device_session(store_batch_key(&store->batch), slot,
                                                  entry->user, entry->forget.data,
                                                  entry->forget.len));
+    }
+    if (entry->folded != NULL) {
+        store_account_build(store, slot, entry->folded);
     }
 }
 

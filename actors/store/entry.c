@@ -10,7 +10,7 @@
 /* Rows of a message that are its own: message, dedupe, two inbox entries (an outgoing
  * one in place of each that is elsewhere). Its heads are
  * written once per batch. */
-enum { MESSAGE_ROWS = 4, SMALL_VALUE = 128, OTHER_ROWS = 2 };
+enum { MESSAGE_ROWS = 4, SMALL_VALUE = 128, OTHER_ROWS = 3 };
 
 /* ------------------------------------------------------------------ form */
 

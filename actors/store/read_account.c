@@ -47,9 +47,27 @@ state_of(struct store_read *read, const Anser__Stored__Account *row,
         state->deleted = row->deleted;
         state->muted_until_ms = row->muted_until_ms;
         state->tokens_from_ms = row->tokens_from_ms;
+        state->rest_from_ms = row->rest_from_ms;
     }
     *out = state;
     return AN_OK;
+}
+
+/* A device without a session may be one that was forgotten after its tokens were revoked.
+ */
+static void
+take_session(Anser__Bus__Answer *answer, const Anser__Stored__DeviceSession *session)
+{
+    Anser__Bus__AccountState *state = answer->account;
+    uint64_t from_ms = session == NULL ? state->rest_from_ms : session->tokens_from_ms;
+
+    if (from_ms > state->tokens_from_ms) {
+        state->tokens_from_ms = from_ms;
+    }
+    if (session != NULL) {
+        answer->device_seen_ms =
+            session->used_ms > session->seen_ms ? session->used_ms : session->seen_ms;
+    }
 }
 
 enum an_err
@@ -68,9 +86,8 @@ store_take_account(struct store_read *read, struct store_ask *ask,
     if (err == AN_OK) {
         err = state_of(read, row, &ask->answer.account);
     }
-    if (err == AN_OK && session != NULL &&
-        session->tokens_from_ms > ask->answer.account->tokens_from_ms) {
-        ask->answer.account->tokens_from_ms = session->tokens_from_ms;
+    if (err == AN_OK && device) {
+        take_session(&ask->answer, session);
     }
     return err;
 }
@@ -151,6 +168,7 @@ take_device(struct store_read *read, const struct engine_item *item, size_t pref
     state->issued_ms = row->issued_ms;
     state->used_ms = row->used_ms;
     state->tokens_from_ms = row->tokens_from_ms;
+    state->seen_ms = row->seen_ms;
     *out = state;
     return state->device.data == NULL ? AN_ERR_NO_MEMORY : AN_OK;
 }

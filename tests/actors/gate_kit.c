@@ -2,7 +2,7 @@
 
 struct an_topology kit_topology;
 struct an_token_keys kit_keys = {.count = 1, .key = {{.id = "k1", .secret = "secret"}}};
-uint64_t kit_inbox_head;
+uint64_t kit_inbox_head, kit_seen_ms;
 Anser__Bus__AccountState kit_account[4];
 
 ProtobufCBinaryData
@@ -41,6 +41,7 @@ kit_gate_raw(const struct gate_cfg *cfg)
         mine.submits_flying_max = 1; /* tests see one batch after the other */
     }
     kit_inbox_head = 0;
+    kit_seen_ms = UINT64_MAX; /* no device has to be written down */
     for (size_t i = 0; i < sizeof(kit_account) / sizeof(kit_account[0]); i++) {
         anser__bus__account_state__init(&kit_account[i]);
     }
@@ -97,6 +98,7 @@ answer_query(const Anser__Bus__Query *query, Anser__Bus__Answer *a)
         a->inbox_head = kit_inbox_head;
         a->cursor = 2;
         a->account = &kit_account[query->login->user];
+        a->device_seen_ms = kit_seen_ms;
         break;
     case ANSER__BUS__QUERY__WHAT_HEAD:
         assert_int_equal(query->slot, an_slot_user(query->head->user));
@@ -104,6 +106,7 @@ answer_query(const Anser__Bus__Query *query, Anser__Bus__Answer *a)
         a->inbox_head = kit_inbox_head;
         a->head_event = TEXT("head event");
         a->account = &kit_account[query->head->user];
+        a->device_seen_ms = kit_seen_ms;
         break;
     case ANSER__BUS__QUERY__WHAT_ACCOUNT:
         assert_int_equal(query->slot, an_slot_user(query->account->user));

@@ -71,6 +71,9 @@ rig_store_session(struct rig *rig, const Anser__Bus__DeviceSessionEntry *entry)
         anser__bus__device_session_entry__free_unpacked(rig->sessions[i], NULL);
         rig->sessions[i] = rig->sessions[--rig->session_count];
     }
+    if (entry->folded != NULL) {
+        rig_store_account(rig, entry->folded);
+    }
 }
 
 /* The row that a user made with a password begins with. */

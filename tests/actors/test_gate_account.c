@@ -318,6 +318,86 @@ test_gate_token_is_bound_to_device_and_platform(void **state)
     harness_destroy(h);
 }
 
+/* The UpdateDevice that a login or heartbeat led to; NULL: none. */
+static const struct harness_effect *
+noted(struct harness *h)
+{
+    const struct harness_effect *ask = kit_submit(h);
+    const Anser__Bus__Submit *submit = ask == NULL ? NULL : harness_body(ask);
+
+    if (ask != NULL) {
+        assert_int_equal(submit->n_commands, 1);
+        assert_int_equal(submit->commands[0]->what_case,
+                         ANSER__BUS__COMMAND__WHAT_UPDATE_DEVICE);
+    }
+    return ask;
+}
+
+static void
+beat(struct harness *h, uint64_t conn)
+{
+    Anser__Client__Heartbeat body = ANSER__CLIENT__HEARTBEAT__INIT;
+
+    harness_conn_frame(h, conn, AN_COMMAND_HEARTBEAT, 2, &body.base);
+    harness_advance(h, 200);
+    kit_serve(h);
+    kit_frame(h, conn, AN_COMMAND_HEARTBEAT, AN_FRAME_ANSWER, 2,
+              &anser__client__heartbeat_ok__descriptor);
+}
+
+static void
+test_gate_device_is_written_down_when_it_is_new(void **state)
+{
+    struct harness *h = kit_gate(NULL);
+    const Anser__Bus__UpdateDevice *update;
+    const struct harness_effect *ask;
+
+    (void)state;
+    kit_login(h, 10, "alice", "phone");
+    assert_null(noted(h)); /* it was */
+    kit_seen_ms = 0;
+    kit_login(h, 11, "alice", "pad"); /* the login does not wait for it */
+    ask = noted(h);
+    assert_non_null(ask);
+    update = ((const Anser__Bus__Submit *)harness_body(ask))->commands[0]->update_device;
+    assert_int_equal(update->user, ALICE);
+    assert_int_equal(update->device.len, 3);
+    assert_memory_equal(update->device.data, "pad", 3);
+    assert_int_equal(update->set, ANSER__BUS__DEVICE_SET__DEVICE_SET_SEEN |
+                                      ANSER__BUS__DEVICE_SET__DEVICE_SET_PLATFORM);
+    assert_int_equal(update->issued_ms, harness_now(h).wall_ms / 1000 * 1000);
+    beat(h, 11); /* is not asked twice while the first is out */
+    assert_null(noted(h));
+    kit_submitted(h, ask, AN_ERR_BUSY);
+    beat(h, 11);
+    ask = noted(h);
+    assert_non_null(ask);
+    kit_submitted(h, ask, AN_ERR_TOO_MANY_DEVICES); /* nor after a last word */
+    beat(h, 11);
+    assert_null(noted(h));
+    harness_destroy(h);
+}
+
+static void
+test_gate_device_is_written_down_again_after_a_day_or_its_end(void **state)
+{
+    struct harness *h = kit_gate(NULL);
+    uint64_t now = harness_now(h).wall_ms;
+
+    (void)state;
+    kit_seen_ms = now - AN_DEVICE_SEEN_MS + 1000;
+    kit_login(h, 10, "alice", "phone");
+    assert_null(noted(h));
+    kit_seen_ms = now - AN_DEVICE_SEEN_MS;
+    kit_login(h, 11, "alice", "pad");
+    assert_non_null(noted(h));
+    kit_seen_ms = now - 5000; /* ended since; and here it is with a new token */
+    changed(BOB)->tokens_from_ms = now / 1000 * 1000 - 3000;
+    kit_login(h, 12, "bob", "pad");
+    assert_non_null(noted(h));
+    harness_destroy(h);
+}
+
 int
 main(void)
 {
@@ -333,6 +413,8 @@ main(void)
         cmocka_unit_test(test_gate_account_older_word_changes_nothing),
         cmocka_unit_test(test_gate_account_deleted_recipient_is_named),
         cmocka_unit_test(test_gate_account_deleted_recipient_is_noticed_in_bounded_time),
+        cmocka_unit_test(test_gate_device_is_written_down_when_it_is_new),
+        cmocka_unit_test(test_gate_device_is_written_down_again_after_a_day_or_its_end),
         cmocka_unit_test(test_gate_token_is_bound_to_device_and_platform),
     };
 

@@ -471,11 +471,20 @@ test_device_removed_is_told_to_gates_with_its_name(void **state)
     assert_int_equal(rotate(rig, "phone", 'a', 'b'), AN_ERR_REFRESH_INVALID);
 }
 
+static uint64_t
+rest_from(const struct rig *rig)
+{
+    const Anser__Bus__AccountEntry *row = rig_account(rig, 41);
+
+    return row == NULL ? 0 : row->state->rest_from_ms;
+}
+
 static void
 test_devices_beyond_the_bound_push_out_the_longest_unused(void **state)
 {
     struct rig *rig = *state;
     Anser__Bus__UpdateDevice u = ANSER__BUS__UPDATE_DEVICE__INIT;
+    uint64_t from_ms;
     char name[16];
 
     for (unsigned i = 0; i < AN_DEVICE_SESSIONS_MAX; i++) {
@@ -486,46 +495,164 @@ test_devices_beyond_the_bound_push_out_the_longest_unused(void **state)
     assert_int_equal(rotate(rig, "new", 0, 'a'), AN_OK);
     assert_null(rig_session(rig, 41, "d0"));
     assert_non_null(rig_session(rig, 41, "new"));
-    /* Revoked just now: their rows must stay. */
+    /* What the one that goes refused is refused for all without a row. */
+    assert_int_equal(rest_from(rig), 0);
     u.set = DEVICE(REVOKE);
-    rig_update_device(rig, 41, "new", u);
-    for (unsigned i = 1; i < AN_DEVICE_SESSIONS_MAX; i++) {
-        snprintf(name, sizeof(name), "d%u", i);
-        rig_update_device(rig, 41, name, u);
-    }
+    rig_update_device(rig, 41, "d1", u);
     rig_pump(rig);
-    assert_int_equal(rotate(rig, "newer", 0, 'a'), AN_ERR_TOO_MANY_DEVICES);
-    assert_null(rig_session(rig, 41, "newer"));
+    from_ms = rig_session(rig, 41, "d1")->tokens_from_ms;
+    assert_int_equal(rotate(rig, "newer", 0, 'a'), AN_OK);
+    assert_null(rig_session(rig, 41, "d1"));
+    assert_int_equal(rest_from(rig), from_ms);
+    assert_int_equal(rig_session(rig, 41, "newer")->tokens_from_ms, 0);
 }
 
-/* Logging in and out all day, each time as a new device. */
+/* Logging in and out all day, each time as a new device: what was revoked stays so for
+ * ever, and the next one comes in. */
 static void
 test_devices_logged_out_do_not_keep_others_out(void **state)
 {
     struct rig *rig = *state;
+    Anser__Bus__UpdateAccount nick = ANSER__BUS__UPDATE_ACCOUNT__INIT;
+    uint64_t from_ms[3 * AN_DEVICE_SESSIONS_MAX];
+    char name[16];
+
+    nick.set = SET(NICK);
+    nick.nick = rig_text("Al");
+    update(rig, nick);
+    assert_int_equal(rotate(rig, "phone", 0, 'a'), AN_OK);
+    for (unsigned i = 0; i < 3 * AN_DEVICE_SESSIONS_MAX; i++) {
+        snprintf(name, sizeof(name), "d%u", i);
+        assert_int_equal(rotate(rig, name, 0, 'a'), AN_OK);
+        from_ms[i] = revoke_device(rig, name);
+        harness_advance(rig->h, 1500);
+    }
+    assert_non_null(rig_session(rig, 41, "phone")); /* those that were ended go first */
+    for (unsigned i = 0; i < 3 * AN_DEVICE_SESSIONS_MAX; i++) {
+        snprintf(name, sizeof(name), "d%u", i);
+        if (rig_session(rig, 41, name) == NULL) {
+            assert_true(rest_from(rig) >= from_ms[i]);
+        } else {
+            assert_int_equal(rig_session(rig, 41, name)->tokens_from_ms, from_ms[i]);
+            assert_true(rest_from(rig) < from_ms[i]);
+        }
+    }
+    assert_true(is(rig_account(rig, 41)->details->nick, "Al"));
+    /* One that comes back is not let in with what it had. */
+    assert_int_equal(rotate(rig, "d0", 0, 'b'), AN_OK);
+    assert_true(rig_session(rig, 41, "d0")->tokens_from_ms >= from_ms[0]);
+}
+
+static void
+test_device_forgotten_and_told_of_in_one_step(void **state)
+{
+    struct rig *rig = *state;
+    Anser__Bus__UpdateDevice u = ANSER__BUS__UPDATE_DEVICE__INIT;
+    const Anser__Bus__DeviceSessionEntry *entry;
+    const struct harness_effect *append;
     char name[16];
 
     for (unsigned i = 0; i < AN_DEVICE_SESSIONS_MAX; i++) {
         snprintf(name, sizeof(name), "d%u", i);
-        assert_int_equal(rotate(rig, name, 0, 'a'), AN_OK);
         revoke_device(rig, name);
-        harness_advance(rig->h, 10);
     }
-    harness_advance(rig->h, AN_TOKEN_TTL_MS - 1000);
-    assert_int_equal(rotate(rig, "new", 0, 'a'), AN_ERR_TOO_MANY_DEVICES);
     harness_advance(rig->h, 2000);
-    assert_int_equal(rotate(rig, "new", 0, 'a'), AN_OK); /* their tokens have expired */
-    assert_null(rig_session(rig, 41, "d0"));
-    assert_non_null(rig_session(rig, 41, "d1"));
-    for (unsigned i = 1; i < AN_DEVICE_SESSIONS_MAX; i++) {
+    u.set = DEVICE(REVOKE);
+    rig_update_device(rig, 41, "another", u);
+    rig_pump_but_appends(rig);
+    append = rig_take_append(rig);
+    entry = ((const Anser__Bus__Append *)harness_body(append))
+                ->slots[0]
+                ->entries[0]
+                ->device_session;
+    assert_int_equal(entry->account->tokens_from_ms, next_second(rig));
+    assert_true(is(entry->account->device, "another"));
+    assert_int_equal(entry->folded->state->tokens_from_ms, 0);
+    assert_int_equal(entry->folded->state->device.len, 0);
+    assert_int_equal(entry->folded->state->rest_from_ms, next_second(rig) - 2000);
+    rig_answer(rig, append);
+}
+
+/* ------------------------------------------------------------------ seen at a gate */
+
+static enum an_err
+seen(struct rig *rig, const char *device, uint64_t issued_ms)
+{
+    Anser__Bus__UpdateDevice u = ANSER__BUS__UPDATE_DEVICE__INIT;
+    uint64_t request;
+
+    u.set = DEVICE(SEEN) | DEVICE(PLATFORM);
+    u.platform = rig_text("ios");
+    u.issued_ms = issued_ms;
+    request = rig_update_device(rig, 41, device, u);
+    rig_pump(rig);
+    return err_of(rig, request);
+}
+
+static void
+test_device_seen_is_written_once_a_day(void **state)
+{
+    struct rig *rig = *state;
+    uint64_t first = harness_now(rig->h).wall_ms;
+    size_t appends;
+
+    assert_int_equal(seen(rig, "phone", first), AN_OK);
+    assert_int_equal(rig_session(rig, 41, "phone")->seen_ms, first);
+    assert_int_equal(rig_session(rig, 41, "phone")->issued_ms, first);
+    assert_true(is(rig_session(rig, 41, "phone")->platform, "ios"));
+    appends = rig->appends;
+    harness_advance(rig->h, AN_DEVICE_SEEN_MS - 1);
+    assert_int_equal(seen(rig, "phone", first), AN_OK);
+    assert_int_equal(rig->appends, appends);
+    harness_advance(rig->h, 1);
+    assert_int_equal(seen(rig, "phone", first), AN_OK);
+    assert_int_equal(rig->appends, appends + 1);
+    assert_int_equal(rig_session(rig, 41, "phone")->issued_ms, first);
+    /* Its refresh token says as much. */
+    assert_int_equal(rotate(rig, "pad", 0, 'a'), AN_OK);
+    appends = rig->appends;
+    assert_int_equal(seen(rig, "pad", first), AN_OK);
+    assert_int_equal(rig->appends, appends);
+}
+
+/* The word of a gate comes after the device was ended. */
+static void
+test_device_seen_does_not_bring_back_what_was_ended(void **state)
+{
+    struct rig *rig = *state;
+    uint64_t issued_ms = harness_now(rig->h).wall_ms, from_ms;
+
+    assert_int_equal(seen(rig, "phone", issued_ms), AN_OK);
+    from_ms = revoke_device(rig, "phone");
+    assert_int_equal(seen(rig, "phone", issued_ms), AN_ERR_TOKEN_REVOKED);
+    assert_true(rig_session(rig, 41, "phone")->seen_ms < from_ms);
+    assert_int_equal(seen(rig, "phone", from_ms), AN_OK); /* a new token */
+    assert_int_equal(rig_session(rig, 41, "phone")->seen_ms, from_ms);
+    assert_true(revoke_device(rig, "phone") > from_ms);
+    revoke(rig);
+    assert_int_equal(seen(rig, "pad", issued_ms), AN_ERR_TOKEN_REVOKED);
+    forbid(rig, true);
+    assert_int_equal(seen(rig, "pad", from_ms + 9000), AN_ERR_USER_FORBIDDEN);
+    assert_null(rig_session(rig, 41, "pad"));
+}
+
+static void
+test_devices_seen_push_out_no_refresh_token(void **state)
+{
+    struct rig *rig = *state;
+    uint64_t now = harness_now(rig->h).wall_ms;
+    char name[16];
+
+    for (unsigned i = 0; i < AN_DEVICE_SESSIONS_MAX; i++) {
         snprintf(name, sizeof(name), "d%u", i);
-        assert_int_equal(rotate(rig, name, 0, 'a'), AN_OK);
-        revoke_device(rig, name);
+        assert_int_equal(i == 5 ? seen(rig, name, now) : rotate(rig, name, 0, 'a'),
+                         AN_OK);
     }
-    revoke_device(rig, "new");
-    assert_int_equal(rotate(rig, "newer", 0, 'a'), AN_ERR_TOO_MANY_DEVICES);
-    revoke(rig); /* that refuses all of theirs */
-    assert_int_equal(rotate(rig, "newer", 0, 'a'), AN_OK);
+    assert_int_equal(seen(rig, "one", now), AN_OK);
+    assert_null(rig_session(rig, 41, "d5"));
+    assert_int_equal(rotate(rig, "one", 0, 'a'), AN_OK);
+    assert_int_equal(seen(rig, "two", now), AN_ERR_TOO_MANY_DEVICES);
+    assert_int_equal(rotate(rig, "two", 0, 'a'), AN_OK);
 }
 
 int
@@ -552,6 +679,10 @@ main(void)
         TEST(test_device_removed_is_told_to_gates_with_its_name),
         TEST(test_devices_beyond_the_bound_push_out_the_longest_unused),
         TEST(test_devices_logged_out_do_not_keep_others_out),
+        TEST(test_device_forgotten_and_told_of_in_one_step),
+        TEST(test_device_seen_is_written_once_a_day),
+        TEST(test_device_seen_does_not_bring_back_what_was_ended),
+        TEST(test_devices_seen_push_out_no_refresh_token),
 #undef TEST
     };
 

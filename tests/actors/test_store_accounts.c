@@ -226,6 +226,50 @@ test_store_device_makes_room_for_another(void **state)
     assert_true(is_text(answer->devices[0]->device, "b"));
 }
 
+/* The one that goes leaves its time to all without a session, in one step. */
+static void
+test_store_device_forgotten_is_still_refused(void **state)
+{
+    struct store_rig *rig = *state;
+    Anser__Bus__Entry entry = ANSER__BUS__ENTRY__INIT;
+    Anser__Bus__DeviceSessionEntry session = ANSER__BUS__DEVICE_SESSION_ENTRY__INIT;
+    Anser__Bus__DeviceState device = ANSER__BUS__DEVICE_STATE__INIT;
+    Anser__Bus__AccountEntry folded = ANSER__BUS__ACCOUNT_ENTRY__INIT;
+    Anser__Bus__AccountDetails details = ANSER__BUS__ACCOUNT_DETAILS__INIT;
+    Anser__Bus__AccountState said = ANSER__BUS__ACCOUNT_STATE__INIT;
+
+    make_user(rig, "");
+    put_session(rig, "a", 6000, "");
+    assert_int_equal(store_rig_login(rig, USER, "a")->device_seen_ms, 7);
+    details.nick = store_rig_data("Al");
+    said.version = 1;
+    said.tokens_from_ms = 2000;
+    said.rest_from_ms = 6000;
+    folded.user = USER;
+    folded.state = &said;
+    folded.details = &details;
+    device.device = store_rig_data("b");
+    device.seen_ms = 9;
+    session.user = USER;
+    session.state = &device;
+    session.forget = store_rig_data("a");
+    session.folded = &folded;
+    entry.what_case = ANSER__BUS__ENTRY__WHAT_DEVICE_SESSION;
+    entry.device_session = &session;
+    append(rig, &entry);
+    store_rig_close(rig);
+    store_rig_open(rig);
+    assert_int_equal(store_rig_login(rig, USER, "a")->account->tokens_from_ms, 6000);
+    assert_int_equal(store_rig_login(rig, USER, "a")->device_seen_ms, 0);
+    assert_int_equal(head(rig, "other")->account->tokens_from_ms, 6000);
+    assert_int_equal(head(rig, "b")->account->tokens_from_ms, 2000);
+    assert_int_equal(head(rig, "b")->device_seen_ms, 9);
+    assert_int_equal(head(rig, "")->account->tokens_from_ms, 2000);
+    assert_int_equal(account(rig, USER)->account->rest_from_ms, 6000);
+    assert_int_equal(account(rig, USER)->devices[0]->seen_ms, 9);
+    assert_true(is_text(account(rig, USER)->details->nick, "Al"));
+}
+
 static void
 test_store_tells_the_router_of_what_gates_must_know(void **state)
 {
@@ -276,6 +320,7 @@ main(void)
         TEST(test_store_account_survives_a_restart),
         TEST(test_store_tokens_from_is_the_later_of_users_and_devices),
         TEST(test_store_device_makes_room_for_another),
+        TEST(test_store_device_forgotten_is_still_refused),
         TEST(test_store_tells_the_router_of_what_gates_must_know),
         TEST(test_store_account_entry_that_does_not_fit_is_refused),
 #undef TEST

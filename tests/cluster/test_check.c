@@ -577,6 +577,30 @@ put_session(struct store_rig *rig, uint64_t user, const char *hash)
 }
 
 static void
+plant_session_issued_after_its_use(struct store_rig *rig)
+{
+    Anser__Stored__DeviceSession row = ANSER__STORED__DEVICE_SESSION__INIT;
+    struct keyed k;
+
+    row.issued_ms = 5;
+    row.seen_ms = 4;
+    k.len = an_row_device_session(k.key, an_slot_user(2), 2, (const uint8_t *)"tv", 2);
+    check_plant(rig, k.key, k.len, &row.base);
+}
+
+static void
+plant_account_with_half_a_second(struct store_rig *rig)
+{
+    Anser__Stored__Account row = ANSER__STORED__ACCOUNT__INIT;
+    struct keyed k;
+
+    row.version = 1;
+    row.rest_from_ms = 1500;
+    k.len = an_row_account(k.key, an_slot_user(2), 2);
+    check_plant(rig, k.key, k.len, &row.base);
+}
+
+static void
 plant_account_of_nobody(struct store_rig *rig)
 {
     put_account(rig, 9, 1);
@@ -625,6 +649,8 @@ plant_session_with_half_a_hash(struct store_rig *rig)
     X(session_of_nobody, "a device's session is of user 9, who is not")                  \
     X(account_of_version_0, "has version 0")                                             \
     X(session_with_half_a_hash, "has a hash of another length")                          \
+    X(session_issued_after_its_use, "was used before it was issued")                     \
+    X(account_with_half_a_second, "tokens from within a second")                         \
     X(wrong_slot, "belongs into slot")                                                   \
     X(unknown_table, "a table that is not known")                                        \
     X(short_key, "a length that no such key has")                                        \

@@ -323,6 +323,79 @@ def case_A6_revoking_again_and_again_blocks_no_revocation(case):
     node.stop()
 
 
+def connect(node, token, device, platform="ios"):
+    link = Client(node, None)
+    link.call(LOGIN, pb.Login(token=token.encode(), device=device.encode(),
+                              platform=platform.encode()))
+    return link
+
+
+def refused_at_the_gate(node, token, device):
+    try:
+        connect(node, token, device)
+    except (ServerError, Closed) as error:
+        return str(error)
+    raise AssertionError("let in")
+
+
+def devices_of(api, token):
+    return {one["device"]: one for one in api.good("GET", "/v1/devices", token=token)["devices"]}
+
+
+def case_A6_devices_with_tokens_of_a_back_end_are_listed_and_ended(case):
+    """Whatever its token came from, a device that has logged in at a gate is seen by its user,
+    who can end it; and a later login of it is seen again."""
+    node, api = start(case)
+    api.register("alice")
+    own = api.login("alice", device="own")["token"]
+    given = {device: api.signed("POST", "/v1/app/tokens", {"user": "alice", "device": device})[1]
+             ["token"] for device in ("tv", "car")}
+    given["robot"] = node.run("token", "alice").out.strip()
+    links = {device: connect(node, token, device) for device, token in given.items()}
+    await_that("all of them", lambda: set(devices_of(api, own)) == {"own", *given})
+    tv = devices_of(api, own)["tv"]
+    assert tv["active"] and tv["platform"] == "ios", tv
+    assert abs(tv["used_ms"] - time.time() * 1000) < 60000 and tv["issued_ms"] == tv["used_ms"]
+    for device in ("tv", "robot"):
+        api.good("DELETE", f"/v1/devices/{device}", token=own)
+        assert links[device].closing() == "TOKEN_REVOKED"
+        assert "TOKEN_REVOKED" in refused_at_the_gate(node, given[device], device)
+        assert devices_of(api, own)[device]["active"] is False
+    assert api.refused("GET", "/v1/profile", token=given["tv"]) == (401, "TOKEN_REVOKED")
+    assert devices_of(api, given["car"])["car"]["active"] is True
+    node.stop()
+    node.start()
+    api = Api(node, api.key)
+    assert "TOKEN_REVOKED" in refused_at_the_gate(node, given["tv"], "tv")
+    fresh = api.signed("POST", "/v1/app/tokens", {"user": "alice", "device": "tv"})[1]["token"]
+    connect(node, fresh, "tv")
+    await_that("it to be seen again", lambda: devices_of(api, own)["tv"]["active"])
+    node.stop()
+    case.check(node)
+
+
+def case_A6_many_devices_ended_stay_ended_and_let_others_in(case):
+    """Far more logins and logouts than a user may have devices: the next is let in, and no
+    token of any that was ended is good again."""
+    node, api = start(case)
+    api.register("alice")
+    own = api.login("alice", device="own")["token"]
+    given = []
+    for i in range(80):
+        given.append(api.signed("POST", "/v1/app/tokens", {
+            "user": "alice", "device": f"d{i}", "expires_in": 86400 * 300})[1]["token"])
+        api.good("POST", "/v1/logout", token=given[i])
+    for i, token in enumerate(given):
+        assert api.refused("GET", "/v1/profile", token=token) == (401, "TOKEN_REVOKED"), i
+    for i in (0, 40, 79):
+        assert "TOKEN_REVOKED" in refused_at_the_gate(node, given[i], f"d{i}")
+    assert api.login("alice", device="new")["token"]
+    listed = devices_of(api, own)
+    assert len(listed) == 64 and listed["own"]["active"] and listed["new"]["active"]
+    node.stop()
+    case.check(node)
+
+
 def case_A1_login_across_a_password_change_gets_nothing_that_stays(case):
     node, api = start(case)
     api.register("alice")
