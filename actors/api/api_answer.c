@@ -10,12 +10,24 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define NAME_RULE                                                                        \
+    "has to be 1 to 64 bytes of UTF-8 without spaces, slashes, quotes and control "      \
+    "characters"
 enum { PASSWORD_MIN = 8, WORDS_JSON_MAX = 1024, RETRY_S = 1 };
+static_assert(AN_NAME_LEN_MAX == 64, "NAME_RULE says so");
 
 /* ------------------------------------------------------------------ bodies */
 
 enum an_err
-api_take_text(const json_t *body, const char *key, char *out, size_t len)
+api_wrong(struct api_task *task, const char *what, const char *rule)
+{
+    snprintf(task->wrong, sizeof(task->wrong), "%s: %s", what, rule);
+    return AN_ERR_ARGUMENT;
+}
+
+enum an_err
+api_take_text(struct api_task *task, const json_t *body, const char *key, char *out,
+              size_t len)
 {
     const json_t *value = json_object_get(body, key);
     size_t got = json_string_length(value);
@@ -25,35 +37,43 @@ api_take_text(const json_t *body, const char *key, char *out, size_t len)
         return AN_OK;
     }
     if (!json_is_string(value) || got >= len || strlen(json_string_value(value)) != got) {
-        return AN_ERR_ARGUMENT;
+        char rule[64];
+
+        snprintf(rule, sizeof(rule), "has to be a text of at most %zu bytes", len - 1);
+        return api_wrong(task, key, rule);
     }
     memcpy(out, json_string_value(value), got + 1);
     return AN_OK;
 }
 
 enum an_err
-api_take_name(const json_t *body, const char *key, const char *otherwise, enum an_err bad,
-              char out[AN_NAME_LEN_MAX + 1])
+api_take_name(struct api_task *task, const json_t *body, const char *key,
+              const char *otherwise, enum an_err bad, char out[AN_NAME_LEN_MAX + 1])
 {
-    enum an_err err = api_take_text(body, key, out, AN_NAME_LEN_MAX + 1);
+    enum an_err err = api_take_text(task, body, key, out, AN_NAME_LEN_MAX + 1);
 
     if (err == AN_OK && out[0] == '\0' && otherwise != NULL) {
         snprintf(out, AN_NAME_LEN_MAX + 1, "%s", otherwise);
     }
     if (err == AN_OK && json_object_get(body, key) == NULL && out[0] == '\0') {
-        return AN_ERR_ARGUMENT; /* missing, and needed */
+        return api_wrong(task, key, "is missing");
     }
-    return err == AN_OK && an_name_valid((const uint8_t *)out, strlen(out)) ? AN_OK : bad;
+    if (err != AN_OK || !an_name_valid((const uint8_t *)out, strlen(out))) {
+        (void)!api_wrong(task, key, NAME_RULE);
+        return bad;
+    }
+    return AN_OK;
 }
 
 enum an_err
-api_take_password(const json_t *body, const char *key, const char **out)
+api_take_password(struct api_task *task, const json_t *body, const char *key,
+                  const char **out)
 {
     const json_t *value = json_object_get(body, key);
     size_t len = json_string_length(value);
 
     if (!json_is_string(value)) {
-        return AN_ERR_ARGUMENT;
+        return api_wrong(task, key, value == NULL ? "is missing" : "has to be a text");
     }
     if (len < PASSWORD_MIN || len > API_PASSWORD_MAX ||
         strlen(json_string_value(value)) != len) {
@@ -125,17 +145,27 @@ api_answer_http(struct api_run *run, const struct an_http_request *request,
     an_out_http(run->out, request->id, 200, 0, json, strlen(json));
 }
 
+/* What was wrong with the request itself, if that is why it ends; else NULL. */
+static const char *
+wrong_of(const struct api_task *task, enum an_err err)
+{
+    return an_err_category(err) == AN_CAT_INVALID && task->wrong[0] != '\0' ? task->wrong
+                                                                            : NULL;
+}
+
 /* One of an import: its line in the results, then the next. */
 static void
 end_imported(struct api_run *run, struct api_task *task, enum an_err err)
 {
     struct api_task *import = task->import;
+    const char *wrong = wrong_of(task, err);
     json_t *line = json_pack("{s:s, s:b}", "user", task->user.name, "ok", err == AN_OK);
 
     if (err != AN_OK) {
         json_object_set_new(line, "error",
                             json_pack("{s:i, s:s, s:s}", "code", (int)err, "name",
-                                      an_err_name(err), "message", an_err_text(err)));
+                                      an_err_name(err), "message",
+                                      wrong == NULL ? an_err_text(err) : wrong));
     }
     json_array_set_new(import->answer, task->import_at, line);
     api_task_free(run->api, task);
@@ -210,7 +240,7 @@ api_end_err(struct api_run *run, struct api_task *task, enum an_err err)
     if (task->words != NULL) {
         an_out_answer(run->out, task->words, err, NULL);
     } else {
-        api_refuse_http(run, task->http, err, 0);
+        refuse_saying(run, task->http, err, wrong_of(task, err), 0);
     }
     api_task_free(run->api, task);
 }
@@ -229,17 +259,17 @@ bool
 api_take_platform(struct api_run *run, struct api_task *task, const char *otherwise)
 {
 #define WORD(name) " " #name
-    static const char words[] = "platform is one of" AN_PLATFORMS(WORD);
+    static const char rule[] = "has to be one of" AN_PLATFORMS(WORD);
 #undef WORD
-    enum an_err err =
-        api_take_text(task->body, "platform", task->platform, sizeof(task->platform));
+    enum an_err err = api_take_text(task, task->body, "platform", task->platform,
+                                    sizeof(task->platform));
 
     if (err == AN_OK && task->platform[0] == '\0') {
         snprintf(task->platform, sizeof(task->platform), "%s", otherwise);
     } else if (err != AN_OK ||
                an_platform_find((const uint8_t *)task->platform,
                                 strlen(task->platform)) == AN_PLATFORM_COUNT) {
-        api_end_saying(run, task, AN_ERR_ARGUMENT, words, 0);
+        api_end_err(run, task, api_wrong(task, "platform", rule));
         return false;
     }
     return true;

@@ -138,7 +138,7 @@ then_change_found(struct api_run *run, struct api_task *task,
         err = AN_ERR_USER_DELETED;
     }
     if (err == AN_OK && json_object_get(task->body, "password") != NULL) {
-        err = api_take_password(task->body, "password", &password);
+        err = api_take_password(task, task->body, "password", &password);
     }
     if (err != AN_OK) {
         api_end_err(run, task, err);
@@ -166,7 +166,9 @@ take_mute(const struct api_run *run, struct api_task *task)
     }
     if (!json_is_integer(value) || number < -1 || number > INT64_MAX / 2000 ||
         (until != NULL && seconds != NULL)) {
-        return AN_ERR_ARGUMENT;
+        return api_wrong(task, until != NULL ? "muted_until_ms" : "mute_s",
+                         "has to be a number, -1 without end, 0 for no more; one of "
+                         "muted_until_ms and mute_s");
     }
     task->set |= ANSER__BUS__ACCOUNT_SET__ACCOUNT_SET_MUTED;
     task->muted_until_ms = number == -1    ? UINT64_MAX
@@ -183,7 +185,9 @@ take_change(const struct api_run *run, struct api_task *task)
     enum an_err err = api_take_profile(task, task->body);
 
     if (err == AN_OK && forbidden != NULL) {
-        err = json_is_boolean(forbidden) ? AN_OK : AN_ERR_ARGUMENT;
+        err = json_is_boolean(forbidden)
+                  ? AN_OK
+                  : api_wrong(task, "forbidden", "has to be true or false");
         task->set |= ANSER__BUS__ACCOUNT_SET__ACCOUNT_SET_FORBIDDEN;
         task->forbidden = json_is_true(forbidden);
     }
@@ -192,7 +196,7 @@ take_change(const struct api_run *run, struct api_task *task)
     }
     if (err == AN_OK && task->set == 0 &&
         json_object_get(task->body, "password") == NULL) {
-        err = AN_ERR_ARGUMENT;
+        err = api_wrong(task, "the body", "names nothing to change");
     }
     return err;
 }
@@ -258,17 +262,22 @@ take_token(struct api_task *task)
 {
     const json_t *ttl = json_object_get(task->body, "expires_in");
     enum an_err err =
-        api_take_name(task->body, "user", NULL, AN_ERR_USER_NAME, task->user.name);
+        api_take_name(task, task->body, "user", NULL, AN_ERR_USER_NAME, task->user.name);
 
     if (err == AN_OK && json_object_get(task->body, "device") != NULL) {
-        err = api_take_name(task->body, "device", NULL, AN_ERR_DEVICE_NAME, task->device);
+        err = api_take_name(task, task->body, "device", NULL, AN_ERR_DEVICE_NAME,
+                            task->device);
     }
     if (err == AN_OK && ttl != NULL) {
         json_int_t seconds = json_integer_value(ttl);
 
         if (!json_is_integer(ttl) || seconds < 1 ||
             (uint64_t)seconds > AN_TOKEN_TTL_MAX_MS / 1000) {
-            return AN_ERR_ARGUMENT;
+            char rule[64];
+
+            snprintf(rule, sizeof(rule), "has to be seconds, from 1 to %llu",
+                     (unsigned long long)AN_TOKEN_TTL_MAX_MS / 1000);
+            return api_wrong(task, "expires_in", rule);
         }
         task->ttl_ms = 1000 * (uint64_t)seconds;
     }
@@ -394,7 +403,7 @@ then_import_found(struct api_run *run, struct api_task *task,
         api_end_err(run, task, reply->err == AN_OK ? AN_ERR_USER_EXISTS : reply->err);
     } else if (json_object_get(one, "password") == NULL) {
         api_make_user(run, task, then_imported);
-    } else if (api_take_password(one, "password", &password) == AN_OK) {
+    } else if (api_take_password(task, one, "password", &password) == AN_OK) {
         api_step_hash(run, task, password, false, then_import_hashed);
     } else {
         api_end_err(run, task, AN_ERR_PASSWORD_LENGTH);
@@ -407,11 +416,11 @@ import_one(struct api_run *run, struct api_task *task, const json_t *one)
     const char *password;
     enum an_err err =
         json_is_object(one)
-            ? api_take_name(one, "user", NULL, AN_ERR_USER_NAME, task->user.name)
-            : AN_ERR_ARGUMENT;
+            ? api_take_name(task, one, "user", NULL, AN_ERR_USER_NAME, task->user.name)
+            : api_wrong(task, "the user", "has to be an object");
 
     if (err == AN_OK && json_object_get(one, "password") != NULL) {
-        err = api_take_password(one, "password", &password);
+        err = api_take_password(task, one, "password", &password);
     }
     if (err == AN_OK) {
         err = api_take_profile(task, one);
@@ -487,7 +496,11 @@ api_on_import(struct api_run *run, struct api_task *task)
 
     if (!json_is_array(users) || json_array_size(users) == 0 ||
         json_array_size(users) > AN_IMPORT_USERS_MAX) {
-        api_end_err(run, task, AN_ERR_ARGUMENT);
+        char rule[64];
+
+        snprintf(rule, sizeof(rule), "has to be a list of 1 to %u users",
+                 (unsigned)AN_IMPORT_USERS_MAX);
+        api_end_err(run, task, api_wrong(task, "users", rule));
         return;
     }
     task->answer = json_array();
@@ -599,10 +612,12 @@ take_content(struct api_task *task)
     size_t len = json_string_length(content);
 
     task->type = type == NULL ? TEXT : (uint32_t)json_integer_value(type);
-    if (!json_is_string(content) || (text != NULL && body != NULL) ||
-        (type != NULL && (!json_is_integer(type) || json_integer_value(type) < 1 ||
-                          json_integer_value(type) > UINT16_MAX))) {
-        return AN_ERR_ARGUMENT;
+    if (!json_is_string(content) || (text != NULL && body != NULL)) {
+        return api_wrong(task, "the body", "has to have one of text and body, as a text");
+    }
+    if (type != NULL && (!json_is_integer(type) || json_integer_value(type) < 1 ||
+                         json_integer_value(type) > UINT16_MAX)) {
+        return api_wrong(task, "type", "has to be a number from 1 to 65535");
     }
     task->content = malloc(len + 1);
     if (task->content == NULL) {
@@ -614,7 +629,7 @@ take_content(struct api_task *task)
     } else if (sodium_base642bin(task->content, len + 1, json_string_value(body), len,
                                  NULL, &task->content_len, NULL,
                                  sodium_base64_VARIANT_ORIGINAL) != 0) {
-        return AN_ERR_ARGUMENT;
+        return api_wrong(task, "body", "has to be base64");
     }
     return task->content_len == 0                ? AN_ERR_BODY_EMPTY
            : task->content_len > AN_BODY_LEN_MAX ? AN_ERR_BODY_TOO_LARGE
@@ -642,7 +657,8 @@ take_id(struct api_run *run, struct api_task *task)
 {
     char text[40];
     size_t len = 0;
-    enum an_err err = api_take_text(task->body, "client_msg_id", text, sizeof(text));
+    enum an_err err =
+        api_take_text(task, task->body, "client_msg_id", text, sizeof(text));
 
     if (err == AN_OK && text[0] == '\0') {
         uuid_make(run, task->client_msg_id);
@@ -650,7 +666,7 @@ take_id(struct api_run *run, struct api_task *task)
                (sodium_hex2bin(task->client_msg_id, sizeof(task->client_msg_id), text,
                                strlen(text), "-", &len, NULL) != 0 ||
                 len != sizeof(task->client_msg_id))) {
-        err = AN_ERR_ARGUMENT;
+        err = api_wrong(task, "client_msg_id", "has to be 32 hex digits");
     }
     sodium_bin2hex(task->hash, sizeof(task->hash), task->client_msg_id,
                    sizeof(task->client_msg_id));
@@ -660,11 +676,12 @@ take_id(struct api_run *run, struct api_task *task)
 void
 api_on_app_message(struct api_run *run, struct api_task *task)
 {
-    enum an_err err =
-        api_take_name(task->body, "from", API_SYSTEM, AN_ERR_USER_NAME, task->user.name);
+    enum an_err err = api_take_name(task, task->body, "from", API_SYSTEM,
+                                    AN_ERR_USER_NAME, task->user.name);
 
     if (err == AN_OK) {
-        err = api_take_name(task->body, "to", NULL, AN_ERR_USER_NAME, task->peer.name);
+        err = api_take_name(task, task->body, "to", NULL, AN_ERR_USER_NAME,
+                            task->peer.name);
     }
     if (err == AN_OK) {
         err = take_content(task);

@@ -77,7 +77,7 @@ api_on_gates(struct api_run *run, struct api_task *task)
 
     if (query != NULL && (sscanf(query, "?scheme=%15[a-z]", scheme) != 1 ||
                           strlen(query) != strlen("?scheme=") + strlen(scheme))) {
-        api_end_err(run, task, AN_ERR_ARGUMENT);
+        api_end_err(run, task, api_wrong(task, "the query", "knows scheme=NAME alone"));
         return;
     }
     api_end(run, task, json_pack("{s:o}", "gates", api_gates_json(run, scheme)));

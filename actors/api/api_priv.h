@@ -19,6 +19,7 @@ enum {
     API_REFRESH_MAX = 192, /* a refresh token's text */
     API_IMPORT_AT_ONCE = 8,
     API_WORDS_AT_ONCE = 16,
+    API_WRONG_MAX = 160, /* bytes of what is wrong with a request */
 };
 
 #define API_SYSTEM "system" /* the user whom back ends send as when they name nobody */
@@ -71,6 +72,8 @@ struct api_task {
 
     /* What the request says, and what was found. */
     json_t *body; /* NULL: none */
+    char
+        wrong[API_WRONG_MAX]; /* with it: which member, and what it should be; "": well */
     char app[AN_NAME_LEN_MAX + 1];
     char device[AN_NAME_LEN_MAX + 1], platform[AN_NAME_LEN_MAX + 1];
     struct api_person user, peer;
@@ -190,20 +193,24 @@ void api_refuse_http(struct api_run *run, const struct an_http_request *request,
                      enum an_err err, uint32_t retry_s);
 void api_answer_http(struct api_run *run, const struct an_http_request *request,
                      const char *json);
+/* What is wrong with the request, for who sent it: "what: rule", both words of ours,
+ * plain ASCII without quotes. AN_ERR_ARGUMENT. */
+AN_MUST_USE enum an_err api_wrong(struct api_task *task, const char *what,
+                                  const char *rule);
 /* A member of the body; it may be missing (*out is ""). AN_ERR_ARGUMENT: no text, or
- * longer than len - 1 bytes. */
-AN_MUST_USE enum an_err api_take_text(const json_t *body, const char *key, char *out,
-                                      size_t len);
+ * longer than len - 1 bytes. It, and those below, leave in the task what is wrong. */
+AN_MUST_USE enum an_err api_take_text(struct api_task *task, const json_t *body,
+                                      const char *key, char *out, size_t len);
 /* The same of a name: AN_ERR_USER_NAME, AN_ERR_DEVICE_NAME (bad) when it is not valid. */
-AN_MUST_USE enum an_err api_take_name(const json_t *body, const char *key,
-                                      const char *otherwise, enum an_err bad,
-                                      char out[AN_NAME_LEN_MAX + 1]);
+AN_MUST_USE enum an_err api_take_name(struct api_task *task, const json_t *body,
+                                      const char *key, const char *otherwise,
+                                      enum an_err bad, char out[AN_NAME_LEN_MAX + 1]);
 /* A platform of the body, or otherwise. False: none of AN_PLATFORMS, and the task has
  * ended with words that name them. */
 bool api_take_platform(struct api_run *run, struct api_task *task, const char *otherwise);
 /* A password of the body; lives in it. AN_ERR_PASSWORD_LENGTH, AN_ERR_ARGUMENT. */
-AN_MUST_USE enum an_err api_take_password(const json_t *body, const char *key,
-                                          const char **out);
+AN_MUST_USE enum an_err api_take_password(struct api_task *task, const json_t *body,
+                                          const char *key, const char **out);
 /* Overwrites the passwords and frees. */
 void api_body_free(json_t *body);
 

@@ -21,16 +21,23 @@ take_extra(struct api_task *task, const json_t *body)
         return AN_ERR_NO_MEMORY;
     }
     task->set |= ANSER__BUS__ACCOUNT_SET__ACCOUNT_SET_EXTRA;
-    return strlen(task->extra) <= AN_PROFILE_EXTRA_LEN_MAX ? AN_OK : AN_ERR_ARGUMENT;
+    if (strlen(task->extra) > AN_PROFILE_EXTRA_LEN_MAX) {
+        char rule[64];
+
+        snprintf(rule, sizeof(rule), "has at most %u bytes as JSON",
+                 (unsigned)AN_PROFILE_EXTRA_LEN_MAX);
+        return api_wrong(task, "extra", rule);
+    }
+    return AN_OK;
 }
 
 enum an_err
 api_take_profile(struct api_task *task, const json_t *body)
 {
-    enum an_err err = api_take_text(body, "nick", task->nick, sizeof(task->nick));
+    enum an_err err = api_take_text(task, body, "nick", task->nick, sizeof(task->nick));
 
     if (err == AN_OK) {
-        err = api_take_text(body, "avatar", task->avatar, sizeof(task->avatar));
+        err = api_take_text(task, body, "avatar", task->avatar, sizeof(task->avatar));
     }
     if (json_object_get(body, "nick") != NULL) {
         task->set |= ANSER__BUS__ACCOUNT_SET__ACCOUNT_SET_NICK;
@@ -75,8 +82,11 @@ api_on_profile_change(struct api_run *run, struct api_task *task,
     enum an_err err = api_take_profile(task, task->body);
 
     (void)reply;
-    if (err != AN_OK || task->set == 0) {
-        api_end_err(run, task, err != AN_OK ? err : AN_ERR_ARGUMENT);
+    if (err == AN_OK && task->set == 0) {
+        err = api_wrong(task, "the body", "names none of nick, avatar and extra");
+    }
+    if (err != AN_OK) {
+        api_end_err(run, task, err);
         return;
     }
     api_update_account(run, task, then_changed);

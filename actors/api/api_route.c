@@ -152,12 +152,23 @@ is_json(const char *type)
 static enum an_err
 take_body(const struct an_http_request *request, struct api_task *task)
 {
+    char rule[64] = "has to be an object";
+    json_error_t error;
+
     if (!is_json(request->content_type)) {
         return AN_ERR_CONTENT_TYPE;
     }
     task->body = json_loadb((const char *)request->body, request->body_len,
-                            JSON_REJECT_DUPLICATES, NULL);
-    return json_is_object(task->body) ? AN_OK : AN_ERR_JSON;
+                            JSON_REJECT_DUPLICATES, &error);
+    if (json_is_object(task->body)) {
+        return AN_OK;
+    }
+    if (task->body == NULL) { /* where, but not what stands there: it may be a password */
+        snprintf(rule, sizeof(rule), "is not JSON at line %d, column %d", error.line,
+                 error.column);
+    }
+    (void)!api_wrong(task, "the body", rule);
+    return AN_ERR_JSON;
 }
 
 /* ------------------------------------------------------------------ who asks */
@@ -211,7 +222,7 @@ dispatch(struct api_run *run, const struct an_http_request *request,
     task->http = request;
     if (part != NULL &&
         !decode(part, strcspn(part, "?"), task->path, sizeof(task->path))) {
-        err = AN_ERR_ARGUMENT;
+        err = api_wrong(task, "the path", "its last part is no name");
     }
     if (err == AN_OK && route->body) {
         err = take_body(request, task);

@@ -102,7 +102,7 @@ end_grant(struct api_run *run, struct api_task *task)
         api_end_err(run, task, err);
         return;
     }
-    (void)!api_take_text(task->body, "scheme", scheme, sizeof(scheme));
+    (void)!api_take_text(task, task->body, "scheme", scheme, sizeof(scheme));
     api_end(run, task,
             json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:s, s:I, s:o}", "user",
                       task->user.name, "app", task->app, "device", task->device,
@@ -182,7 +182,7 @@ then_register_found(struct api_run *run, struct api_task *task,
                     const struct api_reply *reply)
 {
     const char *password;
-    enum an_err err = api_take_password(task->body, "password", &password);
+    enum an_err err = api_take_password(task, task->body, "password", &password);
 
     if (reply->err == AN_OK) {
         run->api->count.users_existed++;
@@ -200,10 +200,10 @@ then_register_found(struct api_run *run, struct api_task *task,
 static enum an_err
 take_account(struct api_task *task)
 {
-    enum an_err err =
-        api_take_name(task->body, "app", AN_APP_DEFAULT, AN_ERR_USER_NAME, task->app);
+    enum an_err err = api_take_name(task, task->body, "app", AN_APP_DEFAULT,
+                                    AN_ERR_USER_NAME, task->app);
 
-    return err == AN_OK ? api_take_name(task->body, "user", NULL, AN_ERR_USER_NAME,
+    return err == AN_OK ? api_take_name(task, task->body, "user", NULL, AN_ERR_USER_NAME,
                                         task->user.name)
                         : err;
 }
@@ -215,7 +215,7 @@ api_on_register(struct api_run *run, struct api_task *task)
     enum an_err err = run->api->cfg.closed ? AN_ERR_FORBIDDEN : take_account(task);
 
     if (err == AN_OK) {
-        err = api_take_password(task->body, "password", &password);
+        err = api_take_password(task, task->body, "password", &password);
     }
     if (err == AN_OK && strcmp(task->user.name, API_SYSTEM) == 0) {
         err = AN_ERR_USER_NAME;
@@ -289,7 +289,7 @@ then_login_found(struct api_run *run, struct api_task *task,
                  const struct api_reply *reply)
 {
     const char *password;
-    enum an_err err = api_take_password(task->body, "password", &password);
+    enum an_err err = api_take_password(task, task->body, "password", &password);
 
     if (err != AN_OK || (reply->err != AN_OK && reply->err != AN_ERR_USER_NOT_FOUND)) {
         login_failed(run, task, err != AN_OK ? err : reply->err);
@@ -326,15 +326,15 @@ api_on_login(struct api_run *run, struct api_task *task)
     enum an_err err = take_account(task);
 
     if (err == AN_OK) {
-        err = api_take_password(task->body, "password", &password);
+        err = api_take_password(task, task->body, "password", &password);
         /* A length that none has is a wrong one. */
         err = err == AN_ERR_PASSWORD_LENGTH ? AN_ERR_PASSWORD_WRONG : err;
     }
     if (err == AN_OK) {
         name_device(run, task); /* what it is called when the client does not say */
         snprintf(device, sizeof(device), "%s", task->device);
-        err =
-            api_take_name(task->body, "device", device, AN_ERR_DEVICE_NAME, task->device);
+        err = api_take_name(task, task->body, "device", device, AN_ERR_DEVICE_NAME,
+                            task->device);
     }
     if (err != AN_OK) {
         api_end_err(run, task, err);
@@ -411,17 +411,18 @@ void
 api_on_refresh(struct api_run *run, struct api_task *task)
 {
     char token[API_REFRESH_MAX], device[AN_NAME_LEN_MAX + 1];
-    enum an_err err = api_take_text(task->body, "refresh_token", token, sizeof(token));
+    enum an_err err =
+        api_take_text(task, task->body, "refresh_token", token, sizeof(token));
 
     if (err == AN_OK && token[0] == '\0') {
-        err = AN_ERR_ARGUMENT;
+        err = api_wrong(task, "refresh_token", "is missing");
     }
     if (err == AN_OK && !refresh_read(token, task)) {
         err = AN_ERR_REFRESH_INVALID;
     }
     if (err == AN_OK) {
-        err =
-            api_take_name(task->body, "device", task->device, AN_ERR_DEVICE_NAME, device);
+        err = api_take_name(task, task->body, "device", task->device, AN_ERR_DEVICE_NAME,
+                            device);
     }
     if (err == AN_OK && strcmp(device, task->device) != 0) {
         err = AN_ERR_REFRESH_INVALID;
@@ -583,7 +584,7 @@ then_password_verified(struct api_run *run, struct api_task *task,
                    err == AN_OK);
     if (err == AN_OK) {
         snprintf(task->verified, sizeof(task->verified), "%s", task->hash);
-        err = api_take_password(task->body, "password", &password);
+        err = api_take_password(task, task->body, "password", &password);
     }
     if (err != AN_OK) {
         api_end_err(run, task, err);
@@ -597,10 +598,10 @@ api_on_password(struct api_run *run, struct api_task *task, const struct api_rep
 {
     const Anser__Bus__AccountDetails *details = reply->answer->details;
     const char *password;
-    enum an_err err = api_take_password(task->body, "password", &password);
+    enum an_err err = api_take_password(task, task->body, "password", &password);
 
     if (err == AN_OK) {
-        err = api_take_password(task->body, "old_password", &password);
+        err = api_take_password(task, task->body, "old_password", &password);
         err = err == AN_ERR_PASSWORD_LENGTH ? AN_ERR_PASSWORD_WRONG : err;
     }
     if (err != AN_OK) {

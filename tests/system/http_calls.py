@@ -66,6 +66,8 @@ class Api:
         assert status >= 400, (method, path, status, answer)
         error = answer["error"]
         assert set(error) == {"code", "name", "message"}, error
+        if error["name"] in ("ARGUMENT", "JSON"):  # it says what was wrong, and where
+            assert ": " in error["message"], (method, path, error)
         return status, error["name"]
 
     def signature(self, method, path, body, **change):
@@ -278,6 +280,14 @@ def case_bad_inputs_are_named(case):
              (401, "LOGIN_REQUIRED"))):
         got = api.refused("POST", path, body)
         assert got == wanted, (path, body, got, wanted)
+    for body, wanted in (
+            (b'{"user":\n "bob",}', "the body: is not JSON at line 2, column 8"),
+            (b"[]", "the body: has to be an object"),
+            ({"user": "bob"}, "password: is missing"),
+            ({"user": "bob", "password": 7}, "password: has to be a text"),
+            ({"password": PASSWORD}, "user: is missing")):
+        message = api.call("POST", "/v1/register", body)[2]["error"]["message"]
+        assert message == wanted, (body, message)
     assert api.refused("POST", "/v1/login", b"{}", Content_Type="text/plain") == (
         415, "CONTENT_TYPE")
     assert api.refused("GET", "/v1/login") == (405, "METHOD")
