@@ -73,6 +73,23 @@ an_chains_remove(struct an_chains *chains, const struct an_chained *chained)
     chains->count--;
 }
 
+struct an_chained *
+an_chains_walk(const struct an_chains *chains, const struct an_chained *at)
+{
+    size_t i = 0;
+
+    if (at != NULL && at->next != NULL) {
+        return at->next;
+    }
+    if (at != NULL) {
+        i = (size_t)(at->hash & (chains->cap - 1)) + 1;
+    }
+    while (i < chains->cap && chains->table[i] == NULL) {
+        i++;
+    }
+    return i < chains->cap ? chains->table[i] : NULL;
+}
+
 void
 an_chains_fini(struct an_chains *chains)
 {

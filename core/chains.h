@@ -37,6 +37,12 @@ struct an_chains {
 bool an_chains_add(struct an_chains *chains, struct an_chained *chained, uint64_t hash);
 /* Takes out what is in it (asserted). */
 void an_chains_remove(struct an_chains *chains, const struct an_chained *chained);
+/* Walks all, in an order that follows from the hashes and what was done before, while
+ * nothing is put in or taken out:
+ *   for (at = an_chains_walk(&chains, NULL); at != NULL; at = an_chains_walk(&chains,
+ * at)) */
+struct an_chained *an_chains_walk(const struct an_chains *chains,
+                                  const struct an_chained *at);
 /* Frees the table and leaves it empty. What was in it stays as it is. */
 void an_chains_fini(struct an_chains *chains);
 

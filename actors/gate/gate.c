@@ -466,7 +466,7 @@ metrics(const struct an_actor *actor, an_metric_f *metric, void *ctx)
 {
     const struct gate *g = (const struct gate *)actor;
 
-    metric(ctx, "conns", "connections now", false, g->conn_count);
+    metric(ctx, "conns", "connections now", false, g->conns.count);
     metric(ctx, "draining", "1: clients are asked to connect elsewhere", false,
            g->draining);
     metric(ctx, "requests", "requests of clients under way", false, g->op_count);

@@ -143,10 +143,9 @@ void
 gate_account_changed(struct gate *g, uint64_t user, const Anser__Bus__AccountState *state)
 {
     g->counted.account_hints++;
-    for (size_t i = 0; i < g->table_cap; i++) {
-        struct gate_conn *c = g->table[i];
-
-        if (c != NULL && c->user == user && c->text != NULL) {
+    for (struct gate_conn *c = gate_conn_walk(g, NULL); c != NULL;
+         c = gate_conn_walk(g, c)) {
+        if (c->user == user && c->text != NULL) {
             changed_for(g, c, state);
         }
     }
@@ -175,10 +174,9 @@ gate_account_tick(struct gate *g)
 {
     uint64_t late_ms = g->heartbeat_ms + g->heartbeat_ms / LATE_PART;
 
-    for (size_t i = 0; i < g->table_cap; i++) {
-        struct gate_conn *c = g->table[i];
-
-        if (c != NULL && c->state == CONN_READY && !c->checking &&
+    for (struct gate_conn *c = gate_conn_walk(g, NULL); c != NULL;
+         c = gate_conn_walk(g, c)) {
+        if (c->state == CONN_READY && !c->checking &&
             g->now.mono_ms - c->checked_ms >= late_ms) {
             ask(g, c);
         }

@@ -4,76 +4,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ------------------------------------------------------------------ table */
-
-static size_t
-home(const struct gate *g, uint64_t id)
-{
-    uint64_t h = id * 0x9e3779b97f4a7c15u;
-
-    return (size_t)(h ^ h >> 32) & (g->table_cap - 1);
-}
-
-static size_t
-place(const struct gate *g, uint64_t id)
-{
-    size_t i = home(g, id);
-
-    while (g->table[i] != NULL && g->table[i]->id != id) {
-        i = (i + 1) & (g->table_cap - 1);
-    }
-    return i;
-}
-
-static bool
-table_grow(struct gate *g)
-{
-    struct gate_conn **old = g->table;
-    size_t old_cap = g->table_cap;
-
-    if (old_cap > 0 && g->conn_count * 10 < old_cap * 7) {
-        return true;
-    }
-    g->table_cap = old_cap == 0 ? 64 : old_cap * 2;
-    g->table = calloc(g->table_cap, sizeof(*g->table));
-    if (g->table == NULL) {
-        g->table = old;
-        g->table_cap = old_cap;
-        return false;
-    }
-    for (size_t i = 0; i < old_cap; i++) {
-        if (old[i] != NULL) {
-            g->table[place(g, old[i]->id)] = old[i];
-        }
-    }
-    free(old);
-    return true;
-}
-
-/* Whatever probed past the gap moves up (Knuth, 6.4, algorithm R). */
-static void
-table_remove(struct gate *g, struct gate_conn *c)
-{
-    size_t mask = g->table_cap - 1, i = place(g, c->id);
-
-    assert(g->table[i] == c);
-    g->table[i] = NULL;
-    for (size_t j = (i + 1) & mask; g->table[j] != NULL; j = (j + 1) & mask) {
-        size_t want = home(g, g->table[j]->id);
-
-        if (((j - want) & mask) >= ((j - i) & mask)) {
-            g->table[i] = g->table[j];
-            g->table[j] = NULL;
-            i = j;
-        }
-    }
-    g->conn_count--;
-}
-
 struct gate_conn *
 gate_conn_find(const struct gate *g, uint64_t id)
 {
-    return g->table_cap == 0 ? NULL : g->table[place(g, id)];
+    struct an_chained *at = an_chains_first(&g->conns, id);
+
+    assert(at == NULL || an_chains_next(at) == NULL);
+    return (struct gate_conn *)at;
+}
+
+struct gate_conn *
+gate_conn_walk(const struct gate *g, const struct gate_conn *c)
+{
+    return (struct gate_conn *)an_chains_walk(&g->conns, c == NULL ? NULL : &c->chained);
 }
 
 /* ------------------------------------------------------------------ lists by age */
@@ -301,7 +244,7 @@ door_shut(const struct gate *g)
     if (!g->ready) {
         return AN_ERR_UNAVAILABLE;
     }
-    return g->conn_count >= g->conns_max ? AN_ERR_TOO_MANY_CONNECTIONS : AN_OK;
+    return g->conns.count >= g->conns_max ? AN_ERR_TOO_MANY_CONNECTIONS : AN_OK;
 }
 
 void
@@ -318,14 +261,16 @@ gate_conn_open(struct gate *g, uint64_t id, const uint8_t address[AN_ADDRESS_LEN
     if (gate_conn_find(g, id) != NULL) {
         return; /* doubled */
     }
-    if (table_grow(g)) {
-        c = calloc(1, sizeof(*c));
-    }
+    c = calloc(1, sizeof(*c));
     err = AN_ERR_BUSY;
     if (c != NULL) {
         c->id = id;
         memcpy(c->address, address, sizeof(c->address));
         err = gate_rate_open(g, c, address);
+    }
+    if (err == AN_OK && !an_chains_add(&g->conns, &c->chained, id)) {
+        gate_rate_closed(g, c);
+        err = AN_ERR_BUSY;
     }
     if (err != AN_OK) {
         free(c);
@@ -335,8 +280,6 @@ gate_conn_open(struct gate *g, uint64_t id, const uint8_t address[AN_ADDRESS_LEN
     }
     c->active_ms = g->now.mono_ms;
     link_newest(&g->opening, c);
-    g->table[place(g, id)] = c;
-    g->conn_count++;
     g->counted.conns_opened++;
 }
 
@@ -409,7 +352,7 @@ gate_conn_closed(struct gate *g, uint64_t id)
     if (!closing(c)) {
         session_end(g, c, "CONNECTION");
     }
-    table_remove(g, c);
+    an_chains_remove(&g->conns, &c->chained);
     gate_rate_closed(g, c);
     c->state = CONN_GONE;
     g->closing_count--;
@@ -435,18 +378,16 @@ gate_conn_output(struct gate *g, uint64_t id, uint64_t bytes)
 void
 gate_conn_table_fini(struct gate *g)
 {
-    for (size_t i = 0; i < g->table_cap; i++) {
-        struct gate_conn *c = g->table[i];
+    struct gate_conn *c = gate_conn_walk(g, NULL);
 
-        if (c == NULL) {
-            continue;
-        }
+    while (c != NULL) {
+        struct gate_conn *next = gate_conn_walk(g, c);
+
         gate_client_drop(g, c);
         gate_rate_closed(g, c);
         c->state = CONN_GONE;
         gate_conn_unref(g, c);
+        c = next;
     }
-    free(g->table);
-    g->table = NULL;
-    g->table_cap = 0;
+    an_chains_fini(&g->conns);
 }

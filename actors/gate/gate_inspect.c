@@ -63,13 +63,14 @@ conns(struct gate *g, struct an_msg *msg, const char *user)
         an_out_answer(g->out, msg, AN_ERR_NO_MEMORY, NULL);
         return;
     }
-    at = (size_t)snprintf(json, cap, "{\"count\":%zu,\"conns\":[", g->conn_count);
-    for (size_t i = 0; i < g->table_cap && shown < SHOWN_MAX; i++) {
-        if (g->table[i] != NULL && called(g->table[i], user)) {
+    at = (size_t)snprintf(json, cap, "{\"count\":%zu,\"conns\":[", g->conns.count);
+    for (const struct gate_conn *c = gate_conn_walk(g, NULL);
+         c != NULL && shown < SHOWN_MAX; c = gate_conn_walk(g, c)) {
+        if (called(c, user)) {
             if (shown++ > 0) {
                 json[at++] = ',';
             }
-            at += put_conn(json + at, cap - at - 4, g, g->table[i]);
+            at += put_conn(json + at, cap - at - 4, g, c);
         }
     }
     memcpy(json + at, "]}", 3);
@@ -83,7 +84,7 @@ say_drain(struct gate *g, struct an_msg *msg)
     char json[128];
     int len = snprintf(json, sizeof(json),
                        "{\"draining\":%s,\"connections\":%zu,\"over_ms\":%" PRIu64 "}",
-                       g->draining ? "true" : "false", g->conn_count - g->closing_count,
+                       g->draining ? "true" : "false", g->conns.count - g->closing_count,
                        g->draining ? g->leave_spread_ms : 0);
 
     answer(g, msg, json, (size_t)len);

@@ -36,12 +36,11 @@ static void
 leave_all(struct gate *g, bool force)
 {
     /* Nothing leaves the table before the door says so. */
-    for (size_t i = 0; i < g->table_cap; i++) {
-        struct gate_conn *c = g->table[i];
-
-        if (c != NULL && force) {
+    for (struct gate_conn *c = gate_conn_walk(g, NULL); c != NULL;
+         c = gate_conn_walk(g, c)) {
+        if (force) {
             gate_conn_goodbye(g, c, g->leave_err);
-        } else if (c != NULL && c->state != CONN_CLOSING) {
+        } else if (c->state != CONN_CLOSING) {
             leave(g, c);
         }
     }
@@ -77,7 +76,7 @@ gate_drain(struct gate *g, uint64_t spread_ms)
     while (g->opening.newer != &g->opening) {
         gate_conn_goodbye(g, g->opening.newer, g->leave_err);
     }
-    g->leave_total = g->conn_count - g->closing_count;
+    g->leave_total = g->conns.count - g->closing_count;
     g->leave_told = 0;
     an_out_log(g->out, AN_LOG_INFO, 0, "draining connections=%zu over_ms=%llu",
                g->leave_total, (unsigned long long)spread_ms);
@@ -90,7 +89,7 @@ gate_undrain(struct gate *g)
     if (g->draining) {
         g->draining = false;
         an_out_log(g->out, AN_LOG_INFO, 0, "draining no more connections=%zu",
-                   g->conn_count - g->closing_count);
+                   g->conns.count - g->closing_count);
     }
 }
 
@@ -104,7 +103,7 @@ drain_step(struct gate *g)
     } else {
         leave_some(g, (size_t)(g->leave_total * passed_ms / g->leave_spread_ms) + 1);
     }
-    if (g->conn_count > g->closing_count) {
+    if (g->conns.count > g->closing_count) {
         arm(g);
     } else {
         an_out_log(g->out, AN_LOG_INFO, 0, "drained after_ms=%llu",
@@ -140,8 +139,8 @@ void
 gate_stopped_if(struct gate *g)
 {
     if (g->stopping && !g->stopped &&
-        (g->conn_count == 0 || (g->conn_count == g->closing_count &&
-                                g->now.mono_ms - g->goodbye_ms >= AN_GATE_LINGER_MS))) {
+        (g->conns.count == 0 || (g->conns.count == g->closing_count &&
+                                 g->now.mono_ms - g->goodbye_ms >= AN_GATE_LINGER_MS))) {
         g->stopped = true;
         an_out_stopped(g->out);
     }

@@ -149,6 +149,7 @@ struct gate_rates {
 /* One connection. Counted in tens of thousands: what is only needed while something is
  * under way lies behind pointers. */
 struct gate_conn {
+    struct an_chained chained; /* first; in gate.conns */
     uint64_t id;
     uint8_t address[AN_ADDRESS_LEN]; /* where it comes from */
     uint64_t user;                   /* key; 0 before its name is resolved */
@@ -373,8 +374,7 @@ struct gate {
     size_t leave_total, leave_told;
     bool leave_armed;
 
-    struct gate_conn **table; /* open addressing by connection id; NULL: free */
-    size_t table_cap, conn_count;
+    struct an_chains conns;           /* by id, which the door makes and nobody chooses */
     size_t closing_count;             /* of them, those that were told the last word */
     struct gate_conn opening, active; /* rings; the oldest behind newer */
     struct gate_names names;
@@ -414,6 +414,9 @@ enum { TAG_TICK = 1, TAG_HEADS, TAG_LINK, TAG_SUBMIT, TAG_READ, TAG_JOIN, TAG_LE
 
 /* NULL: unknown, or gone. */
 struct gate_conn *gate_conn_find(const struct gate *g, uint64_t id);
+/* The one behind c, in no order; NULL: the first. NULL: that was the last. None comes or
+ * goes in between. */
+struct gate_conn *gate_conn_walk(const struct gate *g, const struct gate_conn *c);
 /* A client connected: takes it, or turns it away when there are too many. */
 void gate_conn_open(struct gate *g, uint64_t id, const uint8_t address[AN_ADDRESS_LEN]);
 /* The door says that it is gone. */

@@ -89,14 +89,13 @@ static bool
 put_all(struct gate *g, const struct gate_link *link, Anser__Bus__Sessions *sessions)
 {
     sessions->complete = true;
-    sessions->up = an_arena_alloc(&g->scratch, (g->conn_count + 1) * sizeof(void *));
+    sessions->up = an_arena_alloc(&g->scratch, (g->conns.count + 1) * sizeof(void *));
     if (sessions->up == NULL) {
         return false;
     }
-    for (size_t i = 0; i < g->table_cap; i++) {
-        const struct gate_conn *c = g->table[i];
-
-        if (c == NULL || !c->listed || link_of(g, c->user) != link) {
+    for (const struct gate_conn *c = gate_conn_walk(g, NULL); c != NULL;
+         c = gate_conn_walk(g, c)) {
+        if (!c->listed || link_of(g, c->user) != link) {
             continue;
         }
         sessions->up[sessions->n_up] = put_session(&g->scratch, c);

@@ -100,6 +100,12 @@ expect(const struct an_chains *chains, uint32_t count, uint64_t hash_of(uint32_t
         in += things[i].in;
     }
     assert_int_equal(chains->count, in);
+    for (const struct an_chained *at = an_chains_walk(chains, NULL); at != NULL;
+         at = an_chains_walk(chains, at)) {
+        assert_true(((const struct thing *)at)->in);
+        in--;
+    }
+    assert_int_equal(in, 0);
 }
 
 static void
