@@ -216,7 +216,8 @@ void an_out_failed(struct an_outbox *out, enum an_err err, const char *fmt, ...)
 struct an_actor;
 
 /* Receives one counter or gauge. name: without the "anser_ROLE_" prefix, "_total" behind
- * a counter; help: one sentence. */
+ * a counter, before it "_bytes", "_us" or "_ms" when it is an amount; help: what is
+ * counted, for an operator who reads it alone: a capital letter first, no full stop. */
 typedef void an_metric_f(void *ctx, const char *name, const char *help, bool counter,
                          uint64_t value);
 

@@ -1,7 +1,10 @@
 #include "core/metrics.h"
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { NAME_LEN = 128 }; /* as Prometheus sees it */
 
 struct row {
     char *group;
@@ -114,6 +117,50 @@ by_order(const void *a, const void *b)
     return order != 0 ? order : (x->order > y->order) - (x->order < y->order);
 }
 
+/* Prometheus counts time in seconds, actors in whole numbers of what their names end in.
+ */
+static const struct unit {
+    const char *suffix;
+    uint64_t per_s;
+    int digits;
+} units[] = {{"_us", 1000000, 6}, {"_ms", 1000, 3}};
+
+/* Writes the name as Prometheus is to see it. The unit it was counted in; NULL: of no
+ * time. */
+static const struct unit *
+write_name(char *out, size_t size, const struct row *row)
+{
+    static const char total[] = "_total";
+    size_t len = strlen(row->name);
+    size_t total_len = row->counter ? sizeof(total) - 1 : 0;
+
+    for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+        size_t tail = strlen(units[i].suffix) + total_len;
+
+        if (len > tail && strncmp(row->name + len - tail, units[i].suffix,
+                                  strlen(units[i].suffix)) == 0) {
+            snprintf(out, size, "anser_%s_%.*s_seconds%s", row->group, (int)(len - tail),
+                     row->name, row->counter ? total : "");
+            return &units[i];
+        }
+    }
+    snprintf(out, size, "anser_%s_%s", row->group, row->name);
+    return NULL;
+}
+
+static void
+write_value(FILE *file, const struct row *row, const struct unit *unit)
+{
+    uint64_t value = row->value;
+
+    if (unit == NULL) {
+        fprintf(file, "%" PRIu64 "\n", value);
+    } else {
+        fprintf(file, "%" PRIu64 ".%0*" PRIu64 "\n", value / unit->per_s, unit->digits,
+                value % unit->per_s);
+    }
+}
+
 static void
 write_prometheus(FILE *file, const struct an_metrics *metrics)
 {
@@ -121,15 +168,16 @@ write_prometheus(FILE *file, const struct an_metrics *metrics)
 
     for (size_t i = 0; i < metrics->count; i++) {
         const struct row *row = &metrics->rows[i];
+        char name[NAME_LEN];
+        const struct unit *unit = write_name(name, sizeof(name), row);
 
         if (before == NULL || strcmp(before->group, row->group) != 0 ||
             strcmp(before->name, row->name) != 0) {
-            fprintf(file, "# HELP anser_%s_%s %s\n", row->group, row->name, row->help);
-            fprintf(file, "# TYPE anser_%s_%s %s\n", row->group, row->name,
-                    row->counter ? "counter" : "gauge");
+            fprintf(file, "# HELP %s %s\n", name, row->help);
+            fprintf(file, "# TYPE %s %s\n", name, row->counter ? "counter" : "gauge");
         }
-        fprintf(file, "anser_%s_%s{actor=\"%s\"} %llu\n", row->group, row->name,
-                row->actor, (unsigned long long)row->value);
+        fprintf(file, "%s{actor=\"%s\"} ", name, row->actor);
+        write_value(file, row, unit);
         before = row;
     }
 }

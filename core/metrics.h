@@ -16,7 +16,9 @@ struct an_metrics;
 struct an_metrics *an_metrics_create(void);
 void an_metrics_destroy(struct an_metrics *metrics);
 /* group: "store" gives names "anser_store_NAME", with "_total" behind a counter's. actor:
- * "store/0", becomes a label. All are copied. Without memory the row is left out. */
+ * "store/0", becomes a label. All are copied. Without memory the row is left out. What
+ * counts time has a name that ends in "_us" or "_ms": Prometheus sees "_seconds" and a
+ * decimal fraction, JSON the number as it is. */
 void an_metrics_add(struct an_metrics *metrics, const char *group, const char *actor,
                     const char *name, const char *help, bool counter, uint64_t value);
 /* HELP and TYPE once for each name, then its samples by actor. The caller frees it. NULL

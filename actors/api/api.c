@@ -101,8 +101,8 @@ api_metrics(const struct an_actor *actor, an_metric_f *metric, void *ctx)
     metric(ctx, #name "_total", sentence, true, api->count.name);
     API_COUNTERS(METRIC)
 #undef METRIC
-    metric(ctx, "in_progress", "Requests under way now.", false, api->in_progress);
-    metric(ctx, "hashes", "Passwords waiting to be hashed.", false, api->job_count);
+    metric(ctx, "in_progress", "Requests under way now", false, api->in_progress);
+    metric(ctx, "hashes", "Passwords waiting to be hashed", false, api->job_count);
 }
 
 static void

@@ -112,19 +112,19 @@ struct api_task {
 
 /* X(name, sentence) */
 #define API_COUNTERS(X)                                                                  \
-    X(requests, "Requests by words.")                                                    \
-    X(http_requests, "Requests over HTTP.")                                              \
-    X(users_created, "Accounts made or completed.")                                      \
-    X(users_existed, "Requests for accounts that were there.")                           \
-    X(refused, "Requests refused: unknown words, bad names, too many at once.")          \
-    X(failed, "Requests that ended with an error of another actor.")                     \
-    X(retries, "Steps taken again.")                                                     \
-    X(logins, "Logins by password.")                                                     \
-    X(refreshes, "Refresh tokens exchanged.")                                            \
-    X(passwords_wrong, "Wrong passwords.")                                               \
-    X(tries_slowed, "Logins refused for a while after wrong passwords.")                 \
-    X(signatures_refused, "Requests of back ends refused for their signature.")          \
-    X(messages_sent, "Messages sent for back ends.")
+    X(requests, "Requests of command lines and programs over the bus")                   \
+    X(http_requests, "Requests over HTTP")                                               \
+    X(users_created, "Accounts made or completed")                                       \
+    X(users_existed, "Requests for accounts that were there")                            \
+    X(refused, "Requests refused: unknown words, bad names, too many at once")           \
+    X(failed, "Requests that ended with an error of another actor")                      \
+    X(retries, "Requests to other actors that were made again")                          \
+    X(logins, "Logins by password")                                                      \
+    X(refreshes, "Refresh tokens exchanged")                                             \
+    X(passwords_wrong, "Wrong passwords")                                                \
+    X(tries_slowed, "Logins refused for a while after wrong passwords")                  \
+    X(signatures_refused, "Requests of back ends refused for their signature")           \
+    X(messages_sent, "Messages sent for back ends")
 
 #define API_COUNTER_FIELD(name, sentence) uint64_t name;
 struct api_counters {

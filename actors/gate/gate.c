@@ -466,23 +466,29 @@ metrics(const struct an_actor *actor, an_metric_f *metric, void *ctx)
 {
     const struct gate *g = (const struct gate *)actor;
 
-    metric(ctx, "conns", "connections now", false, g->conns.count);
-    metric(ctx, "draining", "1: clients are asked to connect elsewhere", false,
+    metric(ctx, "conns", "Connections open now", false, g->conns.count);
+    metric(ctx, "draining", "1 while clients are asked to connect elsewhere", false,
            g->draining);
-    metric(ctx, "requests", "requests of clients under way", false, g->op_count);
-    metric(ctx, "request_bytes", "memory they take", false, g->op_bytes);
-    metric(ctx, "names", "user names whose keys are known", false,
+    metric(ctx, "requests", "Requests of clients under way now", false, g->op_count);
+    metric(ctx, "request_bytes", "Bytes of memory of requests under way", false,
+           g->op_bytes);
+    metric(ctx, "names", "User names whose keys are in memory", false,
            g->names.by_text.count);
 #define METRIC(name, help) metric(ctx, #name "_total", help, true, g->counted.name);
     GATE_COUNTERS(METRIC)
 #undef METRIC
-    metric(ctx, "rated", "users and addresses that are counted", false,
+    metric(ctx, "rated", "Users and addresses whose requests are counted", false,
            g->rates.chains.count);
+#define OF_USER    "user"
+#define OF_ADDRESS "address"
 #define METRIC(name, of, command, what)                                                  \
-    metric(ctx, "over_" #name "_total", what " refused with RATE", true,                 \
+    metric(ctx, "over_" #name "_total",                                                  \
+           what " refused with RATE: too many of one " OF_##of, true,                    \
            g->counted.over_##name);
     GATE_RATES(METRIC)
 #undef METRIC
+#undef OF_ADDRESS
+#undef OF_USER
 }
 
 static void

@@ -21,7 +21,7 @@
     X(user_heartbeats, USER, AN_COMMAND_HEARTBEAT, "Heartbeats")                         \
     X(user_logins, USER, AN_COMMAND_LOGIN, "Logins")                                     \
     X(address_logins, ADDRESS, AN_COMMAND_LOGIN, "Logins")                               \
-    X(address_requests, ADDRESS, 0, "requests")
+    X(address_requests, ADDRESS, 0, "Requests")
 
 struct gate_cfg {
     uint16_t index;

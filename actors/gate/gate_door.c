@@ -430,8 +430,9 @@ metrics(const struct an_door *base, an_metric_f *metric, void *ctx)
 #define METRIC(name, help) metric(ctx, #name "_total", help, true, stats->name);
     DOOR_COUNTERS(METRIC)
 #undef METRIC
-    metric(ctx, "handshakes", "handshakes not through yet", false, stats->handshakes);
-    metric(ctx, "partial_bytes", "memory of frames and JSON not whole yet", false,
+    metric(ctx, "handshakes", "Handshakes under way now", false, stats->handshakes);
+    metric(ctx, "partial_bytes",
+           "Bytes of memory of frames and JSON that are not whole yet", false,
            stats->partial_bytes);
 }
 

@@ -52,18 +52,18 @@ enum {
 
 /* Of struct gate_door_stats, what the gate's metrics show: X(name, help) */
 #define DOOR_COUNTERS(X)                                                                 \
-    X(accepted, "connections taken, before their handshakes")                            \
-    X(accept_waits, "times that accepting waited for its rate")                          \
+    X(accepted, "Connections taken, before their handshakes")                            \
+    X(accept_waits, "Times that accepting waited for gate.accept_per_s")                 \
     X(tls_full, "TLS handshakes that went through in full")                              \
     X(tls_resumed, "TLS handshakes that resumed a session")                              \
     X(noise_full, "Noise handshakes that went through")                                  \
-    X(broken, "open connections ended by what came: not of their TLS or Noise")          \
-    X(handshakes_failed, "handshakes refused, broken or given up by the client")         \
-    X(handshakes_late, "handshakes too slow, or pushed out by newer ones")               \
-    X(held_refused, "connections that had too much that was not whole")                  \
-    X(bad_lines, "lines that were no JSON object")                                       \
-    X(accept_pauses, "times that accepting waited for descriptors")                      \
-    X(read_pauses, "times that a client's unread output stopped its input")
+    X(broken, "Open connections ended by bytes that TLS or Noise refused")               \
+    X(handshakes_failed, "Handshakes refused, broken or given up by the client")         \
+    X(handshakes_late, "Handshakes too slow, or pushed out by newer ones")               \
+    X(held_refused, "Connections closed for too many bytes that were not whole")         \
+    X(bad_lines, "Lines that were no JSON object")                                       \
+    X(accept_pauses, "Times that accepting waited for file descriptors")                 \
+    X(read_pauses, "Times that a client's unread output stopped its input")
 
 /* An address that connections are of now; a network of IPv6. */
 struct door_from {

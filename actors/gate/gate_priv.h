@@ -67,42 +67,42 @@ _Static_assert(GATE_FETCHES_MAX *AN_FRAME_LEN_MAX < GATE_READ_BYTES_MAX,
 
 /* Counters, in the order they are shown. X(name, help) */
 #define GATE_COUNTERS(X)                                                                 \
-    X(conns_opened, "connections accepted")                                              \
-    X(conns_closed, "connections ended")                                                 \
-    X(conns_refused, "connections over the limit, or while stopping")                    \
-    X(over_address_conns, "connections beyond what an address may have")                 \
-    X(closed_bad, "byte streams that were not frames")                                   \
-    X(closed_idle, "connections closed for silence")                                     \
-    X(closed_slow, "connections closed for unread output")                               \
-    X(closed_account, "connections closed: user deleted or forbidden, token revoked")    \
-    X(account_hints, "changes of accounts told by routers")                              \
-    X(logins, "logins that succeeded")                                                   \
-    X(logins_failed, "logins that were refused")                                         \
-    X(devices_noted, "devices written down: seen for the first time, or in a day")       \
-    X(frames_in, "frames from clients")                                                  \
-    X(frames_out, "frames to clients")                                                   \
-    X(bytes_in, "bytes of frames from clients")                                          \
-    X(bytes_out, "bytes of frames to clients")                                           \
-    X(sends, "messages taken from clients")                                              \
-    X(sends_ok, "messages acknowledged")                                                 \
-    X(sends_failed, "messages refused")                                                  \
-    X(confirms, "confirmations from clients")                                            \
-    X(pages, "Sync and History requests")                                                \
-    X(heartbeats, "heartbeats")                                                          \
+    X(conns_opened, "Connections opened, their handshakes done")                         \
+    X(conns_closed, "Connections that have ended")                                       \
+    X(conns_refused, "Connections refused: over the limit, or while stopping")           \
+    X(over_address_conns, "Connections refused: too many of one address")                \
+    X(closed_bad, "Connections closed for bytes that were not frames")                   \
+    X(closed_idle, "Connections closed for silence")                                     \
+    X(closed_slow, "Connections closed for output that was not read")                    \
+    X(closed_account, "Connections closed: user deleted or forbidden, token revoked")    \
+    X(account_hints, "Changed accounts that routers told of")                            \
+    X(logins, "Logins that succeeded")                                                   \
+    X(logins_failed, "Logins that were refused")                                         \
+    X(devices_noted, "Devices written down: seen for the first time, or in a day")       \
+    X(frames_in, "Frames from clients")                                                  \
+    X(frames_out, "Frames to clients")                                                   \
+    X(bytes_in, "Bytes of frames from clients")                                          \
+    X(bytes_out, "Bytes of frames to clients")                                           \
+    X(sends, "Messages taken from clients")                                              \
+    X(sends_ok, "Messages acknowledged to their senders")                                \
+    X(sends_failed, "Messages refused")                                                  \
+    X(confirms, "Confirms from clients")                                                 \
+    X(pages, "Sync and History requests from clients")                                   \
+    X(heartbeats, "Heartbeats from clients")                                             \
     X(errors_out, "Error answers to clients")                                            \
-    X(submits, "batches to sequencers")                                                  \
-    X(submit_commands, "commands in them")                                               \
-    X(moved, "commands sent on to another sequencer")                                    \
-    X(away, "times that a sequencer was found away")                                     \
-    X(reads, "batches to stores")                                                        \
-    X(read_queries, "queries in them")                                                   \
-    X(names_asked, "user names asked of stores")                                         \
-    X(fetches, "messages of Syncs asked of other stores")                                \
-    X(fetches_missing, "of those, not there any more")                                   \
-    X(delivers, "batches from routers")                                                  \
-    X(deliver_frames, "frames pushed to clients")                                        \
-    X(deliver_stale, "deliveries for connections that are gone")                         \
-    X(announces, "announcements to routers")
+    X(submits, "Batches of commands sent to sequencers")                                 \
+    X(submit_commands, "Commands sent to sequencers")                                    \
+    X(moved, "Commands sent on to another sequencer")                                    \
+    X(away, "Times that a sequencer was found away")                                     \
+    X(reads, "Batches of queries sent to stores")                                        \
+    X(read_queries, "Queries sent to stores")                                            \
+    X(names_asked, "User names asked of stores")                                         \
+    X(fetches, "Messages of Syncs fetched from other stores")                            \
+    X(fetches_missing, "Messages of Syncs that another store has no more")               \
+    X(delivers, "Batches of pushes from routers")                                        \
+    X(deliver_frames, "Frames pushed to clients")                                        \
+    X(deliver_stale, "Pushes for connections that are gone")                             \
+    X(announces, "Lists of sessions sent to routers")
 
 #define GATE_RATE_ENUM(name, of, command, what) GATE_RATE_##name,
 enum gate_rate { GATE_RATES(GATE_RATE_ENUM) GATE_RATE_COUNT };

@@ -40,14 +40,14 @@ enum idgen_state { IDGEN_STATES(IDGEN_STATE_ENUM) };
 /* X(field, name, help, counter) */
 #define IDGEN_METRICS(X)                                                                 \
     X(ids, "ids_total", "Message ids given out", true)                                   \
-    X(takes, "takes_total", "Asks for message ids answered", true)                       \
+    X(takes, "takes_total", "Requests for message ids answered", true)                   \
     X(reservations, "reservations_total", "Durable reservations of logical time", true)  \
     X(segment_numbers, "segment_numbers_total", "Segment numbers given out", true)       \
-    X(leases, "segment_leases_total", "Durable segment leases", true)                    \
-    X(store_errors, "store_errors_total", "Register asks that failed", true)             \
-    X(refused, "refused_total", "Asks answered with an error", true)                     \
-    X(waiting, "waiting", "Asks waiting for a reservation", false)                       \
-    X(ahead_ms, "ahead_ms", "Logical time ahead of the wall clock", false)
+    X(leases, "segment_leases_total", "Durable leases of segments", true)                \
+    X(store_errors, "store_errors_total", "Requests for registers that failed", true)    \
+    X(refused, "refused_total", "Requests answered with an error", true)                 \
+    X(waiting, "waiting", "Requests waiting for a reservation", false)                   \
+    X(ahead_ms, "ahead_ms", "Logical time ahead of the clock", false)
 
 struct idgen_metrics {
 #define IDGEN_METRIC_FIELD(field, name, help, counter) uint64_t field;

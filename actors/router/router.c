@@ -24,19 +24,19 @@ enum {
 
 /* Counters, in the order they are shown. X(name, help) */
 #define COUNTERS(X)                                                                      \
-    X(pushes, "push requests from stores")                                               \
-    X(push_items, "things to tell a user")                                               \
-    X(offline_items, "of those, to a user without a device online")                      \
-    X(receipts_stored, "senders told that the recipient is offline")                     \
-    X(closed_again, "gates told again to close a session")                               \
-    X(announcements, "session lists from gates")                                         \
-    X(sessions_up, "sessions that came")                                                 \
-    X(sessions_down, "sessions that went")                                               \
-    X(replaced, "sessions closed for a newer one of the same device, or over the cap")   \
-    X(kicked, "sessions closed by a login policy")                                       \
-    X(accounts, "changed accounts told to gates")                                        \
-    X(gates_forgotten, "gates that fell silent or came back as another")                 \
-    X(refused, "sessions not registered for want of room")
+    X(pushes, "Requests with pushes from stores")                                        \
+    X(push_items, "Pushes from stores: each is for one user")                            \
+    X(offline_items, "Pushes to users without a device online")                          \
+    X(receipts_stored, "Senders told that the recipient is offline")                     \
+    X(closed_again, "Times that a gate was told again to close a session")               \
+    X(announcements, "Lists of sessions from gates")                                     \
+    X(sessions_up, "Sessions that began")                                                \
+    X(sessions_down, "Sessions that ended")                                              \
+    X(replaced, "Sessions closed for a newer one of the device, or over the cap")        \
+    X(kicked, "Sessions closed by a login policy")                                       \
+    X(accounts, "Changed accounts told to gates")                                        \
+    X(gates_forgotten, "Gates that fell silent or were started anew")                    \
+    X(refused, "Sessions not registered for want of room")
 
 struct gate {
     uint64_t incarnation; /* 0: has not announced its sessions, or is forgotten */
@@ -644,20 +644,22 @@ metrics(const struct an_actor *actor, an_metric_f *metric, void *ctx)
     for (uint16_t i = 0; i < r->gate_count; i++) {
         gates += r->gates[i].incarnation != 0;
     }
-    metric(ctx, "sessions", "devices online", false,
+    metric(ctx, "sessions", "Sessions now: devices online", false,
            r->table.sessions - r->table.closing);
-    metric(ctx, "sessions_closing", "replaced, not closed by their gate yet", false,
+    metric(ctx, "sessions_closing",
+           "Sessions that are replaced, not closed by their gate yet", false,
            r->table.closing);
-    metric(ctx, "users", "users with a device online", false, r->table.users);
-    metric(ctx, "gates", "gates heard of", false, gates);
+    metric(ctx, "users", "Users with a device online now", false, r->table.users);
+    metric(ctx, "gates", "Gates heard of now", false, gates);
 #define METRIC(name, help) metric(ctx, #name "_total", help, true, r->counted.name);
     COUNTERS(METRIC)
 #undef METRIC
-    metric(ctx, "delivers_total", "batches published to gates", true, r->batch.publishes);
-    metric(ctx, "deliver_items_total", "things in them", true, r->batch.items);
-    metric(ctx, "tells_total", "receipts passed on to other routers", true,
+    metric(ctx, "delivers_total", "Batches of pushes published to gates", true,
+           r->batch.publishes);
+    metric(ctx, "deliver_items_total", "Pushes published to gates", true, r->batch.items);
+    metric(ctx, "tells_total", "Receipts passed on to other routers", true,
            r->batch.told);
-    metric(ctx, "deliver_dropped_total", "things dropped for want of memory", true,
+    metric(ctx, "deliver_dropped_total", "Pushes dropped for want of memory", true,
            r->batch.dropped);
 }
 

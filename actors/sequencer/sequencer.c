@@ -238,11 +238,11 @@ seq_metrics(const struct an_actor *actor, an_metric_f *metric, void *ctx)
     for (size_t i = 0; i < AN_SLOTS; i++) {
         owned += s->slots[i].state == SEQ_SLOT_OWNED;
     }
-    metric(ctx, "slots_owned", "Slots claimed by this sequencer", false, owned);
+    metric(ctx, "slots_owned", "Slots that this sequencer has now", false, owned);
     metric(ctx, "dedupe_rows", "Client message ids in memory", false, s->dedupe.count);
     metric(ctx, "conversations", "Conversations in memory", false, s->convs.count);
     metric(ctx, "devices", "Device cursors in memory", false, s->devices.count);
-    metric(ctx, "ids_left", "Message ids in hand", false, s->ids.left);
+    metric(ctx, "ids_left", "Message ids taken and not used yet", false, s->ids.left);
 }
 
 /* ------------------------------------------------------------------ life */

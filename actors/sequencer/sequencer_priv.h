@@ -214,28 +214,28 @@ struct seq_link {
 #define SEQ_METRICS(X)                                                                   \
     X(commands, "commands_total", "Commands received", true)                             \
     X(refused, "refused_total", "Commands answered with an error", true)                 \
-    X(busy, "busy_total", "Commands refused at a bound", true)                           \
+    X(busy, "busy_total", "Commands refused: too many wait already", true)               \
     X(messages, "messages_total", "Messages numbered and stored", true)                  \
     X(retries, "retries_total", "Sends answered with an earlier result", true)           \
     X(confirms, "confirms_total", "Confirms and deliveries answered", true)              \
     X(accounts, "accounts_total", "Account commands answered", true)                     \
     X(appends, "appends_total", "Batches sent to stores", true)                          \
-    X(append_items, "append_items_total", "Entries of those batches", true)              \
-    X(append_errors, "append_errors_total", "Batches that failed whole", true)           \
-    X(unknown, "append_unknown_total", "Batches whose outcome was not known", true)      \
-    X(claims, "claims_total", "Claims granted", true)                                    \
+    X(append_items, "append_items_total", "Entries sent to stores", true)                \
+    X(append_errors, "append_errors_total", "Batches to stores that failed whole", true) \
+    X(unknown, "append_unknown_total", "Batches to stores of unknown outcome", true)     \
+    X(claims, "claims_total", "Claims of slots granted by stores", true)                 \
     X(fenced, "fenced_total", "Slots lost to another sequencer", true)                   \
     X(moved, "moved_total", "Commands sent to another sequencer", true)                  \
-    X(probes, "probes_total", "Owners asked whether they are there", true)               \
+    X(probes, "probes_total", "Owners of slots asked whether they are there", true)      \
     X(takeovers, "takeovers_total", "Slots taken over from another sequencer", true)     \
     X(handovers, "handovers_total", "Slots given to another sequencer", true)            \
     X(blocked, "blocked_total", "Sends refused because of a blocked store", true)        \
-    X(gaps, "gaps_total", "Slots of a batch refused with GAP", true)                     \
+    X(gaps, "gaps_total", "Slots of batches that a store refused with GAP", true)        \
     X(reads, "reads_total", "Questions asked of stores", true)                           \
-    X(dedupe_reads, "dedupe_reads_total", "Of those, about client message ids", true)    \
+    X(dedupe_reads, "dedupe_reads_total", "Questions about client message ids", true)    \
     X(id_waits, "id_waits_total", "Batches cut short for want of message ids", true)     \
-    X(pending_bytes, "pending_bytes", "Commands waiting, in bytes", false)               \
-    X(pending, "pending", "Commands waiting", false)
+    X(pending_bytes, "pending_bytes", "Bytes of commands waiting now", false)            \
+    X(pending, "pending", "Commands waiting now", false)
 
 struct seq_metrics {
 #define SEQ_METRIC_FIELD(field, name, help, counter) uint64_t field;

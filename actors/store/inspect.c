@@ -12,13 +12,13 @@
     X(append_rows, true, "log_rows", "Rows in written log records")                      \
     X(append_bytes, true, "log_bytes", "Bytes of written log records")                   \
     X(syncs, true, "syncs", "Syncs of the log")                                          \
-    X(sync_us_total, true, "sync_us", "Microseconds spent in syncs of the log")          \
+    X(sync_us_total, true, "sync_us", "Time spent in syncs of the log")                  \
     X(reads, true, "reads", "Reads asked of the engine")                                 \
     X(reads_overlay_only, true, "reads_overlay", "Reads that memory alone could answer") \
     X(read_items, true, "read_rows", "Rows that reads returned")                         \
     X(applies, true, "applies", "Background applies of the log to the base")             \
     X(apply_rows, true, "apply_rows", "Rows applied to the base")                        \
-    X(apply_us_total, true, "apply_us", "Microseconds spent in applies")                 \
+    X(apply_us_total, true, "apply_us", "Time spent in applies")                         \
     X(apply_failures, true, "apply_failures", "Applies that failed")                     \
     X(replayed_records, true, "replayed_records", "Log records replayed at the start")   \
     X(refused_full, true, "refused_full", "Appends refused because the disk is full")    \
@@ -29,7 +29,7 @@
       "Generations of rows in memory")                                                   \
     X(log_segments, false, "log_segments", "Log segments on disk")                       \
     X(log_bytes, false, "log_unapplied_bytes", "Bytes of log not applied yet")           \
-    X(base_bytes, false, "base_bytes", "Bytes of the base")
+    X(base_bytes, false, "base_bytes", "Bytes of the base on disk")
 
 /* A counter's name ends in "_total" wherever it is printed. */
 static void

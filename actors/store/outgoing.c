@@ -397,14 +397,16 @@ store_outgoing_metrics(const struct store *store, an_metric_f *metric, void *ctx
     }
     metric(ctx, "outgoing_waiting", "Inbox entries that other stores do not have yet",
            false, waiting);
-    metric(ctx, "outgoing_bytes", "Bytes of them in memory", false, bytes);
+    metric(ctx, "outgoing_bytes", "Bytes in memory of entries for other stores", false,
+           bytes);
     for (uint16_t i = 0; outgoing != NULL && i < outgoing->peer_count; i++) {
-        char name[64];
+        char name[64], help[80];
 
         if (i != store->index) {
             snprintf(name, sizeof(name), "outgoing_waiting_store_%u", i);
-            metric(ctx, name, "The same, for this store", false,
-                   outgoing->peers[i].waiting);
+            snprintf(help, sizeof(help), "Inbox entries that store/%u does not have yet",
+                     i);
+            metric(ctx, name, help, false, outgoing->peers[i].waiting);
         }
     }
 }

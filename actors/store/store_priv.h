@@ -28,7 +28,7 @@
     X(requests, true, "Requests received")                                               \
     X(requests_refused, true, "Requests refused before anything was done")               \
     X(batches, true, "Batches written as one log record")                                \
-    X(batches_refused, true, "Batches the engine refused; nothing of them was written")  \
+    X(batches_refused, true, "Batches that the engine refused whole")                    \
     X(messages, true, "Messages stored")                                                 \
     X(message_bytes, true, "Bytes of stored message bodies")                             \
     X(inbox_entries, true, "Inbox entries stored")                                       \
@@ -56,7 +56,7 @@
     X(outgoing_reads, true, "Reads of outgoing rows that were not in memory")            \
     X(outgoing_lost, true, "Outgoing entries whose rows are gone: a store was put back") \
     X(forwards, true, "Requests with entries to other stores")                           \
-    X(rewinds, true, "Slots of them whose entries another store wants from before")      \
+    X(rewinds, true, "Slots whose entries another store wants from before")              \
     X(slots_blocked, true, "Slots of appends refused because another store is behind")   \
     X(forwards_applied, true, "Inbox entries of other stores stored")                    \
     X(forwards_repeated, true, "Inbox entries of other stores that were there already")  \

@@ -415,23 +415,23 @@ bool ring_find(const struct ring *ring, const char *id, FILE *out);
 
 /* X(name, sentence): the runner's own counters of an instance. */
 #define RUNNER_COUNTERS(X)                                                               \
-    X(steps, "Messages handled by the actor.")                                           \
-    X(drains, "Batches acted upon by the actor.")                                        \
-    X(requests, "Requests taken from the mailbox.")                                      \
-    X(answers, "Answers given.")                                                         \
-    X(asks, "Asks sent to other actors.")                                                \
-    X(asks_busy, "Asks refused here: too many outstanding.")                             \
-    X(asks_unavailable, "Asks not sent: no connection.")                                 \
-    X(asks_timeout, "Asks whose outcome is not known.")                                  \
-    X(refused_busy, "Requests refused: the mailbox was full.")                           \
-    X(refused_expired, "Requests answered EXPIRED without a step.")                      \
-    X(refused_malformed, "Bus messages that were malformed or not allowed.")             \
-    X(refused_cluster, "Bus messages of another cluster or with another slot map.")      \
-    X(hints_published, "Hints published.")                                               \
-    X(hints_received, "Hints received.")                                                 \
-    X(hints_dropped, "Hints dropped: too many waited.")                                  \
-    X(jobs, "Jobs done on a lane.")                                                      \
-    X(timers, "Timers that fired.")
+    X(steps, "Messages handled by the actor")                                            \
+    X(drains, "Times that the actor acted on what it had gathered")                      \
+    X(requests, "Requests taken from the mailbox")                                       \
+    X(answers, "Answers to requests of others")                                          \
+    X(asks, "Asks sent to other actors")                                                 \
+    X(asks_busy, "Asks not sent: too many without an answer")                            \
+    X(asks_unavailable, "Asks not sent: no connection")                                  \
+    X(asks_timeout, "Asks that were not answered in time: outcome unknown")              \
+    X(refused_busy, "Requests refused: the mailbox was full")                            \
+    X(refused_expired, "Requests answered EXPIRED: their asker had given up")            \
+    X(refused_malformed, "Bus messages refused: malformed, or not allowed")              \
+    X(refused_cluster, "Bus messages refused: another cluster, or slot map")             \
+    X(hints_published, "Hints published")                                                \
+    X(hints_received, "Hints received")                                                  \
+    X(hints_dropped, "Hints dropped: too many waited")                                   \
+    X(jobs, "Jobs done on threads beside the actor")                                     \
+    X(timers, "Timers that fired")
 
 /* One line a second about one kind of thing, naming how many went unsaid. */
 struct quiet {

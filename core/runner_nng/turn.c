@@ -423,5 +423,5 @@ instance_metrics(struct instance *inst, struct an_metrics *metrics)
     waiting = inst->inbox.requests;
     pthread_mutex_unlock(&inst->inbox.lock);
     an_metrics_add(metrics, "runner", inst->who, "mailbox_waiting",
-                   "Requests waiting in the mailbox.", false, waiting);
+                   "Requests waiting in the mailbox now", false, waiting);
 }

@@ -48,6 +48,37 @@ test_metrics_counter_without_suffix_gets_it(void **state)
 }
 
 static void
+test_metrics_time_is_seconds_to_prometheus_and_as_counted_in_json(void **state)
+{
+    struct an_metrics *metrics = an_metrics_create();
+    char *text;
+
+    (void)state;
+    an_metrics_add(metrics, "idgen", "idgen/0", "ahead_ms", "Ahead", false, 12034);
+    an_metrics_add(metrics, "store", "store/0", "sync_us", "Time", true, 3000042);
+    an_metrics_add(metrics, "store", "store/0", "gauge_us_total", "A gauge", false, 5);
+    an_metrics_add(metrics, "store", "store/0", "_us", "No name", false, 6);
+    an_metrics_add(metrics, "store", "store/0", "most_us", "All", true, UINT64_MAX);
+    text = an_metrics_prometheus(metrics);
+    assert_non_null(strstr(text,
+                           "# HELP anser_idgen_ahead_seconds Ahead\n"
+                           "# TYPE anser_idgen_ahead_seconds gauge\n"
+                           "anser_idgen_ahead_seconds{actor=\"idgen/0\"} 12.034\n"));
+    assert_non_null(strstr(text, "# TYPE anser_store_sync_seconds_total counter\n"
+                                 "anser_store_sync_seconds_total{actor=\"store/0\"} "
+                                 "3.000042\n"));
+    assert_non_null(strstr(text, "\nanser_store_gauge_us_total{actor=\"store/0\"} 5\n"));
+    assert_non_null(strstr(text, "\nanser_store__us{actor=\"store/0\"} 6\n"));
+    assert_non_null(strstr(text, "} 18446744073709.551615\n"));
+    free(text);
+    text = an_metrics_json(metrics);
+    assert_non_null(strstr(text, "\"ahead_ms\":12034"));
+    assert_non_null(strstr(text, "\"sync_us_total\":3000042"));
+    free(text);
+    an_metrics_destroy(metrics);
+}
+
+static void
 test_metrics_json_keeps_the_actors_order(void **state)
 {
     struct an_metrics *metrics = an_metrics_create();
@@ -105,6 +136,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_metrics_prometheus_names_help_and_type_once),
         cmocka_unit_test(test_metrics_counter_without_suffix_gets_it),
+        cmocka_unit_test(
+            test_metrics_time_is_seconds_to_prometheus_and_as_counted_in_json),
         cmocka_unit_test(test_metrics_json_keeps_the_actors_order),
         cmocka_unit_test(test_metrics_none_is_empty_text),
         cmocka_unit_test(test_metrics_thousand_rows_are_all_there),

@@ -2,7 +2,6 @@
 or wrong. Spoken to by curl, by sockets, and by Prometheus's own parser."""
 import json
 import os
-import shutil
 import socket
 import subprocess
 import threading
@@ -69,8 +68,6 @@ def case_metrics_are_prometheus_text(case):
     for name in ("anser_gate_logins", "anser_store_users", "anser_sequencer_commands"):
         assert any(known.startswith(name) for known in families), (name, sorted(families))
     assert all(f.documentation for f in families.values())
-    if shutil.which("promtool"):
-        subprocess.run(["promtool", "check", "metrics"], input=reply.body, check=True)
     assert reply.body.decode().splitlines()[0].startswith("# HELP")
     node.stop()
 

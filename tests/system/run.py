@@ -28,7 +28,7 @@ MODULES = ("powercut", "bitflips", "scenario", "frames", "edges", "features", "f
            "shapes", "wire", "features_cluster", "processes", "operations", "peer",
            "client_python", "client_js", "conformance", "doors", "doors_web", "doors_noise",
            "doors_json", "doors_js", "doors_scan", "doors_matrix", "guard", "by_hand", "wireshark",
-           "accounts", "tokens_js")
+           "accounts", "tokens_js", "metrics")
 # No case may hang the run: killed and failed after so many seconds.
 CASE_S, CASE_LONG_S = 600, 3600
 CHAOS = os.path.join(harness.TOP, "tests", "chaos")
