@@ -287,12 +287,21 @@ api_update_account(struct api_run *run, struct api_task *task, api_then_f *then)
 /* ------------------------------------------------------------------ devices */
 
 static void
+send_device(struct api_run *run, struct api_task *task, Anser__Bus__UpdateDevice *update)
+{
+    Anser__Bus__Command command = ANSER__BUS__COMMAND__INIT;
+
+    update->user = task->user.key;
+    command.what_case = ANSER__BUS__COMMAND__WHAT_UPDATE_DEVICE;
+    command.update_device = update;
+    api_ask_sequencer(run, task, an_slot_user(task->user.key), &command);
+}
+
+static void
 ask_device(struct api_run *run, struct api_task *task)
 {
     Anser__Bus__UpdateDevice update = ANSER__BUS__UPDATE_DEVICE__INIT;
-    Anser__Bus__Command command = ANSER__BUS__COMMAND__INIT;
 
-    update.user = task->user.key;
     update.device = bytes(task->device);
     update.set = task->device_set;
     update.platform = bytes(task->platform);
@@ -305,9 +314,7 @@ ask_device(struct api_run *run, struct api_task *task)
             (ProtobufCBinaryData){sizeof(task->expect_hash), task->expect_hash};
     }
     update.expect_password_hash = bytes(task->verified);
-    command.what_case = ANSER__BUS__COMMAND__WHAT_UPDATE_DEVICE;
-    command.update_device = &update;
-    api_ask_sequencer(run, task, an_slot_user(task->user.key), &command);
+    send_device(run, task, &update);
 }
 
 void
@@ -322,14 +329,10 @@ static void
 ask_clear(struct api_run *run, struct api_task *task)
 {
     Anser__Bus__UpdateDevice update = ANSER__BUS__UPDATE_DEVICE__INIT;
-    Anser__Bus__Command command = ANSER__BUS__COMMAND__INIT;
 
-    update.user = task->user.key;
     update.device = bytes(json_string_value(json_array_get(task->answer, task->at)));
     update.set = ANSER__BUS__DEVICE_SET__DEVICE_SET_REFRESH;
-    command.what_case = ANSER__BUS__COMMAND__WHAT_UPDATE_DEVICE;
-    command.update_device = &update;
-    api_ask_sequencer(run, task, an_slot_user(task->user.key), &command);
+    send_device(run, task, &update);
 }
 
 static void
