@@ -241,12 +241,7 @@ store_append(struct store *store, struct an_msg *msg)
     struct append *append;
     size_t at = 0;
 
-    if (store_is_stray(store, msg, body->incarnation, body->number)) {
-        store_refuse(store, msg, AN_ERR_TIMEOUT); /* what the first one did, it knows */
-        return;
-    }
-    if (store->queue.count >= AN_STORE_WRITES_MAX) {
-        store_refuse(store, msg, AN_ERR_BUSY);
+    if (!store_write_admit(store, msg, body->incarnation, body->number)) {
         return;
     }
     append = append_create(body);

@@ -213,12 +213,7 @@ store_claim(struct store *store, struct an_msg *msg)
     const Anser__Bus__Claim *body = (const Anser__Bus__Claim *)msg->body;
     struct claim *claim;
 
-    if (store_is_stray(store, msg, body->incarnation, body->number)) {
-        store_refuse(store, msg, AN_ERR_TIMEOUT); /* what the first one did, it knows */
-        return;
-    }
-    if (store->queue.count >= AN_STORE_WRITES_MAX) {
-        store_refuse(store, msg, AN_ERR_BUSY);
+    if (!store_write_admit(store, msg, body->incarnation, body->number)) {
         return;
     }
     if (body->n_slots > AN_SLOTS || body->n_held > AN_SLOTS ||

@@ -265,10 +265,11 @@ store_owns(const struct store *store, uint32_t slot)
     return slot < AN_SLOTS && store->slots[slot].mine;
 }
 
-/* A copy of a Claim or Append that was taken on before, or an older one that comes late?
- * If not, it is remembered as the newest. incarnation 0: unnumbered, never stray. */
-bool store_is_stray(struct store *store, const struct an_msg *msg, uint64_t incarnation,
-                    uint64_t number);
+/* stray.c: may this Claim or Append be taken on? Refused already when not: a copy of one
+ * that was taken on before, an older one that comes late, or one too many. Remembered as
+ * the newest of its sequencer. incarnation 0: unnumbered, never stray. */
+bool store_write_admit(struct store *store, struct an_msg *msg, uint64_t incarnation,
+                       uint64_t number);
 /* write.c: the queue, loading and batches. */
 void store_write_add(struct store *store, struct store_write *write);
 /* Reads what is wanted, builds and writes what is ready. After every drain. */

@@ -6,9 +6,9 @@
  * The numbers need not be durable: a copy does not outlive the connection it came by. */
 #include "actors/store/store_priv.h"
 
-bool
-store_is_stray(struct store *store, const struct an_msg *msg, uint64_t incarnation,
-               uint64_t number)
+static bool
+is_stray(struct store *store, const struct an_msg *msg, uint64_t incarnation,
+         uint64_t number)
 {
     struct store_writer *writer;
 
@@ -24,4 +24,19 @@ store_is_stray(struct store *store, const struct an_msg *msg, uint64_t incarnati
     writer->incarnation = incarnation;
     writer->number = number;
     return false;
+}
+
+bool
+store_write_admit(struct store *store, struct an_msg *msg, uint64_t incarnation,
+                  uint64_t number)
+{
+    if (is_stray(store, msg, incarnation, number)) {
+        store_refuse(store, msg, AN_ERR_TIMEOUT); /* what the first one did, it knows */
+        return false;
+    }
+    if (store->queue.count >= AN_STORE_WRITES_MAX) {
+        store_refuse(store, msg, AN_ERR_BUSY);
+        return false;
+    }
+    return true;
 }
