@@ -330,3 +330,17 @@ kit_submitted(struct harness *h, const struct harness_effect *ask, enum an_err e
     free(rows);
     free(results);
 }
+
+const Anser__Bus__Submit *
+kit_submit_of(const struct harness_effect *ask)
+{
+    assert_non_null(ask);
+    return harness_body(ask);
+}
+
+unsigned
+kit_number(const Anser__Bus__Command *command)
+{
+    assert_int_equal(command->what_case, ANSER__BUS__COMMAND__WHAT_SEND);
+    return command->send->client_msg_id.data[15];
+}

@@ -67,6 +67,10 @@ void kit_goodbye(struct harness *h, uint64_t conn, enum an_err err);
 void kit_no_frame(struct harness *h, uint64_t conn);
 /* The SUBMIT under way; NULL when there is none. */
 const struct harness_effect *kit_submit(struct harness *h);
+/* What it holds; there is one (asserted). */
+const Anser__Bus__Submit *kit_submit_of(const struct harness_effect *ask);
+/* The n of the kit_id of a Send. */
+unsigned kit_number(const Anser__Bus__Command *command);
 /* Answers it: OK with seq 1.. for each command, or this error for each. */
 void kit_submitted(struct harness *h, const struct harness_effect *ask, enum an_err err);
 

@@ -382,17 +382,7 @@ cluster_talk(struct cluster *c, uint64_t a, uint64_t b, uint64_t first, uint64_t
 uint64_t
 cluster_head(struct cluster *c, uint64_t a, uint64_t b)
 {
-    Anser__Bus__Query query = ANSER__BUS__QUERY__INIT;
-    Anser__Bus__ConversationQuery what = ANSER__BUS__CONVERSATION_QUERY__INIT;
-    struct an_conv conv = an_conv_direct(a, b);
-    const Anser__Bus__Answer *answered;
-
-    what.conversation = (ProtobufCBinaryData){AN_CONV_LEN, conv.bytes};
-    query.slot = an_slot_conv(&conv);
-    query.what_case = ANSER__BUS__QUERY__WHAT_CONVERSATION;
-    query.conversation = &what;
-    answered = store_rig_query(c->rigs[cluster_store_of_pair(c, a, b)], &query);
-    return answered->err == AN_ERR_NOT_FOUND ? 0 : answered->conversation_head;
+    return store_rig_head(c->rigs[cluster_store_of_pair(c, a, b)], a, b);
 }
 
 /* ------------------------------------------------------------------ inboxes */

@@ -1,8 +1,8 @@
 #include "tests/actors/store_rig.h"
 #include "core/slot.h"
 #include "proto/bytes.h"
+#include "tests/core/tree.h"
 #include <assert.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -70,24 +70,32 @@ store_rig_close(struct store_rig *rig)
     }
 }
 
-static int
-remove_one(const char *path, const struct stat *stat, int type, struct FTW *ftw)
-{
-    (void)stat;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
-
 void
 store_rig_destroy(struct store_rig *rig)
 {
     store_rig_close(rig);
     files_sim_destroy(rig->sim);
     if (rig->dir[0] != '\0') {
-        nftw(rig->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+        tree_remove(rig->dir);
     }
     free(rig);
+}
+
+int
+store_rig_setup(void **state)
+{
+    struct store_rig *rig = store_rig_create();
+
+    store_rig_open(rig);
+    *state = rig;
+    return 0;
+}
+
+int
+store_rig_teardown(void **state)
+{
+    store_rig_destroy(*state);
+    return 0;
 }
 
 void
@@ -103,6 +111,20 @@ ProtobufCBinaryData
 store_rig_data(const char *text)
 {
     return (ProtobufCBinaryData){strlen(text), (uint8_t *)(uintptr_t)text};
+}
+
+bool
+store_rig_is(ProtobufCBinaryData data, const char *text)
+{
+    return data.len == strlen(text) && memcmp(data.data, text, data.len) == 0;
+}
+
+uint16_t
+store_rig_slot(uint64_t a, uint64_t b)
+{
+    struct an_conv conv = an_conv_direct(a, b);
+
+    return an_slot_conv(&conv);
 }
 
 const void *
@@ -320,4 +342,20 @@ store_rig_history(struct store_rig *rig, uint64_t viewer, uint64_t a, uint64_t b
     return *err != AN_OK
                ? NULL
                : unpack(&anser__client__history_ok__descriptor, answer->client_body);
+}
+
+uint64_t
+store_rig_head(struct store_rig *rig, uint64_t a, uint64_t b)
+{
+    Anser__Bus__Query query = ANSER__BUS__QUERY__INIT;
+    Anser__Bus__ConversationQuery what = ANSER__BUS__CONVERSATION_QUERY__INIT;
+    struct an_conv conv = an_conv_direct(a, b);
+    const Anser__Bus__Answer *answer;
+
+    what.conversation = (ProtobufCBinaryData){AN_CONV_LEN, conv.bytes};
+    query.slot = an_slot_conv(&conv);
+    query.what_case = ANSER__BUS__QUERY__WHAT_CONVERSATION;
+    query.conversation = &what;
+    answer = store_rig_query(rig, &query);
+    return answer->err == AN_ERR_NOT_FOUND ? 0 : answer->conversation_head;
 }

@@ -29,11 +29,19 @@ void store_rig_open(struct store_rig *rig);
 /* Destroys the actor; the disk stays. */
 void store_rig_close(struct store_rig *rig);
 void store_rig_destroy(struct store_rig *rig);
+/* cmocka's, around a test: a store that is open, in *state. */
+int store_rig_setup(void **state);
+int store_rig_teardown(void **state);
 /* Drains and runs jobs until nothing moves. */
 void store_rig_settle(struct store_rig *rig);
 
 /* The text as a field of a message; borrowed. */
 ProtobufCBinaryData store_rig_data(const char *text);
+bool store_rig_is(ProtobufCBinaryData data, const char *text);
+/* That of the conversation of two users. */
+uint16_t store_rig_slot(uint64_t a, uint64_t b);
+/* Its head; 0 when there is no such conversation. */
+uint64_t store_rig_head(struct store_rig *rig, uint64_t a, uint64_t b);
 /* One request, answered: the body, or NULL with *err when it was an error. */
 const void *store_rig_ask(struct store_rig *rig, enum an_role from, enum an_kind kind,
                           const ProtobufCMessage *body, enum an_err *err);

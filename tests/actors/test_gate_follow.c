@@ -2,21 +2,6 @@
  * which order, and when that ends. */
 #include "tests/actors/gate_kit.h"
 
-static const Anser__Bus__Submit *
-submit_of(const struct harness_effect *ask)
-{
-    assert_non_null(ask);
-    return harness_body(ask);
-}
-
-/* The last byte of the client_msg_id: enough to tell them apart here. */
-static unsigned
-number_of(const Anser__Bus__Command *command)
-{
-    assert_int_equal(command->what_case, ANSER__BUS__COMMAND__WHAT_SEND);
-    return command->send->client_msg_id.data[15];
-}
-
 static void
 test_gate_moved_is_followed_in_order(void **state)
 {
@@ -47,9 +32,9 @@ test_gate_moved_is_followed_in_order(void **state)
     ask = kit_submit(h);
     assert_non_null(ask);
     assert_int_equal(ask->e.to.index, 1);
-    assert_int_equal(submit_of(ask)->n_commands, 3);
+    assert_int_equal(kit_submit_of(ask)->n_commands, 3);
     for (size_t i = 0; i < 3; i++) {
-        assert_int_equal(number_of(submit_of(ask)->commands[i]), i + 1);
+        assert_int_equal(kit_number(kit_submit_of(ask)->commands[i]), i + 1);
     }
     kit_no_frame(h, 10); /* the client noticed nothing */
     assert_int_equal(harness_metric(h, "moved_total"), 1);
@@ -110,9 +95,9 @@ submit_to(struct harness *h, uint16_t sequencer, unsigned first, unsigned count)
 
     assert_non_null(ask);
     assert_int_equal(ask->e.to.index, sequencer);
-    assert_int_equal(submit_of(ask)->n_commands, count);
+    assert_int_equal(kit_submit_of(ask)->n_commands, count);
     for (size_t i = 0; i < count; i++) {
-        assert_int_equal(number_of(submit_of(ask)->commands[i]), first + i);
+        assert_int_equal(kit_number(kit_submit_of(ask)->commands[i]), first + i);
     }
     return ask;
 }

@@ -2,21 +2,6 @@
  * order that a refusal must not break. */
 #include "tests/actors/gate_kit.h"
 
-static const Anser__Bus__Submit *
-submit_of(const struct harness_effect *ask)
-{
-    assert_non_null(ask);
-    return harness_body(ask);
-}
-
-/* The last byte of the client_msg_id: enough to tell them apart here. */
-static unsigned
-number_of(const Anser__Bus__Command *command)
-{
-    assert_int_equal(command->what_case, ANSER__BUS__COMMAND__WHAT_SEND);
-    return command->send->client_msg_id.data[15];
-}
-
 /* M1, R1: acknowledged only when the sequencer says so. */
 static void
 test_gate_send_goes_to_sequencer_and_back(void **state)
@@ -32,8 +17,8 @@ test_gate_send_goes_to_sequencer_and_back(void **state)
     kit_send(h, 10, 7, "bob", 1, "hello");
     kit_serve(h); /* bob's key */
     ask = kit_submit(h);
-    assert_int_equal(submit_of(ask)->n_commands, 1);
-    command = submit_of(ask)->commands[0];
+    assert_int_equal(kit_submit_of(ask)->n_commands, 1);
+    command = kit_submit_of(ask)->commands[0];
     assert_int_equal(command->slot, an_slot_conv(&conv));
     assert_int_equal(command->trace, 0xabc);
     assert_int_equal(command->send->sender, ALICE);
@@ -113,7 +98,7 @@ test_gate_send_form_judged_at_the_gate(void **state)
     id[15]++;
     send_raw(h, 11, bob, good, 3, (ProtobufCBinaryData){AN_BODY_LEN_MAX, large});
     kit_serve(h);
-    assert_int_equal(submit_of(kit_submit(h))->n_commands, 2);
+    assert_int_equal(kit_submit_of(kit_submit(h))->n_commands, 2);
     harness_destroy(h);
 }
 
@@ -148,7 +133,7 @@ test_gate_send_names_asked_once(void **state)
     kit_send(h, 10, 3, "bob", 3, "c");
     assert_int_equal(harness_metric(h, "names_asked_total"), 2); /* alice, bob */
     assert_int_equal(harness_metric(h, "names"), 2);
-    assert_int_equal(submit_of(kit_submit(h))->n_commands, 2);
+    assert_int_equal(kit_submit_of(kit_submit(h))->n_commands, 2);
     harness_destroy(h);
 }
 
@@ -167,10 +152,10 @@ test_gate_sends_name_the_one_before(void **state)
     kit_send(h, 10, 4, "bob", 4, "d");
     kit_serve(h);
     ask = kit_submit(h);
-    submit = submit_of(ask);
+    submit = kit_submit_of(ask);
     assert_int_equal(submit->n_commands, 4);
     for (size_t i = 0; i < 4; i++) {
-        unsigned number = number_of(submit->commands[i]);
+        unsigned number = kit_number(submit->commands[i]);
         ProtobufCBinaryData after = submit->commands[i]->send->after_id;
 
         if (number <= 2) {
@@ -183,7 +168,7 @@ test_gate_sends_name_the_one_before(void **state)
     kit_submitted(h, ask, AN_OK);
     kit_send(h, 10, 5, "bob", 5, "e"); /* those before are answered */
     kit_serve(h);
-    assert_int_equal(submit_of(kit_submit(h))->commands[0]->send->after_id.len, 0);
+    assert_int_equal(kit_submit_of(kit_submit(h))->commands[0]->send->after_id.len, 0);
     harness_destroy(h);
 }
 
@@ -214,11 +199,11 @@ test_gate_order_kept_after_a_refusal(void **state)
     kit_send(h, 10, 8, "bob", 3, "c");
     kit_serve(h);
     ask = kit_submit(h);
-    assert_int_equal(submit_of(ask)->n_commands, 3);
+    assert_int_equal(kit_submit_of(ask)->n_commands, 3);
     kit_submitted(h, ask, AN_OK);
     kit_send(h, 10, 9, "bob", 5, "e");
     kit_serve(h);
-    assert_int_equal(submit_of(kit_submit(h))->n_commands, 2); /* and carol's */
+    assert_int_equal(kit_submit_of(kit_submit(h))->n_commands, 2); /* and carol's */
     harness_destroy(h);
 }
 
@@ -248,7 +233,7 @@ test_gate_order_refused_again_still_first(void **state)
                      77);
     harness_drain(h);
     ask = kit_submit(h); /* 2 goes, naming 1, and is refused by the sequencer */
-    assert_int_equal(submit_of(ask)->commands[0]->send->after_id.data[15], 1);
+    assert_int_equal(kit_submit_of(ask)->commands[0]->send->after_id.data[15], 1);
     kit_send(h, 10, 3, "bob", 1, "a"); /* 1 again, before 2's refusal came */
     kit_submitted(h, ask, AN_ERR_ORDER);
     kit_error(h, 10, AN_COMMAND_SEND, 2, AN_ERR_ORDER);
@@ -260,7 +245,7 @@ test_gate_order_refused_again_still_first(void **state)
     kit_send(h, 10, 5, "bob", 1, "a");
     kit_send(h, 10, 6, "bob", 2, "b");
     kit_serve(h);
-    assert_int_equal(submit_of(kit_submit(h))->n_commands, 2);
+    assert_int_equal(kit_submit_of(kit_submit(h))->n_commands, 2);
     harness_destroy(h);
 }
 
@@ -292,7 +277,7 @@ test_gate_order_each_refused_is_waited_for(void **state)
     kit_send(h, 10, 8, "bob", 4, "d");
     kit_send(h, 10, 9, "bob", 5, "e");
     kit_serve(h);
-    assert_int_equal(submit_of(kit_submit(h))->n_commands, 4);
+    assert_int_equal(kit_submit_of(kit_submit(h))->n_commands, 4);
     harness_destroy(h);
 }
 
@@ -320,7 +305,7 @@ test_gate_order_of_sending_not_of_arrival(void **state)
     kit_send(h, 10, 6, "bob", 4, "d");
     kit_submitted(h, ask, AN_ERR_ORDER);
     harness_drain(h);
-    submit = submit_of(kit_submit(h));
+    submit = kit_submit_of(kit_submit(h));
     assert_int_equal(submit->n_commands, 3);
     assert_int_equal(submit->commands[0]->send->after_id.len, 0);
     assert_int_equal(submit->commands[1]->send->after_id.data[15], 1);
@@ -369,7 +354,7 @@ test_gate_sends_over_the_bound_are_busy(void **state)
     kit_send(h, 10, 7, "bob", 4, "x");
     kit_send(h, 10, 8, "bob", 5, "x");
     kit_serve(h);
-    assert_int_equal(submit_of(kit_submit(h))->n_commands, 2);
+    assert_int_equal(kit_submit_of(kit_submit(h))->n_commands, 2);
     harness_destroy(h);
 }
 
@@ -423,9 +408,9 @@ test_gate_next_batch_fills_while_one_is_under_way(void **state)
     kit_submitted(h, ask, AN_OK);
     harness_drain(h);
     ask = kit_submit(h);
-    assert_int_equal(submit_of(ask)->n_commands, 6);
+    assert_int_equal(kit_submit_of(ask)->n_commands, 6);
     for (size_t i = 0; i < 6; i++) {
-        assert_int_equal(number_of(submit_of(ask)->commands[i]), i + 2);
+        assert_int_equal(kit_number(kit_submit_of(ask)->commands[i]), i + 2);
     }
     harness_destroy(h);
 }
@@ -445,7 +430,7 @@ test_gate_two_batches_under_way_at_most(void **state)
     kit_send(h, 10, 2, "bob", 2, "b");
     harness_drain(h);
     two = kit_submit(h);
-    assert_int_equal(submit_of(two)->commands[0]->send->after_id.data[15], 1);
+    assert_int_equal(kit_submit_of(two)->commands[0]->send->after_id.data[15], 1);
     kit_send(h, 10, 3, "bob", 3, "c");
     harness_drain(h);
     assert_null(kit_submit(h));
@@ -482,10 +467,10 @@ test_gate_batches_by_sequencer_and_store(void **state)
     kit_serve(h);
     one = kit_submit(h);
     two = kit_submit(h);
-    assert_int_equal(submit_of(one)->n_commands, 1);
-    assert_int_equal(submit_of(two)->n_commands, 1);
-    assert_int_not_equal(submit_of(one)->commands[0]->slot,
-                         submit_of(two)->commands[0]->slot);
+    assert_int_equal(kit_submit_of(one)->n_commands, 1);
+    assert_int_equal(kit_submit_of(two)->n_commands, 1);
+    assert_int_not_equal(kit_submit_of(one)->commands[0]->slot,
+                         kit_submit_of(two)->commands[0]->slot);
     harness_destroy(h);
 }
 
@@ -535,8 +520,8 @@ test_gate_client_gone_message_goes_on(void **state)
     harness_conn(h, AN_KIND_CONN_CLOSED, 10);
     kit_serve(h);
     ask = kit_submit(h);
-    assert_int_equal(submit_of(ask)->n_commands, 1);
-    assert_memory_equal(submit_of(ask)->commands[0]->send->from.data, "alice", 5);
+    assert_int_equal(kit_submit_of(ask)->n_commands, 1);
+    assert_memory_equal(kit_submit_of(ask)->commands[0]->send->from.data, "alice", 5);
     kit_submitted(h, ask, AN_OK);
     kit_no_frame(h, 10);
     assert_int_equal(harness_metric(h, "requests"), 0);

@@ -1,13 +1,6 @@
 /* Who floods leaves room for others: shares of batches and of memory. */
 #include "tests/actors/gate_kit.h"
 
-static const Anser__Bus__Submit *
-submit_of(const struct harness_effect *ask)
-{
-    assert_non_null(ask);
-    return harness_body(ask);
-}
-
 /* Sends of 60,000 bytes until one is refused, 256 at the most; how many were taken. */
 static unsigned
 flood(struct harness *h, uint64_t conn, const char *body)
@@ -109,9 +102,9 @@ test_gate_flood_of_commands_gets_its_share_of_each_batch(void **state)
     }
     kit_serve(h);
     ask = kit_submit(h);
-    assert_int_equal(submit_of(ask)->n_commands, AN_BATCH_ITEMS_MAX);
+    assert_int_equal(kit_submit_of(ask)->n_commands, AN_BATCH_ITEMS_MAX);
     for (size_t i = 0; i < 120; i++) { /* two users of sixty, one of them on six lanes */
-        seen[submit_of(ask)->commands[i]->send->body.data[0] - '0']++;
+        seen[kit_submit_of(ask)->commands[i]->send->body.data[0] - '0']++;
     }
     for (size_t i = 0; i < 7; i++) {
         assert_int_equal(seen[i], i == 0 ? 60 : 10);
@@ -146,9 +139,9 @@ test_gate_flood_on_many_connections_is_one_users(void **state)
     }
     kit_serve(h);
     ask = kit_submit(h);
-    assert_true(submit_of(ask)->n_commands > 100);
+    assert_true(kit_submit_of(ask)->n_commands > 100);
     for (size_t i = 0; i < 80; i++) {
-        quiet += submit_of(ask)->commands[i]->send->body.data[0] == 'c';
+        quiet += kit_submit_of(ask)->commands[i]->send->body.data[0] == 'c';
     }
     assert_int_equal(quiet, 40);
     harness_destroy(h);
@@ -176,7 +169,7 @@ test_gate_batch_filled_round_robin(void **state)
     kit_send(h, 11, 2, "carol", 102, "second");
     kit_send(h, 12, 1, "bob", 103, "third");
     kit_serve(h);
-    submit = submit_of(kit_submit(h));
+    submit = kit_submit_of(kit_submit(h));
     assert_in_range(submit->n_commands, 15, 25); /* about a MiB */
     for (size_t i = 0; i < 5; i++) {
         small += submit->commands[i]->send->body.len < 10;

@@ -23,19 +23,6 @@ setup(void **state)
     return 0;
 }
 
-static int
-teardown(void **state)
-{
-    store_rig_destroy(*state);
-    return 0;
-}
-
-static bool
-is_text(ProtobufCBinaryData data, const char *text)
-{
-    return data.len == strlen(text) && memcmp(data.data, text, data.len) == 0;
-}
-
 static void
 append(struct store_rig *rig, Anser__Bus__Entry *entry)
 {
@@ -139,8 +126,8 @@ test_store_account_of_a_user_of_whom_nothing_was_said(void **state)
     answer = account(rig, USER);
     assert_int_equal(answer->err, AN_OK);
     assert_int_equal(answer->account->version, 0);
-    assert_true(is_text(answer->name, "alice"));
-    assert_true(is_text(answer->details->app, "default"));
+    assert_true(store_rig_is(answer->name, "alice"));
+    assert_true(store_rig_is(answer->details->app, "default"));
     assert_int_equal(answer->details->created_ms, 5);
     assert_int_equal(answer->n_devices, 0);
     answer = store_rig_login(rig, USER, "phone");
@@ -156,7 +143,7 @@ test_store_user_made_with_a_password_has_an_account(void **state)
     make_user(rig, "$argon2id$");
     answer = account(rig, USER);
     assert_int_equal(answer->account->version, 1);
-    assert_true(is_text(answer->details->password_hash, "$argon2id$"));
+    assert_true(store_rig_is(answer->details->password_hash, "$argon2id$"));
 }
 
 static void
@@ -181,11 +168,11 @@ test_store_account_survives_a_restart(void **state)
     assert_false(answer->account->deleted);
     assert_int_equal(answer->account->muted_until_ms, UINT64_MAX);
     assert_int_equal(answer->account->tokens_from_ms, 4000);
-    assert_true(is_text(answer->details->nick, "Al"));
-    assert_true(is_text(answer->details->extra, "{}"));
+    assert_true(store_rig_is(answer->details->nick, "Al"));
+    assert_true(store_rig_is(answer->details->extra, "{}"));
     assert_int_equal(answer->n_devices, 1);
-    assert_true(is_text(answer->devices[0]->device, "phone"));
-    assert_true(is_text(answer->devices[0]->platform, "ios"));
+    assert_true(store_rig_is(answer->devices[0]->device, "phone"));
+    assert_true(store_rig_is(answer->devices[0]->platform, "ios"));
     assert_int_equal(answer->devices[0]->refresh_hash.len, 32);
 }
 
@@ -223,7 +210,7 @@ test_store_device_makes_room_for_another(void **state)
     put_session(rig, "b", 0, "a");
     answer = account(rig, USER);
     assert_int_equal(answer->n_devices, 1);
-    assert_true(is_text(answer->devices[0]->device, "b"));
+    assert_true(store_rig_is(answer->devices[0]->device, "b"));
 }
 
 /* The one that goes leaves its time to all without a session, in one step. */
@@ -267,7 +254,7 @@ test_store_device_forgotten_is_still_refused(void **state)
     assert_int_equal(head(rig, "")->account->tokens_from_ms, 2000);
     assert_int_equal(account(rig, USER)->account->rest_from_ms, 6000);
     assert_int_equal(account(rig, USER)->devices[0]->seen_ms, 9);
-    assert_true(is_text(account(rig, USER)->details->nick, "Al"));
+    assert_true(store_rig_is(account(rig, USER)->details->nick, "Al"));
 }
 
 static void
@@ -314,7 +301,7 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, store_rig_teardown)
         TEST(test_store_account_of_a_user_of_whom_nothing_was_said),
         TEST(test_store_user_made_with_a_password_has_an_account),
         TEST(test_store_account_survives_a_restart),

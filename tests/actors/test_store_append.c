@@ -10,31 +10,6 @@
 /* cmocka wants the ones above first */
 #include <cmocka.h>
 
-static int
-setup(void **state)
-{
-    struct store_rig *rig = store_rig_create();
-
-    store_rig_open(rig);
-    *state = rig;
-    return 0;
-}
-
-static int
-teardown(void **state)
-{
-    store_rig_destroy(*state);
-    return 0;
-}
-
-static uint16_t
-slot_of(uint64_t a, uint64_t b)
-{
-    struct an_conv conv = an_conv_direct(a, b);
-
-    return an_slot_conv(&conv);
-}
-
 static uint64_t
 inbox_head(struct store_rig *rig, uint64_t user)
 {
@@ -49,22 +24,6 @@ inbox_head(struct store_rig *rig, uint64_t user)
     answer = store_rig_query(rig, &query);
     assert_int_equal(answer->err, AN_OK);
     return answer->inbox_head;
-}
-
-static uint64_t
-conversation_head(struct store_rig *rig, uint64_t a, uint64_t b)
-{
-    Anser__Bus__Query query = ANSER__BUS__QUERY__INIT;
-    Anser__Bus__ConversationQuery what = ANSER__BUS__CONVERSATION_QUERY__INIT;
-    struct an_conv conv = an_conv_direct(a, b);
-    const Anser__Bus__Answer *answer;
-
-    what.conversation = (ProtobufCBinaryData){AN_CONV_LEN, conv.bytes};
-    query.slot = an_slot_conv(&conv);
-    query.what_case = ANSER__BUS__QUERY__WHAT_CONVERSATION;
-    query.conversation = &what;
-    answer = store_rig_query(rig, &query);
-    return answer->err == AN_ERR_NOT_FOUND ? 0 : answer->conversation_head;
 }
 
 static void
@@ -88,7 +47,7 @@ test_store_append_message_numbers_both_inboxes(void **state)
     assert_int_equal(inbox_head(rig, 1), 3);
     assert_int_equal(inbox_head(rig, 2), 2);
     assert_int_equal(inbox_head(rig, 3), 1);
-    assert_int_equal(conversation_head(rig, 2, 1), 2);
+    assert_int_equal(store_rig_head(rig, 2, 1), 2);
 }
 
 static void
@@ -104,7 +63,7 @@ test_store_append_batch_keeps_log_order(void **state)
         store_rig_message(&messages[i], i % 2 ? 5 : 6, i % 2 ? 6 : 5, i + 1);
         entries[i] = &messages[i].entry;
     }
-    slot = store_rig_append(rig, slot_of(5, 6), entries, 50);
+    slot = store_rig_append(rig, store_rig_slot(5, 6), entries, 50);
     assert_int_equal(slot->err, AN_OK);
     for (unsigned i = 0; i < 50; i++) {
         assert_int_equal(slot->inbox_seqs[i], i + 1);
@@ -161,11 +120,12 @@ test_store_append_gap_inside_a_slot_refuses_all_of_it(void **state)
         store_rig_message(&messages[i], 1, 2, i == 2 ? 4 : i + 1);
         entries[i] = &messages[i].entry;
     }
-    assert_int_equal(store_rig_append(rig, slot_of(1, 2), entries, 3)->err, AN_ERR_GAP);
-    assert_int_equal(conversation_head(rig, 1, 2), 0);
+    assert_int_equal(store_rig_append(rig, store_rig_slot(1, 2), entries, 3)->err,
+                     AN_ERR_GAP);
+    assert_int_equal(store_rig_head(rig, 1, 2), 0);
     assert_int_equal(inbox_head(rig, 1), 0);
     store_rig_talk(rig, 1, 2, 1, 3);
-    assert_int_equal(conversation_head(rig, 1, 2), 3);
+    assert_int_equal(store_rig_head(rig, 1, 2), 3);
 }
 
 static void
@@ -173,7 +133,7 @@ test_store_append_stale_epoch_is_fenced(void **state)
 {
     struct store_rig *rig = *state;
     const Anser__Bus__AppendedSlot *slot;
-    uint16_t number = slot_of(1, 2);
+    uint16_t number = store_rig_slot(1, 2);
 
     slot = store_rig_send(rig, 1, 2, 1); /* nobody ever claimed it */
     assert_int_equal(slot->err, AN_ERR_FENCED);
@@ -192,7 +152,7 @@ static void
 test_store_append_foreign_slot_is_not_mine(void **state)
 {
     struct store_rig *rig = *state;
-    uint16_t number = slot_of(1, 2);
+    uint16_t number = store_rig_slot(1, 2);
 
     store_rig_close(rig);
     store_rig_destroy(rig);
@@ -209,7 +169,7 @@ test_store_append_malformed_entries_are_refused(void **state)
     struct store_rig *rig = *state;
     struct store_rig_message m;
     Anser__Bus__Entry *entry = &m.entry;
-    uint16_t slot = slot_of(1, 2);
+    uint16_t slot = store_rig_slot(1, 2);
 
     store_rig_claim(rig, slot);
     store_rig_message(&m, 1, 2, 1);
@@ -228,7 +188,7 @@ test_store_append_malformed_entries_are_refused(void **state)
     m.message.time_ms = store_rig_time(0); /* time goes back */
     assert_int_equal(store_rig_append(rig, slot, &entry, 1)->err, AN_ERR_ARGUMENT);
     assert_int_equal(harness_metric(rig->h, "slots_bad_total"), 5);
-    assert_int_equal(conversation_head(rig, 1, 2), 1);
+    assert_int_equal(store_rig_head(rig, 1, 2), 1);
 }
 
 /* Two slots in one request: one is refused, the other stored. */
@@ -248,14 +208,14 @@ test_store_append_slots_are_judged_alone(void **state)
 
     store_rig_claim_pair(rig, 1, 2);
     store_rig_claim_pair(rig, 1, 3);
-    assert_int_not_equal(slot_of(1, 2), slot_of(1, 3));
+    assert_int_not_equal(store_rig_slot(1, 2), store_rig_slot(1, 3));
     store_rig_message(&bad, 1, 2, 7);
     store_rig_message(&good, 1, 3, 1);
-    slots[0].slot = slot_of(1, 2);
+    slots[0].slot = store_rig_slot(1, 2);
     slots[0].epoch = rig->epochs[slots[0].slot];
     slots[0].entries = &bad_entry;
     slots[0].n_entries = 1;
-    slots[1].slot = slot_of(1, 3);
+    slots[1].slot = store_rig_slot(1, 3);
     slots[1].epoch = rig->epochs[slots[1].slot];
     slots[1].entries = &good_entry;
     slots[1].n_entries = 1;
@@ -286,7 +246,7 @@ test_store_append_full_disk_leaves_no_trace(void **state)
     assert_int_equal(slot->n_inbox_seqs, 0);
     assert_int_equal(inbox_head(rig, 1), 1);
     assert_int_equal(inbox_head(rig, 2), 1);
-    assert_int_equal(conversation_head(rig, 1, 2), 1);
+    assert_int_equal(store_rig_head(rig, 1, 2), 1);
     assert_null(harness_take_ask(rig->h, AN_ROLE_ROUTER, AN_KIND_PUSH));
     /* The same number again: nothing of the refused one is in the way. */
     slot = store_rig_send(rig, 1, 2, 2);
@@ -296,7 +256,7 @@ test_store_append_full_disk_leaves_no_trace(void **state)
     store_rig_close(rig);
     store_rig_open(rig);
     assert_int_equal(inbox_head(rig, 2), 2);
-    assert_int_equal(conversation_head(rig, 1, 2), 2);
+    assert_int_equal(store_rig_head(rig, 1, 2), 2);
 }
 
 /* A FENCED that rests on a claim which the full disk then refused must not be told. */
@@ -308,7 +268,7 @@ test_store_append_behind_refused_claim_is_not_fenced(void **state)
     Anser__Bus__Entry *entry = &m.entry;
     Anser__Bus__Claim claim = ANSER__BUS__CLAIM__INIT;
     struct an_addr other = {AN_ROLE_SEQUENCER, 1};
-    uint32_t slot = slot_of(1, 2);
+    uint32_t slot = store_rig_slot(1, 2);
     uint64_t claimed, appended;
     const Anser__Bus__Appended *done;
 
@@ -326,7 +286,7 @@ test_store_append_behind_refused_claim_is_not_fenced(void **state)
     done = harness_body(harness_reply(rig->h, appended));
     assert_int_equal(done->slots[0]->err, AN_ERR_DISK_FULL);
     assert_int_equal(store_rig_send(rig, 1, 2, 2)->err, AN_OK);
-    assert_int_equal(conversation_head(rig, 1, 2), 2);
+    assert_int_equal(store_rig_head(rig, 1, 2), 2);
 }
 
 /* Heads that are not in memory are read first; the request waits, others do not. */
@@ -364,7 +324,7 @@ test_store_append_parked_requests_share_a_record(void **state)
         Anser__Bus__Entry *entry = &m[i].entry;
 
         store_rig_message(&m[i], 1, 10 + i, 1);
-        ids[i] = store_rig_append_begin(rig, slot_of(1, 10 + i), &entry, 1);
+        ids[i] = store_rig_append_begin(rig, store_rig_slot(1, 10 + i), &entry, 1);
         assert_null(harness_reply(rig->h, ids[i]));
     }
     store_rig_settle(rig);
@@ -389,13 +349,13 @@ test_store_append_expired_request_writes_nothing(void **state)
 
     store_rig_claim_pair(rig, 1, 2);
     store_rig_message(&m, 1, 2, 1);
-    id = store_rig_append_begin(rig, slot_of(1, 2), &entry, 1);
+    id = store_rig_append_begin(rig, store_rig_slot(1, 2), &entry, 1);
     /* Its heads are still being read when nobody waits for the answer any more. */
     harness_advance(rig->h, AN_ASK_MS + 1);
     store_rig_settle(rig);
     done = harness_body(harness_reply(rig->h, id));
     assert_int_equal(done->slots[0]->err, AN_ERR_EXPIRED);
-    assert_int_equal(conversation_head(rig, 1, 2), 0);
+    assert_int_equal(store_rig_head(rig, 1, 2), 0);
     assert_int_equal(store_rig_send(rig, 1, 2, 1)->err, AN_OK);
 }
 
@@ -514,7 +474,8 @@ test_store_append_starts_an_apply_that_is_due(void **state)
 int
 main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name)                                                                       \
+    cmocka_unit_test_setup_teardown(name, store_rig_setup, store_rig_teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_store_append_message_numbers_both_inboxes),
         TEST(test_store_append_batch_keeps_log_order),

@@ -14,29 +14,6 @@
 /* cmocka wants the ones above first */
 #include <cmocka.h>
 
-static int
-setup(void **state)
-{
-    struct store_rig *rig = store_rig_create();
-
-    store_rig_open(rig);
-    *state = rig;
-    return 0;
-}
-
-static int
-teardown(void **state)
-{
-    store_rig_destroy(*state);
-    return 0;
-}
-
-static bool
-is_text(ProtobufCBinaryData data, const char *text)
-{
-    return data.len == strlen(text) && memcmp(data.data, text, data.len) == 0;
-}
-
 static const struct harness_effect *
 take_push(struct store_rig *rig)
 {
@@ -80,19 +57,19 @@ test_store_push_message_tells_recipient_and_senders_others(void **state)
     assert_int_equal(event->inbox_seq, 1);
     assert_int_equal(event->inbox_generation, harness_now(rig->h).wall_ms);
     assert_int_equal(event->message->seq, 1);
-    assert_true(is_text(event->message->body, "message 1"));
-    assert_true(is_text(event->message->from, "u1"));
+    assert_true(store_rig_is(event->message->body, "message 1"));
+    assert_true(store_rig_is(event->message->from, "u1"));
     anser__client__event__free_unpacked(event, NULL);
     receipt =
         anser__client__receipt__unpack(NULL, item->tell_body.len, item->tell_body.data);
     assert_int_equal(receipt->kind, ANSER__CLIENT__RECEIPT_KIND__RECEIPT_STORED);
     assert_int_equal(receipt->seq, 1);
-    assert_true(is_text(receipt->peer, "u2"));
+    assert_true(store_rig_is(receipt->peer, "u2"));
     anser__client__receipt__free_unpacked(receipt, NULL);
 
     item = push->items[1];
     assert_int_equal(item->user, 1);
-    assert_true(is_text(item->except_device, "phone"));
+    assert_true(store_rig_is(item->except_device, "phone"));
     assert_int_equal(item->tell_user, 0);
 }
 
@@ -141,7 +118,7 @@ test_store_push_delivered_tells_the_peer(void **state)
     receipt = anser__client__receipt__unpack(NULL, push->items[0]->body.len,
                                              push->items[0]->body.data);
     assert_int_equal(receipt->kind, ANSER__CLIENT__RECEIPT_KIND__RECEIPT_DELIVERED);
-    assert_true(is_text(receipt->peer, "u2"));
+    assert_true(store_rig_is(receipt->peer, "u2"));
     assert_int_equal(receipt->seq, 1);
     anser__client__receipt__free_unpacked(receipt, NULL);
 }
@@ -270,7 +247,8 @@ test_store_heads_evicts_the_least_recently_used(void **state)
 int
 main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name)                                                                       \
+    cmocka_unit_test_setup_teardown(name, store_rig_setup, store_rig_teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_store_push_message_tells_recipient_and_senders_others),
         TEST(test_store_push_to_oneself_reaches_every_device),

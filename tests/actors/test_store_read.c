@@ -12,23 +12,6 @@
 /* cmocka wants the ones above first */
 #include <cmocka.h>
 
-static int
-setup(void **state)
-{
-    struct store_rig *rig = store_rig_create();
-
-    store_rig_open(rig);
-    *state = rig;
-    return 0;
-}
-
-static int
-teardown(void **state)
-{
-    store_rig_destroy(*state);
-    return 0;
-}
-
 static void
 free_sync(Anser__Client__SyncOk *page)
 {
@@ -39,12 +22,6 @@ static void
 free_history(Anser__Client__HistoryOk *page)
 {
     anser__client__history_ok__free_unpacked(page, NULL);
-}
-
-static bool
-is_text(ProtobufCBinaryData data, const char *text)
-{
-    return data.len == strlen(text) && memcmp(data.data, text, data.len) == 0;
 }
 
 /* ------------------------------------------------------------------ sync */
@@ -79,9 +56,9 @@ test_store_sync_pages_have_no_gap_and_no_repeat(void **state)
             assert_int_equal(event->inbox_seq, ++after);
             assert_int_equal(event->message->seq, (after + 1) / 2);
             snprintf(text, sizeof(text), "message %u", (unsigned)((after + 1) / 2));
-            assert_true(is_text(event->message->body, text));
-            assert_true(is_text(event->message->from, "u1") ||
-                        is_text(event->message->to, "u1"));
+            assert_true(store_rig_is(event->message->body, text));
+            assert_true(store_rig_is(event->message->from, "u1") ||
+                        store_rig_is(event->message->to, "u1"));
         }
         completed = page->completed;
         pages++;
@@ -227,8 +204,8 @@ test_store_history_newest_first_pages_to_the_beginning(void **state)
             const Anser__Client__Message *message = page->messages[i];
 
             assert_int_equal(message->seq, expect);
-            assert_true(is_text(message->from, expect % 2 ? "u1" : "u2"));
-            assert_true(is_text(message->to, expect % 2 ? "u2" : "u1"));
+            assert_true(store_rig_is(message->from, expect % 2 ? "u1" : "u2"));
+            assert_true(store_rig_is(message->to, expect % 2 ? "u2" : "u1"));
             assert_int_equal(message->time_ms, store_rig_time(expect));
             expect--;
         }
@@ -411,7 +388,7 @@ test_store_login_names_user_inbox_and_cursor(void **state)
     assert_int_equal(answer->user, 1);
     answer = store_rig_login(rig, 1, "phone");
     assert_int_equal(answer->err, AN_OK);
-    assert_true(is_text(answer->name, "u1"));
+    assert_true(store_rig_is(answer->name, "u1"));
     assert_int_equal(answer->inbox_generation, 0);
     assert_int_equal(answer->inbox_first, 1);
     assert_int_equal(answer->inbox_head, 0);
@@ -487,7 +464,7 @@ test_store_head_brings_the_newest_event(void **state)
     assert_non_null(event);
     assert_int_equal(event->inbox_seq, 7);
     assert_int_equal(event->inbox_generation, answer->inbox_generation);
-    assert_true(is_text(event->message->body, "message 7"));
+    assert_true(store_rig_is(event->message->body, "message 7"));
     anser__client__event__free_unpacked(event, NULL);
 }
 
@@ -594,7 +571,8 @@ test_store_message_query_is_answered_to_members_alone(void **state)
 
             assert_non_null(one);
             assert_int_equal(one->seq, cases[i].seq);
-            assert_true(is_text(one->body, one->seq == 1 ? "message 1" : "message 2"));
+            assert_true(
+                store_rig_is(one->body, one->seq == 1 ? "message 1" : "message 2"));
             anser__client__message__free_unpacked(one, NULL);
         }
         message.conversation.len = 3;
@@ -605,7 +583,8 @@ test_store_message_query_is_answered_to_members_alone(void **state)
 int
 main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name)                                                                       \
+    cmocka_unit_test_setup_teardown(name, store_rig_setup, store_rig_teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_store_sync_pages_have_no_gap_and_no_repeat),
         TEST(test_store_sync_at_head_is_completed_and_empty),

@@ -10,31 +10,6 @@
 /* cmocka wants the ones above first */
 #include <cmocka.h>
 
-static int
-setup(void **state)
-{
-    struct store_rig *rig = store_rig_create();
-
-    store_rig_open(rig);
-    *state = rig;
-    return 0;
-}
-
-static int
-teardown(void **state)
-{
-    store_rig_destroy(*state);
-    return 0;
-}
-
-static uint16_t
-slot_of(uint64_t a, uint64_t b)
-{
-    struct an_conv conv = an_conv_direct(a, b);
-
-    return an_slot_conv(&conv);
-}
-
 /* ------------------------------------------------------------------ claims */
 
 static const Anser__Bus__Claimed *
@@ -91,7 +66,7 @@ static void
 test_store_claim_says_the_newest_id_time(void **state)
 {
     struct store_rig *rig = *state;
-    uint32_t slot = slot_of(1, 2);
+    uint32_t slot = store_rig_slot(1, 2);
 
     store_rig_claim_pair(rig, 1, 2);
     store_rig_talk(rig, 1, 2, 1, 9);
@@ -120,7 +95,7 @@ test_store_claim_fences_what_comes_after_it(void **state)
     struct store_rig_message m[2];
     Anser__Bus__Entry *entry;
     Anser__Bus__Claim body = ANSER__BUS__CLAIM__INIT;
-    uint32_t slot = slot_of(1, 2);
+    uint32_t slot = store_rig_slot(1, 2);
     uint64_t before, claimed, after;
 
     store_rig_claim_pair(rig, 1, 2);
@@ -171,7 +146,7 @@ static void
 test_store_claim_that_comes_again_or_late_changes_nothing(void **state)
 {
     struct store_rig *rig = *state;
-    uint16_t slot = slot_of(1, 2);
+    uint16_t slot = store_rig_slot(1, 2);
     uint64_t epoch;
 
     assert_int_equal(numbered_claim(rig, slot, 77, 1, &epoch), AN_OK);
@@ -260,7 +235,7 @@ test_store_append_of_the_epoch_of_another_claimer_is_fenced(void **state)
     const Anser__Bus__Appended *done;
     uint64_t id;
 
-    part.slot = slot_of(1, 2);
+    part.slot = store_rig_slot(1, 2);
     part.epoch = claim_held(rig, 3, 88, 1, part.slot, AN_SLOTS)->slots[0]->epoch;
     store_rig_message(&m, 1, 2, 1);
     part.entries = &entry;
@@ -500,7 +475,8 @@ test_store_inspect_knows_slots_and_timelines(void **state)
 int
 main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name)                                                                       \
+    cmocka_unit_test_setup_teardown(name, store_rig_setup, store_rig_teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_store_claim_raises_the_epoch_each_time_also_over_a_restart),
         TEST(test_store_claim_of_all_slots_is_one_record),

@@ -23,22 +23,6 @@ struct world {
     unsigned lost_power;
 };
 
-static uint64_t
-conversation_head(struct store_rig *rig, uint64_t a, uint64_t b)
-{
-    Anser__Bus__Query query = ANSER__BUS__QUERY__INIT;
-    Anser__Bus__ConversationQuery what = ANSER__BUS__CONVERSATION_QUERY__INIT;
-    struct an_conv conv = an_conv_direct(a, b);
-    const Anser__Bus__Answer *answer;
-
-    what.conversation = (ProtobufCBinaryData){AN_CONV_LEN, conv.bytes};
-    query.slot = an_slot_conv(&conv);
-    query.what_case = ANSER__BUS__QUERY__WHAT_CONVERSATION;
-    query.conversation = &what;
-    answer = store_rig_query(rig, &query);
-    return answer->err == AN_ERR_NOT_FOUND ? 0 : answer->conversation_head;
-}
-
 /* A few messages of random conversations in one append each; false once one failed. */
 static bool
 send_some(struct world *world)
@@ -91,7 +75,7 @@ compare(struct world *world)
 {
     for (uint64_t a = 1; a <= USERS; a++) {
         for (uint64_t b = a; b <= USERS; b++) {
-            uint64_t head = conversation_head(world->rig, a, b);
+            uint64_t head = store_rig_head(world->rig, a, b);
 
             assert_true(head >= world->acked[a][b]);
             assert_true(head <= world->acked[a][b] + 8);

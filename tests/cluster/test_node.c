@@ -4,7 +4,7 @@
 #include "cluster/node_file.h"
 #include "core/control.h"
 #include "core/log.h"
-#include <ftw.h>
+#include "tests/core/tree.h"
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -37,20 +37,11 @@ setup(void **state)
 }
 
 static int
-remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
-{
-    (void)st;
-    (void)flag;
-    (void)ftw;
-    return remove(path);
-}
-
-static int
 teardown(void **state)
 {
     (void)state;
     config_fini(&config);
-    return nftw(top, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    return tree_remove(top);
 }
 
 static struct node *

@@ -5,7 +5,7 @@
 #include "core/control.h"
 #include "core/log.h"
 #include "tests/core/stage.h"
-#include <ftw.h>
+#include "tests/core/tree.h"
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -88,15 +88,6 @@ setup(void **state)
 }
 
 static int
-remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
-{
-    (void)st;
-    (void)flag;
-    (void)ftw;
-    return remove(path);
-}
-
-static int
 teardown(void **state)
 {
     (void)state;
@@ -105,7 +96,7 @@ teardown(void **state)
         processes[i] = NULL;
         plan_free(plans[i]);
     }
-    return nftw(top, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    return tree_remove(top);
 }
 
 /* Each process reads the file for itself; free ports take the place of fixed ones. */
@@ -344,7 +335,7 @@ test_process_data_of_another_store_is_refused(void **state)
     processes[0] = NULL;
     snprintf(from, sizeof(from), "%s/s0", top);
     snprintf(to, sizeof(to), "%s/s1", top);
-    assert_int_equal(nftw(to, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+    assert_int_equal(tree_remove(to), 0);
     assert_int_equal(rename(from, to), 0);
     assert_int_equal(try_start(five, "store/0 store/1"), AN_ERR_CONFIG);
     snprintf(from, sizeof(from), "%s/s1 belongs to (", top);

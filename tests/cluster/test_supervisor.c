@@ -4,9 +4,9 @@
 #include "cluster/supervisor.h"
 #include "core/log.h"
 #include "tests/core/stage.h"
+#include "tests/core/tree.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -115,15 +115,6 @@ setup(void **state)
 }
 
 static int
-remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
-{
-    (void)st;
-    (void)flag;
-    (void)ftw;
-    return remove(path);
-}
-
-static int
 teardown(void **state)
 {
     (void)state;
@@ -134,7 +125,7 @@ teardown(void **state)
     }
     close(lines_fd);
     plan_free(plan);
-    return nftw(top, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    return tree_remove(top);
 }
 
 static void

@@ -123,6 +123,26 @@ rig_open(struct rig *rig)
     return err;
 }
 
+int
+rig_setup(void **state)
+{
+    struct rig *rig = calloc(1, sizeof *rig);
+    assert_non_null(rig);
+    rig_init(rig, RIG_KIND, 1);
+    assert_int_equal(rig_open(rig), AN_OK);
+    *state = rig;
+    return 0;
+}
+
+int
+rig_teardown(void **state)
+{
+    struct rig *rig = *state;
+    rig_fini(rig);
+    free(rig);
+    return 0;
+}
+
 void
 rig_close(struct rig *rig)
 {

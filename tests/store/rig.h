@@ -39,6 +39,9 @@ void rig_init(struct rig *rig, enum engine_kind kind, uint64_t seed);
 void rig_fini(struct rig *rig);
 /* Opens the engine and slot 7. */
 enum an_err rig_open(struct rig *rig);
+/* cmocka's, around a test: an engine of RIG_KIND that is open, in *state. */
+int rig_setup(void **state);
+int rig_teardown(void **state);
 /* Closes the engine; runs waiting jobs first. */
 void rig_close(struct rig *rig);
 /* Power cut: what is unsynced is lost as the seed says; the engine is gone. */

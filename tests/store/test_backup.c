@@ -1,9 +1,9 @@
 /* A copy of everything while the engine goes on, over each engine and the real disk. */
 #include "store/check.h"
 #include "store/files.h"
+#include "tests/core/tree.h"
 #include "tests/store/rig.h"
 
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,20 +37,11 @@ setup(void **state)
 }
 
 static int
-remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
-{
-    (void)st;
-    (void)type;
-    (void)at;
-    return remove(path);
-}
-
-static int
 teardown(void **state)
 {
     struct fixture *f = *state;
     rig_fini(&f->rig);
-    assert_int_equal(nftw(f->top, remove_one, 8, FTW_DEPTH | FTW_PHYS), 0);
+    assert_int_equal(tree_remove(f->top), 0);
     free(f);
     return 0;
 }

@@ -45,26 +45,6 @@ take_row(void *ctx, const struct store_check_row *row)
     return true;
 }
 
-static int
-setup(void **state)
-{
-    struct rig *rig = calloc(1, sizeof *rig);
-    assert_non_null(rig);
-    rig_init(rig, RIG_KIND, 1);
-    assert_int_equal(rig_open(rig), AN_OK);
-    *state = rig;
-    return 0;
-}
-
-static int
-teardown(void **state)
-{
-    struct rig *rig = *state;
-    rig_fini(rig);
-    free(rig);
-    return 0;
-}
-
 static void
 put_models(struct rig *rig, uint64_t first, uint64_t last)
 {
@@ -251,7 +231,7 @@ test_check_foreign_slot_is_named(void **state)
     rig_fini(&other);
 }
 
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
 
 int
 main(void)

@@ -6,26 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int
-setup(void **state)
-{
-    struct rig *rig = calloc(1, sizeof *rig);
-    assert_non_null(rig);
-    rig_init(rig, RIG_KIND, 1);
-    assert_int_equal(rig_open(rig), AN_OK);
-    *state = rig;
-    return 0;
-}
-
-static int
-teardown(void **state)
-{
-    struct rig *rig = *state;
-    rig_fini(rig);
-    free(rig);
-    return 0;
-}
-
 static void
 test_engine_append_is_read_at_once(void **state)
 {
@@ -358,7 +338,7 @@ test_engine_random_reads_agree_with_a_model(void **state)
     }
 }
 
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
 
 int
 main(void)

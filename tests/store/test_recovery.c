@@ -8,26 +8,6 @@
 #include <string.h>
 
 static int
-setup(void **state)
-{
-    struct rig *rig = calloc(1, sizeof *rig);
-    assert_non_null(rig);
-    rig_init(rig, RIG_KIND, 1);
-    assert_int_equal(rig_open(rig), AN_OK);
-    *state = rig;
-    return 0;
-}
-
-static int
-teardown(void **state)
-{
-    struct rig *rig = *state;
-    rig_fini(rig);
-    free(rig);
-    return 0;
-}
-
-static int
 put_model(struct rig *rig, uint64_t i)
 {
     struct engine_row rows[MODEL_ROWS];
@@ -547,7 +527,7 @@ test_recovery_failed_apply_loses_nothing(void **state)
     assert_int_equal(model_check(rig), n);
 }
 
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
 
 int
 main(void)

@@ -64,6 +64,7 @@ class WebTalk(Talk):
     def __init__(self, node, door="ws", opened_with="anser.json"):
         super().__init__()
         self.web = opened(node, door, Sec_WebSocket_Protocol=opened_with)
+        self.socket = self.web.socket
 
     def raw(self, text, **how):
         self.web.send(frame(text if isinstance(text, bytes) else text.encode(), TEXT, **how))
@@ -235,42 +236,46 @@ def case_C4_wrong_json_is_refused_in_the_usual_words(case):
     finish(case, node)
 
 
-def greedy_one(node, talk, number):
-    """A user has sixteen sessions."""
-    talk.login(node, f"greedy{number // 16}", f"{number % 16}")
-    return talk
-
-
-def case_C4_json_that_is_not_whole_is_bounded_in_all(case):
+def not_whole_is_bounded(case, node, talk_of, begin, busy):
     """Many who begin a large message and never end it: memory has a bound, the last of them
-    are told, others go on."""
-    if "asan" in case.build:
-        raise Skip("a sanitizer's memory is not ours")
-    node = web_node(case)
-    before, told = resident(node), 0
-    part = frame(b" " * 130000, TEXT, fin=False), frame(b" " * 130000, CONTINUE, fin=False)
+    are told, others go on. begin(talk) sends half a megabyte, busy(talk) says whether there
+    was no room for it."""
+    before, told, greedy = resident(node), 0, []
     node.add_users(*(f"greedy{i}" for i in range(13)))
-    greedy = [greedy_one(node, WebTalk(node), i).web for i in range(200)]
-    for web_socket in greedy:  # 100 MB, if all of it were kept
-        for i in range(4):
-            try:
-                web_socket.send(part[i > 0])
-            except OSError:
-                pass
-    for web_socket in greedy:
-        web_socket.socket.settimeout(0.01)
+    for i in range(200):
+        greedy.append(talk_of(node))
+        greedy[-1].login(node, f"greedy{i // 16}", f"{i % 16}")  # a user has sixteen sessions
+    for talk in greedy:  # 100 MB, if all of it were kept
         try:
-            told += web_socket.closing()[0] == 1013
+            begin(talk)
+        except OSError:
+            pass
+    for talk in greedy:
+        talk.socket.settimeout(0.05)
+        try:
+            told += busy(talk)
         except (socket.timeout, AssertionError, OSError):
             pass
     assert told > 20, told
     assert resident(node) - before < 90e6, resident(node) - before
-    for web_socket in greedy:
-        web_socket.socket.close()
-    talk = WebTalk(node)
+    for talk in greedy:
+        talk.socket.close()
+    talk = talk_of(node)
     talk.login(node, "alice")
     talk.ask("Heartbeat")
     finish(case, node)
+
+
+def case_C4_json_that_is_not_whole_is_bounded_in_all(case):
+    if "asan" in case.build:
+        raise Skip("a sanitizer's memory is not ours")
+
+    def begin(talk):
+        for i in range(4):
+            talk.web.send(frame(b" " * 130000, CONTINUE if i > 0 else TEXT, fin=False))
+
+    not_whole_is_bounded(case, web_node(case), WebTalk, begin,
+                         lambda talk: talk.web.closing()[0] == 1013)
 
 
 # --- lines
@@ -379,29 +384,9 @@ def case_C4_both_ends_may_speak_json(case):
 def case_C4_lines_that_are_not_whole_are_bounded_in_all(case):
     if "asan" in case.build:
         raise Skip("a sanitizer's memory is not ours")
-    node = tls_node(case)
-    before, told = resident(node), 0
-    node.add_users(*(f"greedy{i}" for i in range(13)))
-    greedy = [greedy_one(node, LineTalk(node), i) for i in range(200)]
-    for talk in greedy:  # 100 MB, if all of it were kept
-        try:
-            talk.bytes(b"{" + b" " * 500000)
-        except OSError:
-            pass
-    for talk in greedy:
-        talk.socket.settimeout(0.05)
-        try:
-            told += talk.hear()["body"]["name"] == "BUSY"
-        except (socket.timeout, AssertionError, OSError):
-            pass
-    assert told > 20, told
-    assert resident(node) - before < 90e6, resident(node) - before
-    for talk in greedy:
-        talk.socket.close()
-    talk = LineTalk(node)
-    talk.login(node, "alice")
-    talk.ask("Heartbeat")
-    finish(case, node)
+    not_whole_is_bounded(case, tls_node(case), LineTalk,
+                         lambda talk: talk.bytes(b"{" + b" " * 500000),
+                         lambda talk: talk.hear()["body"]["name"] == "BUSY")
 
 
 def case_C4_a_reader_of_lines_gets_pages_of_control_characters(case):
