@@ -89,7 +89,7 @@
     CHOICE(api, plain, "loopback", "loopback|anywhere",                                  \
            "Where http:// addresses may be.")                                            \
     CHOICE(api, register, "open", "open|closed",                                         \
-           "Whether people make their own accounts.")                                    \
+           "Whether people make their own accounts; an app may say otherwise.")          \
     NUMBER(api, token_ms, AN_TOKEN_TTL_MS, 1000, 31536000000,                            \
            "How long a login's token is good.")                                          \
     NUMBER(api, refresh_ms, AN_REFRESH_TTL_MS, 1000, 31536000000,                        \

@@ -25,6 +25,22 @@ take_login(struct an_app *app, struct an_yaml_at at)
 }
 
 static enum an_err
+take_register(struct an_app *app, struct an_yaml_at at)
+{
+    const char *text;
+    enum an_err err = an_yaml_text(at, &text);
+
+    if (err != AN_OK) {
+        return err;
+    }
+    if (strcmp(text, "open") != 0 && strcmp(text, "closed") != 0) {
+        return an_yaml_refuse(at, "'%.40s' is none of open|closed", text);
+    }
+    app->registers = text[0] == 'o' ? AN_REGISTER_OPEN : AN_REGISTER_CLOSED;
+    return AN_OK;
+}
+
+static enum an_err
 take_name(const struct an_apps *apps, struct an_app *app, struct an_yaml_at at)
 {
     const char *text;
@@ -124,7 +140,7 @@ take_keys(struct config *config, const struct an_app *app, struct an_yaml_at lis
 static enum an_err
 take_app(struct config *config, struct an_app *app, struct an_yaml_at at)
 {
-    static const char *const known[] = {"name", "login", "keys", NULL};
+    static const char *const known[] = {"name", "login", "register", "keys", NULL};
     enum an_err err = an_yaml_map(at, known);
 
     if (err == AN_OK) {
@@ -132,6 +148,9 @@ take_app(struct config *config, struct an_app *app, struct an_yaml_at at)
     }
     if (err == AN_OK && an_yaml_there(an_yaml_find(at, "login"))) {
         err = take_login(app, an_yaml_find(at, "login"));
+    }
+    if (err == AN_OK && an_yaml_there(an_yaml_find(at, "register"))) {
+        err = take_register(app, an_yaml_find(at, "register"));
     }
     if (err == AN_OK && an_yaml_there(an_yaml_find(at, "keys"))) {
         err = take_keys(config, app, an_yaml_find(at, "keys"));

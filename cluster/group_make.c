@@ -96,6 +96,7 @@ make_gate(const struct group *group, const struct member *member, struct an_acto
                            .topology = &group->cfg.plan->topology,
                            .seed = member_seed(),
                            .keys = group->cfg.keys,
+                           .apps = &config->apps,
                            .conns_max = (uint32_t)config->gate_conns_max,
                            .heartbeat_ms = (uint32_t)config->gate_heartbeat_ms,
                            .idle_ms = (uint32_t)config->gate_idle_ms,

@@ -67,6 +67,8 @@ enum an_handling {
     X(300, USER_NOT_FOUND, NOT_FOUND, GIVE_UP, "there is no user of that name")          \
     X(301, NOT_FOUND, NOT_FOUND, GIVE_UP, "there is no such thing")                      \
     X(302, USER_DELETED, NOT_FOUND, GIVE_UP, "the user is deleted")                      \
+    X(303, APP_UNKNOWN, NOT_FOUND, GIVE_UP,                                              \
+      "no application of that name is served here")                                      \
     X(400, ID_CONFLICT, CONFLICT, FIX,                                                   \
       "this client message id was used with another body")                               \
     X(401, ID_EXPIRED, CONFLICT, FIX,                                                    \

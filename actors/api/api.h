@@ -8,6 +8,7 @@
 
 #include "core/actor.h"
 #include "core/app_key.h"
+#include "core/apps.h"
 #include "core/token.h"
 #include "core/topology.h"
 
@@ -29,9 +30,10 @@ struct api_cfg {
     uint64_t seed;
     const struct an_token_keys *keys;   /* the first signs; NULL: no logins */
     const struct an_app_keys *app_keys; /* NULL: no back end */
+    const struct an_apps *apps;         /* that are served; NULL: any */
     const struct api_gates *gates;      /* filled before the actor starts; NULL: none */
     uint8_t secret[32];                 /* random: what refresh tokens are made of */
-    bool closed;                        /* users cannot register themselves */
+    bool closed; /* users cannot register themselves, unless their app says otherwise */
     /* 0 means the default of core/limits.h. */
     uint64_t token_ms, refresh_ms;
     /* Of Argon2id; 0: libsodium's for interactive use. */

@@ -218,6 +218,10 @@ void api_body_free(json_t *body);
 
 void api_http(struct api_run *run, const struct an_http_request *request);
 
+/* Whether task->app is served here: AN_ERR_APP_UNKNOWN. */
+AN_MUST_USE enum an_err api_judge_app(const struct api_run *run,
+                                      const struct api_task *task);
+
 /* ------------------------------------------------------------------ api_user.c */
 
 /* Making an account for task->user.name of task->app, with task->hash when has_password;

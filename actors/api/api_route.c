@@ -173,6 +173,14 @@ take_body(const struct an_http_request *request, struct api_task *task)
 
 /* ------------------------------------------------------------------ who asks */
 
+enum an_err
+api_judge_app(const struct api_run *run, const struct api_task *task)
+{
+    return an_apps_find(run->api->cfg.apps, task->app, strlen(task->app)) == NULL
+               ? AN_ERR_APP_UNKNOWN
+               : AN_OK;
+}
+
 static void
 begin(struct api_run *run, struct api_task *task, const struct route *route)
 {
@@ -200,6 +208,11 @@ begin(struct api_run *run, struct api_task *task, const struct route *route)
             return;
         }
         snprintf(task->app, sizeof(task->app), "%s", key->app);
+        err = api_judge_app(run, task);
+        if (err != AN_OK) {
+            api_end_err(run, task, err);
+            return;
+        }
         route->begin(run, task);
         return;
     }

@@ -198,22 +198,40 @@ then_register_found(struct api_run *run, struct api_task *task,
 }
 
 static enum an_err
-take_account(struct api_task *task)
+take_account(const struct api_run *run, struct api_task *task)
 {
     enum an_err err = api_take_name(task, task->body, "app", AN_APP_DEFAULT,
                                     AN_ERR_USER_NAME, task->app);
 
+    if (err == AN_OK) {
+        err = api_judge_app(run, task);
+    }
     return err == AN_OK ? api_take_name(task, task->body, "user", NULL, AN_ERR_USER_NAME,
                                         task->user.name)
                         : err;
+}
+
+/* May nobody make an account of his own in this app? */
+static bool
+closed(const struct api_run *run, const struct api_task *task)
+{
+    const struct api_cfg *cfg = &run->api->cfg;
+    const struct an_app *app = an_apps_find(cfg->apps, task->app, strlen(task->app));
+
+    return app == NULL || app->registers == AN_REGISTER_AS_API
+               ? cfg->closed
+               : app->registers == AN_REGISTER_CLOSED;
 }
 
 void
 api_on_register(struct api_run *run, struct api_task *task)
 {
     const char *password;
-    enum an_err err = run->api->cfg.closed ? AN_ERR_FORBIDDEN : take_account(task);
+    enum an_err err = take_account(run, task);
 
+    if (err == AN_OK && closed(run, task)) {
+        err = AN_ERR_FORBIDDEN;
+    }
     if (err == AN_OK) {
         err = api_take_password(task, task->body, "password", &password);
     }
@@ -323,7 +341,7 @@ api_on_login(struct api_run *run, struct api_task *task)
 {
     char device[AN_NAME_LEN_MAX + 1];
     const char *password;
-    enum an_err err = take_account(task);
+    enum an_err err = take_account(run, task);
 
     if (err == AN_OK) {
         err = api_take_password(task, task->body, "password", &password);
@@ -403,6 +421,11 @@ then_refresh_found(struct api_run *run, struct api_task *task,
     copy_text(task->platform, sizeof(task->platform),
               &api_find_device(reply->answer, task->device)->platform);
     note_tokens_from(task, reply->answer);
+    err = api_judge_app(run, task);
+    if (err != AN_OK) {
+        api_end_err(run, task, err);
+        return;
+    }
     run->api->count.refreshes++;
     grant(run, task);
 }
@@ -484,6 +507,11 @@ api_sign_in(struct api_run *run, struct api_task *task, api_then_f *then)
              (const char *)claims.platform);
     task->issued_ms = claims.issued_ms;
     task->signed_in = then;
+    err = api_judge_app(run, task);
+    if (err != AN_OK) {
+        api_end_err(run, task, err);
+        return;
+    }
     api_find_user(run, task, then_signed_in);
 }
 

@@ -149,10 +149,13 @@ begin(struct api_run *run, struct an_msg *msg, const struct word *word, const ch
     snprintf(task->user.name, sizeof(task->user.name), "%s", name);
     snprintf(task->path, sizeof(task->path), "%s", name);
     snprintf(task->app, sizeof(task->app), "%s", app);
+    err = api_judge_app(run, task);
     task->words = an_msg_hold(msg);
     task->trace = msg->trace;
     run->api->words_in_progress++;
-    err = word->body(task, more);
+    if (err == AN_OK) {
+        err = word->body(task, more);
+    }
     if (err != AN_OK) {
         refuse(run, msg, err);
         api_task_free(run->api, task);

@@ -583,6 +583,7 @@ gate_create(struct an_actor **out, const struct gate_cfg *cfg)
     g->actor.ops = &ops;
     g->topology = topology;
     g->keys = cfg->keys;
+    g->apps = cfg->apps;
     g->index = cfg->index;
     g->incarnation = cfg->seed == 0 ? 1 : cfg->seed;
     limits_fill(g, cfg);

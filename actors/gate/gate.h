@@ -7,6 +7,7 @@
 #define AN_ACTORS_GATE_H
 
 #include "core/actor.h"
+#include "core/apps.h"
 #include "core/nets.h"
 #include "core/token.h"
 #include "core/topology.h"
@@ -28,7 +29,8 @@ struct gate_cfg {
     const struct an_topology *topology; /* borrowed */
     uint64_t seed; /* of traces; also the gate's incarnation (not 0) */
     const struct an_token_keys
-        *keys; /* borrowed; what a login token may be signed with */
+        *keys;                  /* borrowed; what a login token may be signed with */
+    const struct an_apps *apps; /* borrowed; whose users are let in; NULL: any app's */
     /* 0 means the default of core/limits.h. */
     uint32_t conns_max;
     uint32_t heartbeat_ms;

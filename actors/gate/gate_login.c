@@ -69,6 +69,9 @@ session_fill(struct gate *g, struct gate_conn *c, const Anser__Client__Login *lo
     if (err != AN_OK) {
         return err;
     }
+    if (an_apps_find(g->apps, claims.app, claims.app_len) == NULL) {
+        return AN_ERR_APP_UNKNOWN;
+    }
     err = token_bound(&claims, login, &platform);
     if (err != AN_OK) {
         return err;

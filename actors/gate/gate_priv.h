@@ -357,6 +357,7 @@ struct gate {
     struct an_actor actor;
     const struct an_topology *topology;
     const struct an_token_keys *keys;
+    const struct an_apps *apps;
     uint16_t index;
     uint32_t conns_max, heartbeat_ms, tick_ms, idle_ms, login_timeout_ms,
         output_bytes_max, sends_max, submits_flying_max;

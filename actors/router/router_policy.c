@@ -31,12 +31,9 @@ form_of(struct router_text platform)
 enum an_login_policy
 router_policy_of(const struct an_apps *apps, struct router_text app)
 {
-    for (size_t i = 0; apps != NULL && i < apps->count; i++) {
-        if (is(app, apps->app[i].name)) {
-            return apps->app[i].login;
-        }
-    }
-    return AN_LOGIN_MULTI;
+    const struct an_app *found = an_apps_find(apps, app.data, app.len);
+
+    return found == NULL ? AN_LOGIN_MULTI : found->login;
 }
 
 bool

@@ -18,9 +18,9 @@ enum { ALICE = 1, GATE_LIFE = 777 };
 
 static struct an_topology topology;
 static struct an_apps apps = {.count = 3,
-                              .app = {{"one", AN_LOGIN_SINGLE},
-                                      {"two", AN_LOGIN_DOUBLE},
-                                      {"three", AN_LOGIN_TRIPLE}}};
+                              .app = {{.name = "one", .login = AN_LOGIN_SINGLE},
+                                      {.name = "two", .login = AN_LOGIN_DOUBLE},
+                                      {.name = "three", .login = AN_LOGIN_TRIPLE}}};
 
 static struct router_text
 text(const char *chars)

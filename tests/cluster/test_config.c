@@ -65,6 +65,16 @@ test_config_apps_have_login_policies(void **state)
     assert_string_equal(config.apps.app[0].name, "shop");
     assert_int_equal(config.apps.app[0].login, AN_LOGIN_TRIPLE);
     assert_int_equal(config.apps.app[1].login, AN_LOGIN_MULTI);
+    assert_int_equal(config.apps.app[0].registers, AN_REGISTER_AS_API);
+    assert_int_equal(
+        parse("apps: [{name: a, register: closed}, {name: b, register: open}]"), AN_OK);
+    assert_int_equal(config.apps.app[0].registers, AN_REGISTER_CLOSED);
+    assert_int_equal(config.apps.app[1].registers, AN_REGISTER_OPEN);
+    assert_ptr_equal(an_apps_find(&config.apps, "b", 1), &config.apps.app[1]);
+    assert_null(an_apps_find(&config.apps, "c", 1));
+    assert_string_equal(an_apps_find(&config.apps, "default", 7)->name, "default");
+    expect_refused("apps:\n- {name: shop, register: no}\n",
+                   "'no' is none of open|closed");
     expect_refused("apps:\n- {name: shop, login: both}\n",
                    "'both' is none of single|double|triple|multi");
     expect_refused("apps:\n- {name: a}\n- {name: a}\n", "'a' is there already");

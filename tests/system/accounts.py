@@ -88,7 +88,7 @@ def case_A4_each_way_a_token_is_wrong_has_its_own_name(case):
     # From the future: it would outlive what is revoked before then.
     assert refused_login(node, "alice", token=jwt(node, "alice", iat=now + 3600)) == \
         "TOKEN_NOT_YET"
-    good = jwt(node, "alice", dev="phone", plat="ios", iat=now + 2)
+    good = jwt(node, "alice", dev="phone", plat="ios", iat=int(time.time()) + 2)
     alive(login(node, "alice", "phone", token=good))
     finish(case, node)
 
@@ -272,8 +272,20 @@ def case_A6_a_lost_hint_is_healed_within_a_heartbeat(case):
 # --- A8
 
 
+def case_A8_an_app_that_is_not_configured_is_unknown_everywhere(case):
+    node = case.node(config="apps: [{name: game}]\n")
+    node.add_users("alice")
+    made = user(node, "add", "alice", "--app", "shop", expect=None)
+    assert made.code != 0 and "APP_UNKNOWN" in made.err, made
+    user(node, "add", "alice", "--app", "game")
+    alive(login(node, "alice", "phone", app="game"))
+    alive(login(node, "alice", "phone"))
+    assert refused_login(node, "alice", app="shop") == "APP_UNKNOWN"
+    finish(case, node)
+
+
 def case_A8_two_apps_with_the_same_names_never_meet(case):
-    node = case.node()
+    node = case.node(config="apps: [{name: game}]\n")
     names = ("alice", "bob")
     node.add_users(*names)
     for name in names:

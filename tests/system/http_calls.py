@@ -260,7 +260,9 @@ def case_bad_inputs_are_named(case):
             ("/v1/login", {"user": "nobody", "password": "wrong horse"}, (401, "PASSWORD_WRONG")),
             ("/v1/login", {"user": "alice", "password": "x"}, (401, "PASSWORD_WRONG")),
             ("/v1/login", {"user": "alice", "app": "shop", "password": PASSWORD},
-             (401, "PASSWORD_WRONG")),
+             (404, "APP_UNKNOWN")),
+            ("/v1/register", {"user": "bob", "app": "shop", "password": PASSWORD},
+             (404, "APP_UNKNOWN")),
             ("/v1/login", {"user": "alice", "password": PASSWORD, "device": "a b"},
              (400, "DEVICE_NAME")),
             ("/v1/login", {"user": "alice", "password": PASSWORD, "platform": "a b"},
@@ -536,8 +538,39 @@ def case_A7_nothing_is_taken_again_after_a_restart(case):
     node.stop()
 
 
+def case_A8_apps_are_those_of_the_configuration(case):
+    """Each says whether people register; what is not named is unknown to all who ask."""
+    node, api = start(case, config="api: {register: closed}\n"
+                      "apps: [{name: game, register: open}, {name: old}, {name: default}]\n")
+    for app, wanted in (("game", None), ("old", (403, "FORBIDDEN")), (None, (403, "FORBIDDEN")),
+                        ("shop", (404, "APP_UNKNOWN"))):
+        body = {"user": "alice", "password": PASSWORD, **({"app": app} if app else {})}
+        if wanted:
+            assert api.refused("POST", "/v1/register", body) == wanted, app
+            continue
+        assert api.good("POST", "/v1/register", body)["app"] == app
+    login = api.login("alice", app="game")
+    assert api.good("GET", "/v1/profile", token=login["token"])["app"] == "game"
+    old_key = app_key(node, "old", "--make")
+    lost_key = app_key(node, "lost", "--make")
+    node.stop()
+    with open(node.args[node.args.index("--config") + 1], "w", encoding="utf-8") as f:
+        f.write("apps: [{name: old, register: open}, {name: default, register: closed}]\n")
+    node.start()
+    api = Api(node, old_key)
+    assert api.signed("GET", "/v1/app/users/alice")[1]["error"]["name"] == "USER_NOT_FOUND"
+    api.key = lost_key
+    status, answer = api.signed("POST", "/v1/app/tokens", {"user": "alice"})
+    assert (status, answer["error"]["name"]) == (404, "APP_UNKNOWN"), answer
+    assert "APP_UNKNOWN" in refused_at_the_gate(node, login["token"], "dev")
+    assert api.refused("GET", "/v1/profile", token=login["token"]) == (404, "APP_UNKNOWN")
+    assert api.refused("POST", "/v1/refresh", {"refresh_token": login["refresh_token"]}) == (
+        404, "APP_UNKNOWN")
+    node.stop()
+
+
 def case_A8_back_ends_see_their_own_app(case):
-    node, api = start(case)
+    node, api = start(case, config="apps: [{name: shop}]\n")
     node.stop()
     shop_key = app_key(node, "shop", "--make")
     assert app_key(node, "shop") == shop_key != app_key(node)

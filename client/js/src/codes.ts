@@ -31,6 +31,7 @@ export const ERRORS = {
     USER_NOT_FOUND: [300, "not found", "give up", "there is no user of that name"],
     NOT_FOUND: [301, "not found", "give up", "there is no such thing"],
     USER_DELETED: [302, "not found", "give up", "the user is deleted"],
+    APP_UNKNOWN: [303, "not found", "give up", "no application of that name is served here"],
     ID_CONFLICT: [400, "conflict", "fix", "this client message id was used with another body"],
     ID_EXPIRED: [401, "conflict", "fix", "the client message id is older than the retry window"],
     ID_TIME: [402, "conflict", "fix", "the client message id is too far in the future"],

@@ -35,6 +35,7 @@ class Code(enum.IntEnum):
     USER_NOT_FOUND = 300
     NOT_FOUND = 301
     USER_DELETED = 302
+    APP_UNKNOWN = 303
     ID_CONFLICT = 400
     ID_EXPIRED = 401
     ID_TIME = 402
