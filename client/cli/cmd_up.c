@@ -90,7 +90,8 @@ cmd_up(int argc, char **argv)
         {"http", 0, "URL,...",
          "http://, https://HOST:PORT of the HTTP interface and the page; off: none",
          &request.http, NULL},
-        {"plain", 0, NULL, "let clients in in clear text beyond this machine: readable",
+        {"plain", 0, NULL,
+         "clear text beyond this machine, of clients and of HTTP (passwords): readable",
          NULL, &request.plain}};
     const struct cli_command command = {
         .name = "up",

@@ -233,6 +233,11 @@ def case_plain_beyond_this_machine_has_to_be_meant(case):
     node = case.new_node()
     done = node.run("up", "--listen", "tcp://127.0.0.1:0", "--http", "http://0.0.0.0:0", expect=8)
     assert "api.plain: anywhere" in done.err, done.err
+    assert "HTTP" in node.run("up", "--help").out.split("--plain")[-1]  # it opens both
+    open_node = case.new_node(args=["--plain"])
+    open_node.http = "http://0.0.0.0:0"
+    open_node.start()
+    open_node.stop()
     done = node.run("up", "--listen", "tcp://127.0.0.1:0", "--http", "https://127.0.0.1:0",
                     expect=8)
     assert "gate.tls_cert" in done.err, done.err
