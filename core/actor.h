@@ -2,7 +2,7 @@
  *
  * An actor is (state, message, now) -> (state, effects). It never sends, reads a clock,
  * rolls dice, opens a file, starts a thread or sleeps: it emits effects into the outbox,
- * and what comes of them returns as messages. core/runner_nng.c runs actors on real
+ * and what comes of them returns as messages. core/runner_nng/ runs actors on real
  * sockets, tests/sim/ on a seeded event queue; both run the same object code.
  *
  * Context: an actor, its messages and its outbox belong to one thread at a time. */

@@ -14,7 +14,7 @@
  *
  * Context: everything on the door's thread except wake and reload, and create, start,
  * address and destroy, which come before run() or after it returned. Needs neither NNG
- * nor libuv: core/runner_nng.c calls doors, actors/gate/gate_door.c is one, a test may be
+ * nor libuv: core/runner_nng/ calls doors, actors/gate/gate_door.c is one, a test may be
  * the host.
  */
 #ifndef AN_CORE_DOOR_H

@@ -34,6 +34,11 @@ PLANTED = (
     ("debt", "core/a.c", "/* FIXME */\n"),
     ("host-name", "docs/a.md", "from deb." + "debian.org\n"),
     ("link", "docs/a.md", "see [b](b.md)\n"),
+    ("path", "docs/a.md", "see `core/none.c`\n"),
+    ("path", "docs/a.md", "see `core/none.{h,c}`\n"),
+    ("path", "docs/a.md", "no `test_none.c`, no folder `core/none/`\n"),
+    ("path", "docs/a.md", "none of core/none_*\n"),
+    ("path", "core/b.c", "/* As\n * none.c does. */\n"),
     ("format", "core/a.c", "int   a  ;\n"),
 )
 
@@ -43,7 +48,8 @@ CLEAN = {
                 "/* TODO(ann): issue 7 */\n",
     "core/limits.h": "#define AN_A 1u /* one is enough */\n",
     "actors/gate/b.c": '#include "actors/gate/gate.h"\n#include "core/actor.h"\n',
-    "docs/a.md": "see [itself](a.md) and [the web](https://example.org/)\n",
+    "docs/a.md": "see [itself](a.md) and [the web](https://example.org/docs/b.md)\n"
+                 "`core/a.{h,c}`, core/a*, core/, b.c; `store/0`, `core/NAME.c` stand for others\n",
 }
 
 
