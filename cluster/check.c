@@ -1,5 +1,6 @@
 #include "cluster/check_priv.h"
 #include "core/limits.h"
+#include "core/wire.h"
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -123,8 +124,8 @@ check_value(struct check *check, const ProtobufCMessageDescriptor *descriptor)
     void *out;
 
     an_arena_reset(&check->decode);
-    out = protobuf_c_message_unpack(descriptor, an_arena_pb(&check->decode),
-                                    check->row->value.len, check->row->value.data);
+    out = an_wire_unpack(descriptor, &check->decode, check->row->value.data,
+                         check->row->value.len);
     if (out == NULL && !check->second) {
         check_here(check, "the row's value is not a %s", descriptor->short_name);
     }

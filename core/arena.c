@@ -140,6 +140,26 @@ an_arena_dup(struct an_arena *arena, const void *data, size_t len)
     return out;
 }
 
+struct an_arena_mark
+an_arena_mark(const struct an_arena *arena)
+{
+    return (struct an_arena_mark){arena->blocks, arena->used, arena->exhausted};
+}
+
+void
+an_arena_rewind(struct an_arena *arena, struct an_arena_mark mark)
+{
+    while (arena->blocks != mark.blocks) {
+        struct an_arena_block *newest = arena->blocks;
+
+        arena->blocks = newest->next;
+        arena->total -= newest->cap;
+        free(newest);
+    }
+    arena->used = mark.used;
+    arena->exhausted = mark.exhausted;
+}
+
 bool
 an_arena_exhausted(const struct an_arena *arena)
 {

@@ -35,6 +35,15 @@ void *an_arena_alloc(struct an_arena *arena, size_t len);
 void *an_arena_calloc(struct an_arena *arena, size_t count, size_t size);
 /* A copy of len bytes, or NULL. len 0 gives a valid pointer. */
 void *an_arena_dup(struct an_arena *arena, const void *data, size_t len);
+/* Where an arena stands: what is allocated after it can be taken back at once. */
+struct an_arena_mark {
+    struct an_arena_block *blocks;
+    size_t used;
+    bool exhausted;
+};
+struct an_arena_mark an_arena_mark(const struct an_arena *arena);
+/* Everything allocated since the mark is gone; no reset may lie between. */
+void an_arena_rewind(struct an_arena *arena, struct an_arena_mark mark);
 /* Has an allocation failed since the arena was made or reset? It tells an unpack that
  * ran out of memory from one of damaged bytes. */
 bool an_arena_exhausted(const struct an_arena *arena);

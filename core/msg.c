@@ -1,4 +1,5 @@
 #include "core/actor.h"
+#include "core/wire.h"
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +25,7 @@ an_msg_unpack(struct an_msg *msg, const uint8_t *body, size_t len)
     if (row == NULL) {
         return AN_ERR_ENVELOPE;
     }
-    msg->body = protobuf_c_message_unpack(row->body, an_arena_pb(&msg->arena), len, body);
+    msg->body = an_wire_unpack(row->body, &msg->arena, body, len);
     if (msg->body == NULL) {
         return msg->arena.total + len > msg->arena.limit ? AN_ERR_NO_MEMORY
                                                          : AN_ERR_ENVELOPE;

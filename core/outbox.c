@@ -1,4 +1,5 @@
 #include "core/actor.h"
+#include "core/wire.h"
 #include "proto/bus.pb-c.h"
 #include <assert.h>
 #include <stdarg.h>
@@ -59,8 +60,16 @@ add_packed(struct an_outbox *out, struct an_effect *effect, const ProtobufCMessa
     if (body == NULL) {
         return;
     }
-    len = protobuf_c_message_get_packed_size(body);
-    protobuf_c_message_pack(body, reserve(out, len));
+    reserve(out, 1);
+    len = an_wire_pack(body, out->bytes + out->bytes_len, out->bytes + out->bytes_cap);
+    while (len == AN_WIRE_NO_ROOM) {
+        reserve(out, out->bytes_cap - out->bytes_len + 1); /* twice as much */
+        len =
+            an_wire_pack(body, out->bytes + out->bytes_len, out->bytes + out->bytes_cap);
+    }
+    if (len > 0) {
+        memmove(out->bytes + out->bytes_len, out->bytes + out->bytes_cap - len, len);
+    }
     out->bytes_len += len;
     effect->len += len;
 }
@@ -205,40 +214,52 @@ an_out_offload(struct an_outbox *out, struct an_job *job)
     add(out, AN_EFFECT_OFFLOAD)->job = job;
 }
 
+/* Leaves room for the header, which frame_end writes. */
 static struct an_effect *
-add_frame(struct an_outbox *out, uint64_t conn, const struct an_frame *frame, size_t len)
+frame_begin(struct an_outbox *out, uint64_t conn)
 {
     struct an_effect *effect = add(out, AN_EFFECT_CONN_SEND);
-    struct an_frame header = *frame;
 
-    header.body_len = (uint32_t)len;
     effect->conn = conn;
-    an_frame_put(reserve(out, AN_FRAME_HEADER_LEN), &header);
+    reserve(out, AN_FRAME_HEADER_LEN);
     out->bytes_len += AN_FRAME_HEADER_LEN;
     effect->len = AN_FRAME_HEADER_LEN;
     return effect;
+}
+
+/* The body stands behind the header now. */
+static void
+frame_end(struct an_outbox *out, const struct an_effect *effect,
+          const struct an_frame *frame)
+{
+    struct an_frame header = *frame;
+
+    header.body_len = (uint32_t)(effect->len - AN_FRAME_HEADER_LEN);
+    an_frame_put(out->bytes + effect->offset, &header);
 }
 
 void
 an_out_conn_send(struct an_outbox *out, uint64_t conn, const struct an_frame *frame,
                  const ProtobufCMessage *body)
 {
-    size_t len = protobuf_c_message_get_packed_size(body);
+    struct an_effect *effect = frame_begin(out, conn);
 
-    add_packed(out, add_frame(out, conn, frame, len), body);
+    add_packed(out, effect, body);
+    frame_end(out, effect, frame);
 }
 
 void
 an_out_conn_send_packed(struct an_outbox *out, uint64_t conn,
                         const struct an_frame *frame, const uint8_t *body, size_t len)
 {
-    struct an_effect *effect = add_frame(out, conn, frame, len);
+    struct an_effect *effect = frame_begin(out, conn);
 
     if (len > 0) {
         memcpy(reserve(out, len), body, len);
     }
     out->bytes_len += len;
     effect->len += len;
+    frame_end(out, effect, frame);
 }
 
 void

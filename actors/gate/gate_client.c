@@ -2,6 +2,7 @@
  * in order or allowed is the sequencer's to say. Bodies of messages are not looked into,
  * except that text must be UTF-8. */
 #include "actors/gate/gate_priv.h"
+#include "core/wire.h"
 #include "proto/names.h"
 #include "proto/utf8.h"
 #include <assert.h>
@@ -692,8 +693,7 @@ frame_handle(struct gate *g, struct gate_conn *c, const struct an_frame *frame,
         gate_conn_error(g, c, frame->command, frame->request, err, retry_after_ms, NULL);
         return;
     }
-    body = protobuf_c_message_unpack(command->body, an_arena_pb(&g->frame),
-                                     frame->body_len, bytes);
+    body = an_wire_unpack(command->body, &g->frame, bytes, frame->body_len);
     if (body == NULL) {
         err = frame->command == AN_COMMAND_SEND
                   ? rate_bad(g, c, AN_ERR_BODY_MALFORMED, &retry_after_ms)

@@ -1,4 +1,5 @@
 #include "actors/gate/gate_priv.h"
+#include "core/wire.h"
 #include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -147,8 +148,15 @@ send_body(struct gate *g, struct gate_conn *c, unsigned command, uint16_t flags,
                              .command = (uint16_t)command,
                              .flags = flags,
                              .request = request};
+    uint8_t near[1024], *end = near + sizeof(near);
+    size_t len;
 
     if (closing(c)) {
+        return;
+    }
+    len = an_wire_pack(body, near, end);
+    if (len != AN_WIRE_NO_ROOM) {
+        gate_conn_send_packed(g, c, command, flags, request, end - len, len);
         return;
     }
     count_out(g, c, AN_FRAME_HEADER_LEN + protobuf_c_message_get_packed_size(body));

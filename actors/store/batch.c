@@ -1,4 +1,5 @@
 #include "actors/store/batch.h"
+#include "core/wire.h"
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -97,11 +98,10 @@ store_batch_put(struct store_batch *batch, uint16_t slot, size_t key_len,
                 const ProtobufCMessage *value)
 {
     struct store_batch_row *row = add(batch, slot, key_len, ENGINE_PUT);
-    size_t len = protobuf_c_message_get_packed_size(value);
+    size_t len =
+        an_wire_pack_at(value, batch->bytes + batch->len, batch->cap - batch->len);
 
-    assert(len <= ENGINE_VALUE_LEN_MAX);
-    assert(batch->len + len <= batch->cap);
-    protobuf_c_message_pack(value, batch->bytes + batch->len);
+    assert(len <= ENGINE_VALUE_LEN_MAX); /* and there was room */
     row->value_len = (uint32_t)len;
     batch->len += len;
 }

@@ -1,5 +1,6 @@
 #include "actors/store/store_priv.h"
 #include "core/log.h"
+#include "core/wire.h"
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,8 +39,7 @@ store_decode(struct store *store, struct an_arena *arena,
     if (arena == &store->decode) {
         an_arena_reset(arena);
     }
-    out = protobuf_c_message_unpack(descriptor, an_arena_pb(arena), item->value.len,
-                                    item->value.data);
+    out = an_wire_unpack(descriptor, arena, item->value.data, item->value.len);
     if (out != NULL) {
         return out;
     }

@@ -72,26 +72,21 @@ test_store_forward_reads_back_what_does_not_fit(void **state)
 static const char *starved;
 static unsigned starved_count;
 
-ProtobufCMessage *
-__real_protobuf_c_message_unpack(const ProtobufCMessageDescriptor *descriptor,
-                                 ProtobufCAllocator *allocator, size_t len,
-                                 const uint8_t *data);
-ProtobufCMessage *
-__wrap_protobuf_c_message_unpack(const ProtobufCMessageDescriptor *descriptor,
-                                 ProtobufCAllocator *allocator, size_t len,
-                                 const uint8_t *data);
+void *__real_an_wire_unpack(const ProtobufCMessageDescriptor *kind,
+                            struct an_arena *arena, const uint8_t *data, size_t len);
+void *__wrap_an_wire_unpack(const ProtobufCMessageDescriptor *kind,
+                            struct an_arena *arena, const uint8_t *data, size_t len);
 
-ProtobufCMessage *
-__wrap_protobuf_c_message_unpack(const ProtobufCMessageDescriptor *descriptor,
-                                 ProtobufCAllocator *allocator, size_t len,
-                                 const uint8_t *data)
+void *
+__wrap_an_wire_unpack(const ProtobufCMessageDescriptor *kind, struct an_arena *arena,
+                      const uint8_t *data, size_t len)
 {
-    if (starved_count > 0 && strcmp(descriptor->name, starved) == 0) {
+    if (starved_count > 0 && strcmp(kind->name, starved) == 0) {
         starved_count--;
-        assert_null(allocator->alloc(allocator->allocator_data, SIZE_MAX / 2));
+        assert_null(an_arena_alloc(arena, SIZE_MAX / 2));
         return NULL;
     }
-    return __real_protobuf_c_message_unpack(descriptor, allocator, len, data);
+    return __real_an_wire_unpack(kind, arena, data, len);
 }
 
 /* A store that has its entries on disk alone, and no memory to read them a few times:
