@@ -1,4 +1,5 @@
 #include "proto/utf8.h"
+#include <string.h>
 
 /* The bytes a well-formed sequence may begin with, and what may follow (Unicode 15,
  * table 3-7). Every further byte is 80..BF. */
@@ -35,6 +36,16 @@ sequence_len(const uint8_t *data, size_t len)
     return 0;
 }
 
+/* Most text is ASCII: eight bytes at once. */
+static bool
+eight_ascii(const uint8_t *data)
+{
+    uint64_t bytes;
+
+    memcpy(&bytes, data, sizeof(bytes));
+    return (bytes & 0x8080808080808080) == 0;
+}
+
 bool
 an_utf8_valid(const uint8_t *data, size_t len)
 {
@@ -42,6 +53,10 @@ an_utf8_valid(const uint8_t *data, size_t len)
 
     while (at < len) {
         size_t step = 1;
+        if (len - at >= 8 && eight_ascii(data + at)) {
+            at += 8;
+            continue;
+        }
         if (data[at] >= 0x80) {
             step = sequence_len(data + at, len - at);
             if (step == 0) {

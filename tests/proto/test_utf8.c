@@ -83,6 +83,31 @@ test_utf8_malformed_sequences_are_refused(void **state)
     }
 }
 
+/* Wherever it stands among ASCII, which is looked at eight bytes at a time. */
+static void
+test_utf8_malformed_is_refused_at_every_place(void **state)
+{
+    uint8_t text[40];
+    (void)state;
+
+    for (size_t len = 1; len <= sizeof(text); len++) {
+        memset(text, 'a', sizeof(text));
+        assert_true(an_utf8_valid(text, len));
+        for (size_t at = 0; at < len; at++) {
+            text[at] = 0x80;
+            assert_false(an_utf8_valid(text, len));
+            text[at] = 0xC3; /* and what must follow does not */
+            assert_false(an_utf8_valid(text, len));
+            if (at + 1 < len) {
+                text[at + 1] = 0xA9;
+                assert_true(an_utf8_valid(text, len));
+                text[at + 1] = 'a';
+            }
+            text[at] = 'a';
+        }
+    }
+}
+
 static void
 test_utf8_text_of_the_world_passes(void **state)
 {
@@ -100,6 +125,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_utf8_every_code_point_is_judged_right),
         cmocka_unit_test(test_utf8_malformed_sequences_are_refused),
+        cmocka_unit_test(test_utf8_malformed_is_refused_at_every_place),
         cmocka_unit_test(test_utf8_text_of_the_world_passes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
