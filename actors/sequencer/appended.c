@@ -279,7 +279,8 @@ seq_batch_answered(struct seq *s, struct seq_link *link, const struct an_msg *ms
     }
     for (size_t i = 0; i < done->n_blocked_stores; i++) {
         if (done->blocked_stores[i] < s->link_count) {
-            link->blocked_mono_ms[done->blocked_stores[i]] = now.mono_ms + AN_BLOCKED_MS;
+            link->any_blocked_mono_ms = now.mono_ms + AN_BLOCKED_MS;
+            link->blocked_mono_ms[done->blocked_stores[i]] = link->any_blocked_mono_ms;
         }
     }
     seq_list_init(&after.again);

@@ -90,6 +90,9 @@ blocked(const struct seq *s, const struct seq_link *link, const struct seq_cmd *
 {
     const uint64_t users[2] = {cmd->in->send->sender, cmd->in->send->recipient};
 
+    if (now.mono_ms >= link->any_blocked_mono_ms) {
+        return false; /* as nearly always: a user's slot costs a hash */
+    }
     for (size_t i = 0; i < 2; i++) {
         uint16_t store = s->topology->slot_store[an_slot_user(users[i])];
 

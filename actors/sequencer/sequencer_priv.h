@@ -204,6 +204,7 @@ struct seq_link {
     struct seq_group *groups; /* the same */
     uint32_t group_count;
     uint64_t *blocked_mono_ms; /* by store: until then it can note nothing for that one */
+    uint64_t any_blocked_mono_ms; /* the latest of them */
 
     struct seq_read *read_queue; /* SEQ_READS_MAX */
     uint32_t read_count;
