@@ -2,7 +2,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ARENA_BYTES_MAX = 4 * 1024 * 1024, FLYING_MAX = 4 };
+enum {
+    ARENA_BYTES_MAX = 4 * 1024 * 1024,
+    FLYING_MAX = 4,
+    ITEM_BYTES = 64, /* of an item without its connections and its body */
+};
 
 enum an_err
 router_batch_init(struct router_batch *batch, uint16_t gate_count, uint16_t peer_count)
@@ -84,13 +88,25 @@ hold(struct router_batch *batch, struct an_msg *msg)
     }
 }
 
+/* Of the item in a Deliver, at the most: its numbers are not measured. */
+static size_t
+item_bytes(const Anser__Bus__DeliverItem *item)
+{
+    size_t bytes = ITEM_BYTES + item->n_conns * sizeof(*item->conns) + item->body.len;
+
+    if (item->account != NULL) {
+        bytes += protobuf_c_message_get_packed_size(&item->account->base);
+    }
+    return bytes;
+}
+
 void
 router_batch_add(struct router_batch *batch, uint16_t gate,
                  const Anser__Bus__DeliverItem *item, struct an_msg *msg,
                  struct an_outbox *out)
 {
     struct router_batch_gate *to = &batch->gates[gate];
-    size_t bytes = protobuf_c_message_get_packed_size(&item->base) + 8;
+    size_t bytes = item_bytes(item);
     Anser__Bus__DeliverItem *copy;
 
     if (to->items == NULL) {

@@ -5,6 +5,7 @@
  * bound hints are dropped and counted: the inbox is the truth. */
 #include "actors/store/store_priv.h"
 #include "core/slot.h"
+#include "core/wire.h"
 #include "proto/client.pb-c.h"
 #include "proto/frame.h"
 #include <assert.h>
@@ -91,18 +92,6 @@ chunk_for(struct store *store, struct store_router *router, size_t need)
     return chunk;
 }
 
-static bool
-pack(struct an_arena *arena, const ProtobufCMessage *message, ProtobufCBinaryData *out)
-{
-    out->len = protobuf_c_message_get_packed_size(message);
-    out->data = an_arena_alloc(arena, out->len);
-    if (out->data == NULL) {
-        return false;
-    }
-    protobuf_c_message_pack(message, out->data);
-    return true;
-}
-
 bool
 store_copy(struct an_arena *arena, ProtobufCBinaryData *data)
 {
@@ -123,7 +112,7 @@ make_item(struct an_arena *arena, const Anser__Bus__PushItem *item,
 {
     Anser__Bus__PushItem *out = an_arena_dup(arena, item, sizeof(*item));
 
-    if (out == NULL || (body != NULL && !pack(arena, body, &out->body)) ||
+    if (out == NULL || (body != NULL && !an_wire_pack_in(body, arena, &out->body)) ||
         !store_copy(arena, &out->except_device)) {
         return NULL;
     }
@@ -133,19 +122,29 @@ make_item(struct an_arena *arena, const Anser__Bus__PushItem *item,
             return NULL;
         }
     }
-    if (tell != NULL && !pack(arena, &tell->base, &out->tell_body)) {
+    if (tell != NULL && !an_wire_pack_in(&tell->base, arena, &out->tell_body)) {
         return NULL;
     }
     return out;
+}
+
+/* Where there is one alone, nobody asks for the slot: it costs a hash. */
+static struct store_router *
+router_of(struct store *store, uint64_t user)
+{
+    const struct an_topology *topology = store->topology;
+
+    if (topology->count[AN_ROLE_ROUTER] == 1) {
+        return &store->routers[0];
+    }
+    return &store->routers[an_topology_router(topology, an_slot_user(user)).index];
 }
 
 static void
 add(struct store *store, const Anser__Bus__PushItem *item, const ProtobufCMessage *body,
     size_t body_len, const Anser__Client__Receipt *tell)
 {
-    uint16_t slot = an_slot_user(item->user);
-    struct store_router *router =
-        &store->routers[an_topology_router(store->topology, slot).index];
+    struct store_router *router = router_of(store, item->user);
     size_t need = ITEM_BYTES + body_len + 2 * AN_NAME_LEN_MAX;
     struct store_push_chunk *chunk = chunk_for(store, router, need);
     Anser__Bus__PushItem *own =
