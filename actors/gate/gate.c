@@ -217,7 +217,7 @@ gate_op_fail(struct gate *g, struct gate_op *op, enum an_err err, uint32_t retry
         g->counted.sends_failed++;
         gate_conn_error(g, c, AN_COMMAND_SEND, op->request, err, retry_after_ms,
                         op->u.send.id);
-        gate_client_refused(g, op, err);
+        gate_order_refused(g, op, err);
         gate_left_if(g, c);
         break;
     case OP_CONFIRM:

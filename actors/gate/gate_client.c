@@ -5,220 +5,11 @@
 #include "core/wire.h"
 #include "proto/names.h"
 #include "proto/utf8.h"
-#include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { TYPE_TEXT = 1 };
-
-static bool
-same(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_len)
-{
-    return a_len == b_len && memcmp(a, b, a_len) == 0;
-}
-
-/* ------------------------------------------------------------------ order of Sends */
-
-/* After a retryable refusal the later messages to that conversation are refused until
- * the refused one is sent again: else a retry would land behind them. All that were
- * refused are remembered, in order: a client may not have heard of a refusal yet when the
- * one before it is sent again, and what it sends meanwhile must not slip in between. */
-struct gate_refused {
-    uint64_t number;
-    uint8_t id[AN_CLIENT_MSG_ID_LEN];
-};
-
-struct gate_order {
-    struct gate_order *next;
-    struct gate_refused *refused; /* by number; never empty */
-    size_t count, cap;
-    uint8_t to_len;
-    uint8_t to[];
-};
-
-static struct gate_order **
-order_find(struct gate_conn *c, const uint8_t *to, size_t to_len)
-{
-    struct gate_order **link = &c->orders;
-
-    while (*link != NULL && !same((*link)->to, (*link)->to_len, to, to_len)) {
-        link = &(*link)->next;
-    }
-    return link;
-}
-
-static void
-order_drop(struct gate_order **link)
-{
-    struct gate_order *order = *link;
-
-    *link = order->next;
-    free(order->refused);
-    free(order);
-}
-
-void
-gate_client_drop(struct gate *g, struct gate_conn *c)
-{
-    struct gate_op **lists[] = {&c->pages, &c->held};
-
-    for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
-        while (*lists[i] != NULL) {
-            struct gate_op *op = *lists[i];
-
-            *lists[i] = op->next;
-            gate_op_free(g, op);
-        }
-    }
-    while (c->orders != NULL) {
-        order_drop(&c->orders);
-    }
-}
-
-/* Where the id stands; count when it is not there. */
-static size_t
-refused_find(const struct gate_order *order, const uint8_t *id)
-{
-    size_t i = 0;
-
-    while (i < order->count &&
-           memcmp(order->refused[i].id, id, AN_CLIENT_MSG_ID_LEN) != 0) {
-        i++;
-    }
-    return i;
-}
-
-static void
-refused_remove(struct gate_conn *c, struct gate_order **link, size_t i)
-{
-    struct gate_order *order = *link;
-
-    order->count--;
-    memmove(&order->refused[i], &order->refused[i + 1],
-            (order->count - i) * sizeof(*order->refused));
-    c->refused_count--;
-    if (order->count == 0) {
-        order_drop(link);
-    }
-}
-
-/* May this one go now? If it is the one waited for, it keeps its place among those
- * refused after it, and the next one is waited for. */
-static bool
-order_admits(struct gate *g, struct gate_conn *c, const Anser__Client__Send *send,
-             uint64_t *number)
-{
-    struct gate_order **link = order_find(c, send->to.data, send->to.len);
-    size_t i = *link == NULL ? 0 : refused_find(*link, send->client_msg_id.data);
-
-    if (*link == NULL || i == (*link)->count) {
-        *number = ++g->next_order;
-        return *link == NULL;
-    }
-    *number = (*link)->refused[i].number;
-    if (i > 0) {
-        return false;
-    }
-    refused_remove(c, link, 0);
-    return true;
-}
-
-static struct gate_order *
-order_create(struct gate_conn *c, const uint8_t *to, size_t to_len)
-{
-    struct gate_order *order;
-    size_t count = 0;
-
-    for (order = c->orders; order != NULL; order = order->next) {
-        count++;
-    }
-    order = count < GATE_ORDERS_MAX ? calloc(1, sizeof(*order) + to_len) : NULL;
-    if (order != NULL) {
-        order->to_len = (uint8_t)to_len;
-        memcpy(order->to, to, to_len);
-        order->next = c->orders;
-        c->orders = order;
-    }
-    return order;
-}
-
-/* false without memory or at the bound. */
-static bool
-refused_add(struct gate_conn *c, struct gate_order *order, const uint8_t *id,
-            uint64_t number)
-{
-    size_t i = order->count;
-
-    if (c->refused_count >= GATE_REFUSED_MAX) {
-        return false;
-    }
-    if (order->count == order->cap) {
-        size_t cap = order->cap == 0 ? 4 : order->cap * 2;
-        struct gate_refused *more = realloc(order->refused, cap * sizeof(*more));
-        if (more == NULL) {
-            return false;
-        }
-        order->refused = more;
-        order->cap = cap;
-    }
-    while (i > 0 && order->refused[i - 1].number > number) {
-        order->refused[i] = order->refused[i - 1];
-        i--;
-    }
-    order->refused[i].number = number;
-    memcpy(order->refused[i].id, id, AN_CLIENT_MSG_ID_LEN);
-    order->count++;
-    c->refused_count++;
-    return true;
-}
-
-static void
-order_refused(struct gate *g, struct gate_conn *c, const uint8_t *to, size_t to_len,
-              const uint8_t *id, uint64_t number)
-{
-    struct gate_order **link = order_find(c, to, to_len);
-    struct gate_order *order = *link;
-    size_t i;
-
-    if (c->state != CONN_READY) {
-        return;
-    }
-    if (order != NULL && (i = refused_find(order, id)) < order->count) {
-        if (order->refused[i].number <= number) {
-            return;
-        }
-        refused_remove(c, link, i); /* it belongs further ahead */
-        order = *order_find(c, to, to_len);
-    }
-    if (order == NULL) {
-        order = order_create(c, to, to_len);
-    }
-    if (order == NULL || !refused_add(c, order, id, number)) {
-        gate_conn_goodbye(g, c, AN_ERR_BUSY); /* we could not keep the promise of order */
-    }
-}
-
-void
-gate_client_refused(struct gate *g, struct gate_op *op, enum an_err err)
-{
-    if (an_err_handling(err) == AN_HANDLE_RETRY) {
-        order_refused(g, op->conn, op->data, op->peer_len, op->u.send.id,
-                      op->u.send.order);
-    }
-}
-
-void
-gate_client_accepted(struct gate *g, struct gate_op *op)
-{
-    struct gate_order **link = order_find(op->conn, op->data, op->peer_len);
-    size_t i = *link == NULL ? 0 : refused_find(*link, op->u.send.id);
-
-    (void)g;
-    if (*link != NULL && i < (*link)->count) {
-        refused_remove(op->conn, link, i); /* a second copy of it made it */
-    }
-}
 
 /* ------------------------------------------------------------------ Send */
 
@@ -244,32 +35,6 @@ send_form(const Anser__Client__Send *send)
         return AN_ERR_UTF8;
     }
     return AN_OK;
-}
-
-/* The last of the unanswered ones to the same conversation that come before it in sending
- * order; the sequencer takes this one only behind it. Sending order, not arrival: one
- * that was refused and is sent again still comes before what followed it. */
-static void
-send_after(struct gate_op *op)
-{
-    const struct gate_op *last = NULL;
-    bool sorted = op->conn->again_count == 0; /* then the first found is the last sent */
-
-    for (const struct gate_op *at = op->u.send.older; at != NULL; at = at->u.send.older) {
-        if (at->u.send.order < op->u.send.order &&
-            (last == NULL || at->u.send.order > last->u.send.order) &&
-            same(at->data, at->peer_len, op->data, op->peer_len) &&
-            memcmp(at->u.send.id, op->u.send.id, AN_CLIENT_MSG_ID_LEN) != 0) {
-            last = at;
-            if (sorted) {
-                break;
-            }
-        }
-    }
-    if (last != NULL) {
-        op->u.send.has_after = true;
-        memcpy(op->u.send.after, last->u.send.id, AN_CLIENT_MSG_ID_LEN);
-    }
 }
 
 static void
@@ -314,7 +79,7 @@ send_take(struct gate *g, struct gate_conn *c, uint32_t request,
     c->sends = op;
     c->send_count++;
     c->again_count = (uint16_t)(c->again_count + op->u.send.again);
-    send_after(op);
+    gate_order_after(op);
     event_gate_in(g, op);
     gate_name_resolve(g, op, c->text + c->user_len + c->device_len, c->app_len);
     return AN_OK;
@@ -360,7 +125,7 @@ on_send(struct gate *g, struct gate_conn *c, uint32_t request,
     }
     if (err == AN_OK) {
         bool admitted =
-            order_admits(g, c, send, &number); /* its place, even if refused */
+            gate_order_admits(g, c, send, &number); /* its place, even if refused */
 
         err = gate_rate_take(g, c, AN_COMMAND_SEND, &retry_after_ms);
         if (err == AN_OK && !admitted) {
@@ -379,8 +144,8 @@ on_send(struct gate *g, struct gate_conn *c, uint32_t request,
     }
     send_refuse(g, c, request, send, err, retry_after_ms);
     if (err == AN_ERR_BUSY || err == AN_ERR_ORDER || err == AN_ERR_RATE) {
-        order_refused(g, c, send->to.data, send->to.len, send->client_msg_id.data,
-                      number);
+        gate_order_refuse(g, c, send->to.data, send->to.len, send->client_msg_id.data,
+                          number);
     }
 }
 
@@ -703,6 +468,22 @@ frame_handle(struct gate *g, struct gate_conn *c, const struct an_frame *frame,
         command->handle(g, c, frame->request, body);
     }
     an_arena_reset(&g->frame);
+}
+
+void
+gate_client_drop(struct gate *g, struct gate_conn *c)
+{
+    struct gate_op **lists[] = {&c->pages, &c->held};
+
+    for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
+        while (*lists[i] != NULL) {
+            struct gate_op *op = *lists[i];
+
+            *lists[i] = op->next;
+            gate_op_free(g, op);
+        }
+    }
+    gate_order_drop(c);
 }
 
 void

@@ -6,6 +6,7 @@
  *   gate_inspect.c words of operators
  *   gate_conn.c    connections: table, lists by age, frames out, closing
  *   gate_client.c  frames in: who may ask what, and what a request must look like
+ *   gate_order.c   no Send before one that was refused and may be sent again
  *   gate_rate.c    how often users and addresses may ask
  *   gate_login.c   the way from a token to a session; heartbeats
  *   gate_account.c who may be let in, stay and send
@@ -511,15 +512,31 @@ void gate_client_bad_line(struct gate *g, struct gate_conn *c);
 void gate_client_held(struct gate *g, struct gate_conn *c);
 /* Drops what was not handled: held frames and waiting pages. */
 void gate_client_drop(struct gate *g, struct gate_conn *c);
-/* After op, a Send, was refused: later ones to the conversation must wait for it. */
-void gate_client_refused(struct gate *g, struct gate_op *op, enum an_err err);
-void gate_client_accepted(struct gate *g, struct gate_op *op);
 /* One command of a Confirm is decided: frees it, and answers when it was the last. */
 void gate_confirm_part(struct gate *g, struct gate_op *op);
 /* The next page, if one may be asked for now. */
 void gate_client_pages(struct gate *g, struct gate_conn *c);
 /* op's peer name has become op->peer, or could not. */
 void gate_client_resolved(struct gate *g, struct gate_op *op, enum an_err err);
+
+/* ------------------------------------------------------------------ gate_order.c */
+
+/* May this Send go now, or must others be sent again before it? *number: its place in the
+ * order of sending, in either case. */
+bool gate_order_admits(struct gate *g, struct gate_conn *c,
+                       const Anser__Client__Send *send, uint64_t *number);
+/* One that may be retried was refused: later ones to the conversation must wait for it.
+ * Closes the connection when that cannot be remembered. */
+void gate_order_refuse(struct gate *g, struct gate_conn *c, const uint8_t *to,
+                       size_t to_len, const uint8_t *id, uint64_t number);
+/* The same after op, a Send, was answered with err. */
+void gate_order_refused(struct gate *g, struct gate_op *op, enum an_err err);
+/* The Send was taken: nothing waits for it any more. */
+void gate_order_accepted(struct gate_op *op);
+/* Fills in behind which unanswered Send the sequencer is to take this one. */
+void gate_order_after(struct gate_op *op);
+/* Forgets what was refused. */
+void gate_order_drop(struct gate_conn *c);
 
 /* ------------------------------------------------------------------ gate_rate.c */
 

@@ -263,7 +263,7 @@ send_ok(struct gate *g, struct gate_op *op, const Anser__Bus__Result *result)
 {
     Anser__Client__SendOk ok = ANSER__CLIENT__SEND_OK__INIT;
 
-    gate_client_accepted(g, op);
+    gate_order_accepted(op);
     event_ack(g, op, result);
     ok.client_msg_id = bytes(op->u.send.id, AN_CLIENT_MSG_ID_LEN);
     ok.seq = result->seq;
