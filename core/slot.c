@@ -85,3 +85,9 @@ an_slot_register(const uint8_t *name, size_t name_len)
     memcpy(buf + 1, name, name_len);
     return slot_of(buf, 1 + name_len);
 }
+
+uint16_t
+an_slot_mark(const uint8_t mark[AN_MARK_LEN])
+{
+    return (uint16_t)((mark[0] | (unsigned)mark[1] << 8) % AN_SLOTS);
+}

@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define AN_MARK_LEN 16u
+
 /* 0..AN_SLOTS-1. */
 uint16_t an_slot_conv(const struct an_conv *conv);
 uint16_t an_slot_user(uint64_t user);
@@ -15,5 +17,7 @@ uint16_t an_slot_name(const uint8_t *app, size_t app_len, const uint8_t *name,
                       size_t name_len);
 /* "NAME@SLOT" (decimal) lives in the slot it names; any other name in one by its hash. */
 uint16_t an_slot_register(const uint8_t *name, size_t name_len);
+/* Of 16 bytes that are a hash already. */
+uint16_t an_slot_mark(const uint8_t mark[AN_MARK_LEN]);
 
 #endif

@@ -73,7 +73,6 @@ api_step(struct an_actor *actor, struct an_msg *msg, struct an_now now,
     } else if (msg->kind == AN_KIND_JOB_DONE) {
         job_done(&run, msg->job);
     } else if (msg->kind == AN_KIND_START) {
-        api_sign_start(run.api->sign, now.wall_ms);
         an_out_ready(out);
         api_gates_ask(&run);
     } else if (msg->kind == AN_KIND_STOP) {
@@ -122,7 +121,6 @@ api_destroy(struct an_actor *actor)
         api_hash_job_free(job);
     }
     api_guess_destroy(api->guess);
-    api_sign_destroy(api->sign);
     sodium_memzero(api->cfg.secret, sizeof(api->cfg.secret));
     free(api);
 }
@@ -144,8 +142,7 @@ api_create(struct an_actor **out, const struct api_cfg *cfg)
     api->cfg.refresh_ms = cfg->refresh_ms != 0 ? cfg->refresh_ms : AN_REFRESH_TTL_MS;
     an_rng_seed(&api->rng, cfg->seed);
     api->guess = api_guess_create();
-    api->sign = api_sign_create();
-    if (api->guess == NULL || api->sign == NULL) {
+    if (api->guess == NULL) {
         api_destroy(&api->actor);
         return AN_ERR_NO_MEMORY;
     }

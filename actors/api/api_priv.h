@@ -106,6 +106,9 @@ struct api_task {
 
     /* Where parts of a request that are made of several steps lead. */
     api_then_f *made, *found, *signed_in;
+    api_ask_f *taken;            /* a back end's request that nobody made before */
+    struct api_signed signature; /* of that */
+    uint64_t claimant;
     api_ask_f *cleared;
     uint8_t client_msg_id[AN_CLIENT_MSG_ID_LEN];
 };
@@ -140,7 +143,6 @@ struct api {
     struct api_task tasks[AN_API_TASKS_MAX];
     uint64_t in_progress, words_in_progress;
     struct api_guess *guess;
-    struct api_sign *sign;
     struct api_hash_job *jobs; /* all, the youngest first */
     uint64_t job_count, jobs_out;
     bool stopping;

@@ -181,13 +181,67 @@ api_judge_app(const struct api_run *run, const struct api_task *task)
                : AN_OK;
 }
 
+/* ------------------------------------------------------------------ back ends */
+
+/* Of all apis one sequencer remembers a request, so that none takes it again. */
+static void
+ask_claim(struct api_run *run, struct api_task *task)
+{
+    Anser__Bus__ClaimNonce claim = ANSER__BUS__CLAIM_NONCE__INIT;
+    Anser__Bus__Command command = ANSER__BUS__COMMAND__INIT;
+
+    claim.mark = (ProtobufCBinaryData){AN_MARK_LEN, task->signature.mark};
+    claim.at_s = task->signature.at_s;
+    claim.claimant = task->claimant;
+    command.what_case = ANSER__BUS__COMMAND__WHAT_CLAIM_NONCE;
+    command.claim_nonce = &claim;
+    api_ask_sequencer(run, task, an_slot_mark(task->signature.mark), &command);
+}
+
+static void
+then_claimed(struct api_run *run, struct api_task *task, const struct api_reply *reply)
+{
+    static const char words[] = "the request was signed before the server that remembers "
+                                "such requests started; sign it anew";
+
+    if (reply->err == AN_OK) {
+        task->taken(run, task);
+        return;
+    }
+    run->api->count.signatures_refused += an_err_category(reply->err) == AN_CAT_AUTH;
+    if (reply->err == AN_ERR_SIGNATURE_EXPIRED) {
+        api_end_saying(run, task, reply->err, words,
+                       (reply->result->retry_after_ms + 999) / 1000);
+    } else {
+        api_end_err(run, task, reply->err);
+    }
+}
+
+static void
+begin_signed(struct api_run *run, struct api_task *task, api_ask_f *then)
+{
+    enum an_err err = api_sign_check(run->api->cfg.app_keys, task->http, run->now.wall_ms,
+                                     &task->signature);
+
+    if (err != AN_OK) {
+        run->api->count.signatures_refused++;
+        api_end_err(run, task, err);
+        return;
+    }
+    snprintf(task->app, sizeof(task->app), "%s", task->signature.key->app);
+    err = api_judge_app(run, task);
+    if (err != AN_OK) {
+        api_end_err(run, task, err);
+        return;
+    }
+    task->taken = then;
+    task->claimant = an_rng_next(&run->api->rng) | 1;
+    api_step_to(run, task, ask_claim, then_claimed);
+}
+
 static void
 begin(struct api_run *run, struct api_task *task, const struct route *route)
 {
-    const struct an_app_key *key;
-    uint32_t retry_s;
-    enum an_err err;
-
     switch (route->who) {
     case ANYBODY:
         route->begin(run, task);
@@ -196,24 +250,7 @@ begin(struct api_run *run, struct api_task *task, const struct route *route)
         api_sign_in(run, task, route->known);
         return;
     case APP:
-        err = api_sign_check(run->api->sign, run->api->cfg.app_keys, task->http,
-                             run->now.wall_ms, &key, &retry_s);
-        if (err != AN_OK) {
-            run->api->count.signatures_refused++;
-            api_end_saying(run, task, err,
-                           retry_s == 0 ? NULL
-                                        : "the request was signed before this api "
-                                          "started; sign it anew",
-                           retry_s);
-            return;
-        }
-        snprintf(task->app, sizeof(task->app), "%s", key->app);
-        err = api_judge_app(run, task);
-        if (err != AN_OK) {
-            api_end_err(run, task, err);
-            return;
-        }
-        route->begin(run, task);
+        begin_signed(run, task, route->begin);
         return;
     }
 }

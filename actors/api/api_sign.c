@@ -6,42 +6,10 @@
 #include <string.h>
 
 enum {
-    BUCKETS = 8192,
-    WAYS = 16, /* 131,072 requests in twice the window: 218 a second */
-    MARK_LEN = 16,
     NONCE_LEN_MIN = 8,
     NONCE_LEN_MAX = 64,
     TIME_LEN_MAX = 12,
 };
-
-/* A request that was seen; forgotten when its time is too old to come again. */
-struct seen {
-    uint8_t mark[MARK_LEN];
-    uint64_t until_s;
-};
-
-struct api_sign {
-    uint64_t start_s;
-    struct seen seen[BUCKETS][WAYS];
-};
-
-struct api_sign *
-api_sign_create(void)
-{
-    return calloc(1, sizeof(struct api_sign));
-}
-
-void
-api_sign_destroy(struct api_sign *sign)
-{
-    free(sign);
-}
-
-void
-api_sign_start(struct api_sign *sign, uint64_t wall_ms)
-{
-    sign->start_s = wall_ms / 1000;
-}
 
 static const struct an_app_key *
 find_key(const struct an_app_keys *keys, const char *id)
@@ -109,70 +77,40 @@ signature_fits(const struct an_app_key *key, const struct an_http_request *reque
     return sodium_memcmp(mac, given, sizeof(mac)) == 0;
 }
 
-/* The first of its key and nonce in its time. */
-static enum an_err
-remember(struct api_sign *sign, const struct an_app_key *key, const char *nonce,
-         uint64_t until_s, uint64_t now_s)
+/* By which all apis know the same request: of its key and nonce. */
+static void
+mark(uint8_t out[AN_MARK_LEN], const struct an_app_key *key, const char *nonce)
 {
-    uint8_t mark[MARK_LEN];
     crypto_generichash_state state;
-    struct seen *ways, *free_way = NULL;
-    uint32_t bucket;
 
-    crypto_generichash_init(&state, NULL, 0, sizeof(mark));
+    crypto_generichash_init(&state, NULL, 0, AN_MARK_LEN);
     crypto_generichash_update(&state, (const unsigned char *)key->id,
                               strlen(key->id) + 1);
     crypto_generichash_update(&state, (const unsigned char *)nonce, strlen(nonce));
-    crypto_generichash_final(&state, mark, sizeof(mark));
-    memcpy(&bucket, mark, sizeof(bucket));
-    ways = sign->seen[bucket % BUCKETS];
-    for (unsigned i = 0; i < WAYS; i++) {
-        if (ways[i].until_s < now_s) {
-            free_way = &ways[i];
-        } else if (memcmp(ways[i].mark, mark, sizeof(mark)) == 0) {
-            return AN_ERR_SIGNATURE_REPLAYED;
-        }
-    }
-    if (free_way == NULL) {
-        return AN_ERR_BUSY;
-    }
-    memcpy(free_way->mark, mark, sizeof(mark));
-    free_way->until_s = until_s;
-    return AN_OK;
+    crypto_generichash_final(&state, out, AN_MARK_LEN);
 }
 
 enum an_err
-api_sign_check(struct api_sign *sign, const struct an_app_keys *keys,
-               const struct an_http_request *request, uint64_t wall_ms,
-               const struct an_app_key **out, uint32_t *retry_s)
+api_sign_check(const struct an_app_keys *keys, const struct an_http_request *request,
+               uint64_t wall_ms, struct api_signed *out)
 {
-    const struct an_app_key *key;
-    uint64_t now_s = wall_ms / 1000, at_s;
-    enum an_err err;
+    uint64_t now_s = wall_ms / 1000;
 
-    *retry_s = 0;
     if (request->key == NULL || request->time == NULL || request->nonce == NULL ||
         request->signature == NULL) {
         return AN_ERR_SIGNATURE_MISSING;
     }
-    key = find_key(keys, request->key);
-    if (key == NULL) {
+    out->key = find_key(keys, request->key);
+    if (out->key == NULL) {
         return AN_ERR_SIGNATURE_KEY;
     }
-    if (!take_time(request->time, &at_s) || at_s + AN_SIGN_WINDOW_S < now_s ||
-        at_s > now_s + AN_SIGN_WINDOW_S) {
+    if (!take_time(request->time, &out->at_s) || out->at_s + AN_SIGN_WINDOW_S < now_s ||
+        out->at_s > now_s + AN_SIGN_WINDOW_S) {
         return AN_ERR_SIGNATURE_EXPIRED;
     }
-    if (at_s <= sign->start_s) { /* the one before us may have seen it */
-        *retry_s = (uint32_t)(sign->start_s - at_s + 1);
-        return AN_ERR_SIGNATURE_EXPIRED;
-    }
-    if (!nonce_good(request->nonce) || !signature_fits(key, request)) {
+    if (!nonce_good(request->nonce) || !signature_fits(out->key, request)) {
         return AN_ERR_SIGNATURE_WRONG;
     }
-    err = remember(sign, key, request->nonce, at_s + AN_SIGN_WINDOW_S, now_s);
-    if (err == AN_OK) {
-        *out = key;
-    }
-    return err;
+    mark(out->mark, out->key, request->nonce);
+    return AN_OK;
 }

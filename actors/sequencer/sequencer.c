@@ -270,6 +270,7 @@ seq_destroy(struct an_actor *actor)
     free(s->links);
     free(s->peers);
     free(s->scratch);
+    free(s->nonces);
     seq_dedupe_fini(&s->dedupe);
     seq_convs_fini(&s->convs);
     seq_devices_fini(&s->devices);

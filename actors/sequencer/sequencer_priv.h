@@ -6,6 +6,7 @@
  *   appended.c   what came of it, seq_finish()
  *   claim.c      owns slots; after an unknown outcome claims again and runs all anew
  *   takeover.c   slots that another has: MOVED, or asks whether it is still there
+ *   nonces.c     signed requests, each taken once; decided at once
  *   handover.c   stopping: the slots go to their other candidates
  *   evacuate.c   lets go of slots
  *
@@ -88,7 +89,7 @@ struct seq_cmd {
     struct seq_change *change; /* update account, update device: decided */
 
     enum an_err err;
-    uint32_t owner;
+    uint32_t owner, retry_after_ms;
     uint64_t seq, message_id, time_ms, inbox_seq, user;
 };
 
@@ -140,6 +141,7 @@ struct seq_slot {
     uint16_t owner;         /* not ours: whom to ask */
     uint64_t epoch;         /* of our newest claim */
     uint64_t since_mono_ms; /* CLAIMING */
+    uint64_t since_s;       /* OWNED: from when nobody else had it; Unix time */
     uint64_t fresh_mono_ms; /* not ours: until then the owner is believed alive */
 };
 
@@ -220,6 +222,7 @@ struct seq_link {
     X(retries, "retries_total", "Sends answered with an earlier result", true)           \
     X(confirms, "confirms_total", "Confirms and deliveries answered", true)              \
     X(accounts, "accounts_total", "Account commands answered", true)                     \
+    X(nonces, "nonces_total", "Signed requests of back ends taken", true)                \
     X(appends, "appends_total", "Batches sent to stores", true)                          \
     X(append_items, "append_items_total", "Entries sent to stores", true)                \
     X(append_errors, "append_errors_total", "Batches to stores that failed whole", true) \
@@ -305,6 +308,7 @@ struct seq {
     uint16_t idgen;  /* the one to ask */
     struct seq_cmd *accounts[SEQ_ACCOUNTS_MAX];
     uint32_t account_count;
+    struct seq_nonces *nonces; /* NULL: none was asked about */
 
     struct seq_submit *submits; /* all that are held, linked by newer */
     struct seq_scratch *scratch;
@@ -460,6 +464,12 @@ AN_MUST_USE enum an_err seq_change_decide(struct seq_cmd *cmd,
                                           const Anser__Bus__Answer *answer,
                                           struct an_now now, bool *write);
 void seq_change_fill(Anser__Bus__Entry *entry, union seq_body *body, struct seq_cmd *cmd);
+
+/* ------------------------------------------------------------------ nonces.c */
+
+enum an_err seq_claim_nonce_check(const Anser__Bus__Command *in);
+void seq_claim_nonce_run(struct seq *s, struct seq_cmd *cmd, struct an_now now,
+                         struct an_outbox *out);
 
 /* ------------------------------------------------------------------ batch.c */
 

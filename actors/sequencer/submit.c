@@ -13,7 +13,8 @@
     X(CREATE_USER, seq_create_user_check, seq_account_run)                               \
     X(PUT_DIRECTORY, seq_put_directory_check, seq_account_run)                           \
     X(UPDATE_ACCOUNT, seq_update_account_check, seq_account_run)                         \
-    X(UPDATE_DEVICE, seq_update_device_check, seq_account_run)
+    X(UPDATE_DEVICE, seq_update_device_check, seq_account_run)                           \
+    X(CLAIM_NONCE, seq_claim_nonce_check, seq_claim_nonce_run)
 
 static const struct {
     enum an_err (*check)(const Anser__Bus__Command *in);
@@ -75,7 +76,8 @@ answer(struct seq *s, struct seq_submit *submit, struct an_outbox *out)
 
         anser__bus__result__init(r);
         r->err = cmd->err;
-        r->retry_after_ms = retry_after(cmd->err);
+        r->retry_after_ms =
+            cmd->retry_after_ms > 0 ? cmd->retry_after_ms : retry_after(cmd->err);
         r->owner = cmd->owner;
         r->user = cmd->user;
         if (cmd->err == AN_OK) {

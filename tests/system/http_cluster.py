@@ -1,4 +1,5 @@
 """HTTP of a cluster: an api in a process of its own, two of everything else."""
+import json
 import time
 
 from cluster import Cluster, free_port
@@ -22,11 +23,15 @@ actors:
   idgen/0:     {host: here}
   api/0:       {host: here, listen: ["http://127.0.0.1:PORT"]}
 """
+TWO_APIS = TWO + """  api/1:       {host: here, listen: ["http://127.0.0.1:OTHER"]}
+"""
 
 
-def start(case):
+def start(case, text=TWO, **ports):
     port = free_port()
-    cluster = Cluster(case, "five", config=CONFIG, text=TWO.replace("PORT", str(port)))
+    for name, number in {"PORT": port, **ports}.items():
+        text = text.replace(name, str(number))
+    cluster = Cluster(case, "five", config=CONFIG, text=text)
     cluster.start()
     cluster.doors = {"http": ("127.0.0.1", port)}
     words = cluster.command("app", "key", "--cluster", cluster.file).out.split()
@@ -53,6 +58,40 @@ def case_L1_A1_a_dead_gate_leaves_the_list(case):
     assert api.login("bob")["gates"] == cluster.urls[:1]
     revive("gate/1")
     await_that("it to come back", lambda: sorted(api.good("GET", "/v1/gates")["gates"]) == both)
+    cluster.stop()
+    case.check(cluster)
+
+
+def case_A7_a_request_is_taken_once_by_all_apis(case):
+    """Signed once, shown to both; and again after the sequencer that remembers it, whichever
+    that is, has died and the other one has its slots."""
+    port = free_port()
+    cluster, one = start(case, TWO_APIS, OTHER=port)
+    cluster.doors = {"http": ("127.0.0.1", port)}
+    other = Api(cluster, one.key)
+    path, body = "/v1/app/messages", {"to": "bob", "text": "once"}
+    one.signed("POST", "/v1/app/users:import", {"users": [{"user": "bob"}]})
+
+    def shown(api, head):
+        status, headers, answer = api.raw("POST", path, json.dumps(body),
+                                          {"Content-Type": "application/json", **head})
+        return status, answer.get("error", {}).get("name"), headers["Retry-After"]
+
+    seen = []
+    for i in range(16):
+        seen.append(one.signature("POST", path, json.dumps(body)))
+        first, second = (one, other) if i % 2 else (other, one)
+        assert shown(first, seen[i])[0] == 200
+        assert shown(second, seen[i])[:2] == (401, "SIGNATURE_REPLAYED")
+    revive = hold_down(cluster, "here")
+    cluster.kill_actor("sequencer/0")
+    for i, head in enumerate(seen):
+        status, name, retry = shown(one if i % 2 else other, head)
+        assert status == 401 and (name == "SIGNATURE_REPLAYED" or retry is not None), (
+            status, name, retry)
+    status, answer = one.signed("POST", path, body)
+    assert (status, answer["seq"]) == (200, 17), answer
+    revive("sequencer/0")
     cluster.stop()
     case.check(cluster)
 
