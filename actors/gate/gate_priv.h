@@ -340,8 +340,9 @@ struct gate_down {
 
 /* One router. */
 struct gate_link {
-    uint64_t view; /* its number for us; 0: not heard yet */
-    bool all;      /* the next announcement lists everything */
+    uint64_t view;   /* its number for us; 0: not heard yet */
+    uint64_t number; /* of our newest announcement */
+    bool all;        /* the next announcement lists everything */
     bool flying, flying_all;
     bool answered; /* once in our life */
     bool heard;    /* a hint of it, once in our life */

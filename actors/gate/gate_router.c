@@ -184,6 +184,7 @@ announce(struct gate *g, uint16_t index)
     sessions.incarnation = g->incarnation;
     sessions.router_incarnation = link->view;
     sessions.deaf = !link->heard;
+    sessions.number = ++link->number;
     if (!(link->all ? put_all(g, link, &sessions) : put_changes(g, link, &sessions))) {
         an_arena_reset(&g->scratch);
         link->all = true;

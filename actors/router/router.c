@@ -43,6 +43,8 @@ struct gate {
     uint64_t view;        /* what the gate is told as our incarnation */
     uint64_t heard_ms;
     uint64_t closed_ms; /* when what it has to close was last said again */
+    uint64_t counted;   /* the incarnation whose newest announcement number is */
+    uint64_t number;
 };
 
 struct router {
@@ -359,6 +361,15 @@ say_something(struct an_addr gate, uint64_t incarnation, struct an_outbox *out)
     an_out_publish(out, gate, AN_KIND_DELIVER, &deliver.base);
 }
 
+/* A copy of an announcement, come behind later ones: what it lists and what it leaves out
+ * were true once. */
+static bool
+is_copy(const struct gate *gate, const Anser__Bus__Sessions *sessions)
+{
+    return gate->counted == sessions->incarnation && sessions->number != 0 &&
+           sessions->number <= gate->number;
+}
+
 /* A gate begins each life, and each new view, with its complete list. Anything else from
  * an incarnation we do not know is either late, from a dead gate, or from one that we
  * gave up: nothing is applied, and the answer's number makes a live one announce all. */
@@ -377,6 +388,11 @@ on_sessions(struct router *r, struct an_msg *msg, struct an_now now,
     }
     r->counted.announcements++;
     gate = &r->gates[msg->from.index];
+    if (is_copy(gate, sessions)) {
+        done.router_incarnation = gate->view;
+        an_out_answer(out, msg, AN_OK, &done.base);
+        return;
+    }
     if (gate->incarnation != sessions->incarnation && sessions->complete) {
         if (gate->incarnation != 0) {
             gate_forget(r, msg->from.index);
@@ -385,6 +401,8 @@ on_sessions(struct router *r, struct an_msg *msg, struct an_now now,
         r->batch.gates[msg->from.index].incarnation = sessions->incarnation;
     }
     if (gate->incarnation == sessions->incarnation) {
+        gate->counted = sessions->incarnation;
+        gate->number = sessions->number;
         gate->heard_ms = now.mono_ms;
         sessions_apply(r, msg->from.index, sessions, msg, out);
         close_again(r, msg->from.index, msg, now, out);

@@ -48,6 +48,8 @@ struct one {
     uint64_t since_ms;
 };
 
+static uint64_t number; /* of the next announcement; 0: none has one */
+
 /* Announces from a gate; returns the router's number. */
 static uint64_t
 announce(struct harness *h, uint16_t gate, uint64_t life, bool complete,
@@ -73,6 +75,8 @@ announce(struct harness *h, uint16_t gate, uint64_t life, bool complete,
     }
     sessions.incarnation = life;
     sessions.complete = complete;
+    sessions.number = number;
+    number += number > 0;
     sessions.up = ups;
     sessions.n_up = up_count;
     sessions.down = downs;
@@ -527,6 +531,34 @@ test_router_complete_list_forgets_others(void **state)
     harness_destroy(h);
 }
 
+/* A copy of an announcement comes behind later ones: it neither takes away who has logged
+ * in since, nor brings back who has gone. */
+static void
+test_router_late_copies_change_nothing(void **state)
+{
+    struct harness *h = router_new(1);
+    const struct one alice = {ALICE, 10, "phone", 0}, bob = {BOB, 11, "phone", 0};
+    uint64_t view;
+
+    (void)state;
+    number = 1;
+    view = announce(h, 0, GATE_LIFE, true, &alice, 1, NULL, 0);
+    up(h, 0, BOB, 11, "phone");
+    number = 1;
+    assert_int_equal(announce(h, 0, GATE_LIFE, true, &alice, 1, NULL, 0), view);
+    assert_int_equal(harness_metric(h, "sessions"), 2);
+    number = 3;
+    down(h, 0, BOB, 11);
+    number = 2;
+    assert_int_equal(announce(h, 0, GATE_LIFE, false, &bob, 1, NULL, 0), view);
+    assert_int_equal(harness_metric(h, "sessions"), 1);
+    number = 1; /* the gate's next life counts anew */
+    announce(h, 0, GATE_LIFE + 5, true, &bob, 1, NULL, 0);
+    assert_int_equal(harness_metric(h, "sessions"), 1);
+    number = 0;
+    harness_destroy(h);
+}
+
 static void
 test_router_x4_gate_restarted_old_sessions_gone(void **state)
 {
@@ -736,6 +768,7 @@ main(void)
         cmocka_unit_test(test_router_sender_elsewhere_told_by_his_router),
         cmocka_unit_test(test_router_young_says_nobody_offline),
         cmocka_unit_test(test_router_complete_list_forgets_others),
+        cmocka_unit_test(test_router_late_copies_change_nothing),
         cmocka_unit_test(test_router_x4_gate_restarted_old_sessions_gone),
         cmocka_unit_test(test_router_x4_restarted_gate_asked_for_all),
         cmocka_unit_test(test_router_silent_gate_forgotten),
