@@ -23,8 +23,9 @@ enum {
     RETRY_MS = 200,
     TAG_USERS = 1,
     TAG_CENSUS,
-    TAG_BAN,
+    TAG_ERRAND, /* and its place above ERRAND_SHIFT, its serial above that */
     ASK_MS = 3000,
+    ERRAND_SHIFT = 8,
     CENSUS_RETRY_MS = 50,
     CENSUS_KEY = 1 << 30, /* users that do not exist, from here on */
 };
@@ -192,45 +193,148 @@ census_answered(struct admin *admin, const struct an_msg *msg, struct an_now now
     an_out_timer(out, now.mono_ms + (away ? CENSUS_RETRY_MS : 1), TAG_CENSUS);
 }
 
-/* ------------------------------------------------------------------ a ban */
+/* ------------------------------------------------------------------ errands */
+
+static uint64_t
+errand_tag(const struct admin *admin, const struct sim_errand *errand)
+{
+    uint64_t place = (uint64_t)(errand - admin->cfg.errand);
+
+    return TAG_ERRAND | place << ERRAND_SHIFT | (uint64_t)errand->serial << 32;
+}
+
+/* NULL: it was of one that had the place before. */
+static struct sim_errand *
+errand_of(const struct admin *admin, uint64_t tag)
+{
+    struct sim_errand *errand =
+        &admin->cfg.errand[(tag >> ERRAND_SHIFT) % SIM_ERRANDS_MAX];
+
+    return errand->pending && errand_tag(admin, errand) == tag ? errand : NULL;
+}
+
+static uint16_t
+errand_slot(const struct sim_errand *errand)
+{
+    return errand->what == SIM_ERRAND_NAME
+               ? an_slot_name((const uint8_t *)errand->app, strlen(errand->app),
+                              (const uint8_t *)errand->name, strlen(errand->name))
+               : an_slot_user(errand->user);
+}
+
+union errand_body {
+    Anser__Bus__PutDirectory name;
+    Anser__Bus__CreateUser create;
+    Anser__Bus__UpdateAccount account;
+    Anser__Bus__UpdateDevice device;
+};
 
 static void
-ban_ask(struct admin *admin, struct an_outbox *out)
+account_fill(Anser__Bus__Command *command, union errand_body *body,
+             const struct sim_errand *errand)
 {
-    const struct sim_ban *ban = admin->cfg.ban;
-    Anser__Bus__Submit submit = ANSER__BUS__SUBMIT__INIT;
-    Anser__Bus__Command command = ANSER__BUS__COMMAND__INIT, *commands = &command;
-    Anser__Bus__UpdateAccount update = ANSER__BUS__UPDATE_ACCOUNT__INIT;
-
-    update.user = ban->user;
-    update.set = ANSER__BUS__ACCOUNT_SET__ACCOUNT_SET_FORBIDDEN;
-    update.forbidden = ban->forbidden;
-    command.slot = an_slot_user(ban->user);
-    command.what_case = ANSER__BUS__COMMAND__WHAT_UPDATE_ACCOUNT;
-    command.update_account = &update;
-    submit.commands = &commands;
-    submit.n_commands = 1;
-    an_out_ask(out, (struct an_addr){AN_ROLE_SEQUENCER, ban->owner}, AN_KIND_SUBMIT,
-               &submit.base, ASK_MS, TAG_BAN, 3);
+    anser__bus__update_account__init(&body->account);
+    body->account.user = errand->user;
+    body->account.set = errand->what == SIM_ERRAND_FORBID
+                            ? ANSER__BUS__ACCOUNT_SET__ACCOUNT_SET_FORBIDDEN
+                            : ANSER__BUS__ACCOUNT_SET__ACCOUNT_SET_REVOKE;
+    body->account.forbidden = errand->forbidden;
+    command->what_case = ANSER__BUS__COMMAND__WHAT_UPDATE_ACCOUNT;
+    command->update_account = &body->account;
 }
 
 static void
-ban_answered(struct admin *admin, const struct an_msg *msg, struct an_now now,
-             struct an_outbox *out)
+device_fill(Anser__Bus__Command *command, union errand_body *body,
+            const struct sim_errand *errand)
+{
+    anser__bus__update_device__init(&body->device);
+    body->device.user = errand->user;
+    body->device.device = text(errand->device);
+    body->device.set = ANSER__BUS__DEVICE_SET__DEVICE_SET_REVOKE;
+    if (errand->what == SIM_ERRAND_LOGIN) {
+        body->device.set = ANSER__BUS__DEVICE_SET__DEVICE_SET_PLATFORM |
+                           ANSER__BUS__DEVICE_SET__DEVICE_SET_REFRESH;
+        body->device.platform = text(errand->platform);
+        body->device.refresh_hash = (ProtobufCBinaryData){
+            sizeof(errand->hash), (uint8_t *)(uintptr_t)errand->hash};
+    }
+    command->what_case = ANSER__BUS__COMMAND__WHAT_UPDATE_DEVICE;
+    command->update_device = &body->device;
+}
+
+static void
+errand_fill(Anser__Bus__Command *command, union errand_body *body,
+            const struct sim_errand *errand)
+{
+    if (errand->what == SIM_ERRAND_NAME) {
+        anser__bus__put_directory__init(&body->name);
+        body->name.app = text(errand->app);
+        body->name.name = text(errand->name);
+        body->name.user = errand->user;
+        command->what_case = ANSER__BUS__COMMAND__WHAT_PUT_DIRECTORY;
+        command->put_directory = &body->name;
+    } else if (errand->what == SIM_ERRAND_USER) {
+        anser__bus__create_user__init(&body->create);
+        body->create.app = text(errand->app);
+        body->create.name = text(errand->name);
+        body->create.user = errand->user;
+        command->what_case = ANSER__BUS__COMMAND__WHAT_CREATE_USER;
+        command->create_user = &body->create;
+    } else if (errand->device != NULL) {
+        device_fill(command, body, errand);
+    } else {
+        account_fill(command, body, errand);
+    }
+}
+
+static void
+errand_ask(struct admin *admin, const struct sim_errand *errand, struct an_outbox *out)
+{
+    Anser__Bus__Submit submit = ANSER__BUS__SUBMIT__INIT;
+    Anser__Bus__Command command = ANSER__BUS__COMMAND__INIT, *commands = &command;
+    union errand_body body;
+
+    command.slot = errand_slot(errand);
+    errand_fill(&command, &body, errand);
+    submit.commands = &commands;
+    submit.n_commands = 1;
+    an_out_ask(out, (struct an_addr){AN_ROLE_SEQUENCER, errand->owner}, AN_KIND_SUBMIT,
+               &submit.base, ASK_MS, errand_tag(admin, errand), 3);
+}
+
+static void
+errand_answered(struct admin *admin, const struct an_msg *msg, struct an_now now,
+                struct an_outbox *out)
 {
     const Anser__Bus__Submitted *done = (const Anser__Bus__Submitted *)msg->body;
-    const struct an_topology *topology = admin->cfg.topology;
-    struct sim_ban *ban = admin->cfg.ban;
-    uint16_t slot = an_slot_user(ban->user);
+    struct sim_errand *errand = errand_of(admin, msg->tag);
     uint32_t err = msg->err != AN_OK ? msg->err : done->results[0]->err;
 
-    if (err == AN_OK) {
-        ban->done = true;
+    if (errand == NULL) {
         return;
     }
-    ban->owner = err == AN_ERR_MOVED ? (uint16_t)done->results[0]->owner
-                                     : an_topology_other(topology, slot, ban->owner);
-    an_out_timer(out, now.mono_ms + RETRY_MS, TAG_BAN);
+    if (err == AN_OK || err == AN_ERR_USER_EXISTS) {
+        errand->time_ms = done->results[0]->time_ms;
+        errand->pending = false;
+        errand->done = true;
+        return;
+    }
+    errand->owner =
+        err == AN_ERR_MOVED
+            ? (uint16_t)done->results[0]->owner
+            : an_topology_other(admin->cfg.topology, errand_slot(errand), errand->owner);
+    an_out_timer(out, now.mono_ms + RETRY_MS, msg->tag);
+}
+
+/* After a start: those that the life before was asked for. */
+static void
+errands_ask(struct admin *admin, struct an_outbox *out)
+{
+    for (unsigned i = 0; i < SIM_ERRANDS_MAX; i++) {
+        if (admin->cfg.errand[i].pending) {
+            errand_ask(admin, &admin->cfg.errand[i], out);
+        }
+    }
 }
 
 static void
@@ -245,16 +349,22 @@ admin_step(struct an_actor *actor, struct an_msg *msg, struct an_now now,
     }
     if (msg->answer && msg->tag == TAG_USERS) {
         admin_answered(admin, msg, now, out);
-    } else if (msg->answer && msg->tag == TAG_BAN) {
-        ban_answered(admin, msg, now, out);
-    } else if (msg->kind == AN_KIND_TIMER && msg->tag == TAG_BAN) {
-        ban_ask(admin, out);
+    } else if (msg->answer && (uint8_t)msg->tag == TAG_ERRAND) {
+        errand_answered(admin, msg, now, out);
+    } else if (msg->kind == AN_KIND_TIMER && (uint8_t)msg->tag == TAG_ERRAND) {
+        struct sim_errand *errand = errand_of(admin, msg->tag);
+        if (errand != NULL) {
+            errand_ask(admin, errand, out);
+        }
     } else if (msg->answer) {
         census_answered(admin, msg, now, out);
     } else if (msg->kind == AN_KIND_TIMER && msg->tag == TAG_CENSUS) {
         census_ask(admin, out);
     } else {
         admin_ask(admin, out);
+        if (msg->kind == AN_KIND_START) {
+            errands_ask(admin, out);
+        }
     }
 }
 
@@ -304,13 +414,21 @@ sim_admin_census(struct sim *sim, unsigned actor, struct sim_census *census,
 }
 
 void
-sim_admin_ban(struct sim *sim, unsigned actor, struct sim_ban *ban,
-              const struct an_topology *topology)
+sim_admin_errand(struct sim *sim, unsigned actor, struct sim_errand *errand,
+                 unsigned place, const struct an_topology *topology)
 {
-    struct an_msg *msg = sim_msg_create(sim, actor, AN_KIND_TIMER);
+    struct an_msg *msg;
 
-    ban->done = false;
-    ban->owner = topology->slot_sequencer[an_slot_user(ban->user)];
-    msg->tag = TAG_BAN;
+    errand->pending = true;
+    errand->done = false;
+    errand->serial++;
+    errand->began_us = sim->now_us;
+    errand->owner = topology->slot_sequencer[errand_slot(errand)];
+    if (!sim_actor_up(sim, actor)) {
+        return; /* its next life begins with them */
+    }
+    msg = sim_msg_create(sim, actor, AN_KIND_TIMER);
+    msg->tag =
+        TAG_ERRAND | (uint64_t)place << ERRAND_SHIFT | (uint64_t)errand->serial << 32;
     sim_mail(sim, actor, msg);
 }

@@ -460,6 +460,9 @@ tick(struct sim *sim, void *arg, uint64_t index)
     struct sim_client *client = &clients->client[index];
 
     (void)arg;
+    if (clients->gone) {
+        return;
+    }
     sim_at(sim, sim->now_us + client_between(client, 1, TICK_MS_MAX) * SIM_MS, tick, NULL,
            index);
     if (client->state == CLIENT_OFF && client->connect_after_us <= sim->now_us) {
@@ -547,6 +550,16 @@ sim_clients_start(struct sim_clients *clients)
         sim_at(clients->sim,
                clients->sim->now_us + client_between(client, 1, 2000) * SIM_MS, tick,
                NULL, i);
+    }
+}
+
+void
+sim_clients_leave(struct sim_clients *clients)
+{
+    clients->gone = true;
+    for (unsigned i = 0; i < clients->count; i++) {
+        sim_door_hang_up(clients->sim, clients->client[i].conn);
+        client_lost(clients, &clients->client[i], 0);
     }
 }
 

@@ -83,6 +83,7 @@ struct sim_clients {
     uint64_t modest_us; /* when the modest user sent last */
     bool quiet;         /* no new operations: what is pending is brought to an end */
     bool audit;
+    bool gone; /* none of them does anything more */
     uint64_t quiet_us;
     unsigned banned;       /* user + 1, who is forbidden; 0: nobody */
     uint64_t banned_us;    /* from then on nobody serves him */
@@ -98,6 +99,8 @@ bool sim_clients_audited(const struct sim_clients *clients);
 
 /* Is it one of the user who is forbidden? */
 bool client_banned(const struct sim_clients *clients, const struct sim_client *client);
+/* They hang up, and that was all of them. */
+void sim_clients_leave(struct sim_clients *clients);
 /* How many of the user's are logged in. */
 unsigned sim_clients_on(const struct sim_clients *clients, unsigned user);
 

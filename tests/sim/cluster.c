@@ -53,8 +53,10 @@ static struct an_actor *
 router_make(void *ctx, struct an_addr addr, uint64_t seed, char *why, size_t why_len)
 {
     struct sim_trial *trial = ctx;
-    struct router_cfg cfg = {
-        .index = addr.index, .topology = believed(trial, addr), .seed = seed};
+    struct router_cfg cfg = {.index = addr.index,
+                             .topology = believed(trial, addr),
+                             .seed = seed,
+                             .apps = &trial->apps};
     struct an_actor *actor = NULL;
 
     return made(router_create(&actor, &cfg), &actor, why, why_len);
@@ -295,8 +297,11 @@ sim_cluster_build(struct sim_trial *trial)
         sim->process[i].stores = an_topology_digest(&trial->topology[trial->belief[i]]);
     }
     sim->topology = &trial->topology[SIM_BELIEF_MEANT];
-    trial->admin =
-        (struct sim_admin_cfg){trial->check, sim->topology, &trial->census, &trial->ban};
+    trial->apps.count = 1;
+    snprintf(trial->apps.app[0].name, sizeof(trial->apps.app[0].name), SIM_GUEST_APP);
+    trial->apps.app[0].login = (enum an_login_policy)plan->policy;
+    trial->admin = (struct sim_admin_cfg){trial->check, sim->topology, &trial->census,
+                                          trial->errand};
     trial->admin_actor = sim->actor_count;
     sim_actor_add(sim, admin, (struct an_addr){AN_ROLE_API, 0}, sim_admin_make,
                   &trial->admin);

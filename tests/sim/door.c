@@ -52,6 +52,13 @@ number_find(struct sim *sim, unsigned actor, uint64_t number)
                                                : conn_find(sim, door->id[number - 1]);
 }
 
+/* Clients of one user share an address, guests have their own. */
+static uint32_t
+address_of(const struct sim *sim, unsigned client)
+{
+    return client >= SIM_GUEST ? client : sim_client_user(sim, client);
+}
+
 static bool
 gate_lives(const struct sim *sim, const struct sim_conn *conn)
 {
@@ -64,7 +71,9 @@ arrival(struct sim *sim, struct sim_conn *conn, enum sim_side side)
     uint64_t at = sim->now_us + sim->plan.latency_us + sim_between(sim, 0, 400);
 
     if (side == SIM_TO_CLIENT) {
-        if (sim_chance(sim, sim->plan.conn_slow)) {
+        bool slow = sim_chance(sim, sim->plan.conn_slow);
+
+        if (slow && !conn->closing) { /* the close waits for nobody */
             sim->counts[SIM_CONN_SLOW]++;
             conn->slow_until_us = sim->now_us + sim_between(sim, 100, 15000) * SIM_MS;
         }
@@ -113,10 +122,12 @@ opened(struct sim *sim, void *arg, uint64_t id)
     conn->gate_open = true;
     number_give(sim, conn);
     msg = gate_msg(sim, conn, AN_KIND_CONN_OPEN);
-    from.sin_addr.s_addr = htonl(ADDRESS_BASE + sim_client_user(sim, conn->client));
+    from.sin_addr.s_addr = htonl(ADDRESS_BASE + address_of(sim, conn->client));
     an_address_of(msg->address, (struct sockaddr *)&from);
     sim_mail(sim, conn->gate, msg);
-    if (conn->client_open) {
+    if (conn->client_open && conn->client >= SIM_GUEST) {
+        sim_guest_opened(sim, conn->client - SIM_GUEST, id);
+    } else if (conn->client_open) {
         sim_client_opened(sim, conn->client, id);
     }
 }
@@ -169,7 +180,11 @@ client_closed(struct sim *sim, struct sim_conn *conn)
 {
     if (conn->client_open) {
         conn->client_open = false;
-        sim_client_closed(sim, conn->client, conn->id);
+        if (conn->client >= SIM_GUEST) {
+            sim_guest_closed(sim, conn->client - SIM_GUEST, conn->id, conn->ended);
+        } else {
+            sim_client_closed(sim, conn->client, conn->id);
+        }
     }
 }
 
@@ -203,6 +218,9 @@ client_receives(struct sim *sim, void *arg, uint64_t number)
                 AN_FRAME_OK ||
             frame.body_len != passing->len - AN_FRAME_HEADER_LEN) {
             sim_fail(sim, "the gate sent a malformed frame to client %u", conn->client);
+        } else if (conn->client >= SIM_GUEST) {
+            sim_guest_frame(sim, conn->client - SIM_GUEST, conn->id, &frame,
+                            passing->bytes + AN_FRAME_HEADER_LEN);
         } else {
             sim_client_frame(sim, conn->client, conn->id, &frame,
                              passing->bytes + AN_FRAME_HEADER_LEN);
@@ -220,6 +238,7 @@ close_arrives(struct sim *sim, void *arg, uint64_t id)
     (void)arg;
     if (!conn->cut) {
         conn->cut = true;
+        conn->ended = true;
         client_closed(sim, conn);
         gate_closed(sim, conn);
     }

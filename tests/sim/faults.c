@@ -1,9 +1,10 @@
 /* What goes wrong, and how often: drawn once for each seed, so that some seeds are calm
  * and some are hostile, and each leaves some kinds out. */
+#include "core/apps.h"
 #include "tests/sim/sim_priv.h"
 #include <stdlib.h>
 
-enum { RATES_SALT = 0x7a7e5 };
+enum { RATES_SALT = 0x7a7e5, PEOPLE_SALT = 0x9e091e };
 
 /* 0 with the chance that this seed leaves the kind out. */
 static uint32_t
@@ -83,6 +84,19 @@ rates_draw(struct sim *sim)
     if (an_rng_below(&dice, 3) == 0 && sim->options.outage.how == SIM_OUTAGE_NONE) {
         sim->plan.rates = (uint32_t)(4 + an_rng_below(&dice, 5));
     }
+}
+
+/* The same. */
+static void
+people_draw(struct sim *sim)
+{
+    struct an_rng dice;
+
+    an_rng_seed(&dice, sim->options.seed ^ PEOPLE_SALT);
+    if (an_rng_below(&dice, 2) == 0 && sim->options.outage.how == SIM_OUTAGE_NONE) {
+        sim->plan.people = (uint32_t)(10 + an_rng_below(&dice, 30));
+    }
+    sim->plan.policy = (unsigned)an_rng_below(&dice, AN_LOGIN_POLICY_COUNT);
 }
 
 /* What came later is drawn from dice of its own: seeds without it keep their meaning. */
@@ -193,6 +207,7 @@ sim_plan_draw(struct sim *sim)
     plan->clock_gap = draw_gap(sim, 3000, 20000);
     cluster_draw(sim);
     rates_draw(sim);
+    people_draw(sim);
     late_draw(sim);
     sim_outage_plan(sim);
     leave_out(plan, sim->options.without);
@@ -424,8 +439,10 @@ hit_clock(struct sim *sim)
     } else {
         sim->counts[SIM_CLOCK_AHEAD]++;
     }
-    process->wall_offset_ms += by;
-    sim_trace(sim, "the clock of %s jumps by %lld ms", process->name, (long long)by);
+    process->wall_offset_ms =
+        sim->plan.clocks_near ? by % SIM_NEAR_MS : process->wall_offset_ms + by;
+    sim_trace(sim, "the clock of %s jumps, and is off by %lld ms", process->name,
+              (long long)process->wall_offset_ms);
 }
 
 /* ------------------------------------------------------------------ when */

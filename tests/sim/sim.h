@@ -56,7 +56,18 @@ const char *sim_shape_name(enum sim_shape shape);
     X(GOT_RATE, "got.rate", true)                                                        \
     X(GOT_ADDRESS_FULL, "got.address_full", true)                                        \
     X(GOT_FORBIDDEN, "got.forbidden", true)                                              \
-    X(HINTS_LOST, "fault.account_hints_lost", true)
+    X(HINTS_LOST, "fault.account_hints_lost", true)                                      \
+    X(GUEST_LOGIN, "guest.login", true)                                                  \
+    X(GUEST_BAD_TOKEN, "guest.bad_token", true) /* of whatever kind */                   \
+    X(GUEST_OLD_TOKEN, "guest.old_token", true) /* issued before it was revoked */       \
+    X(GUEST_KICKED, "guest.kicked", true)                                                \
+    X(GUEST_REPLACED, "guest.replaced", true)                                            \
+    X(GUEST_REVOKED, "guest.revoked", true) /* a live one is sent away */                \
+    X(GUEST_REFUSED, "guest.refused_as_revoked", true)                                   \
+    X(GUEST_NEW_TOKEN, "guest.new_token", true)                                          \
+    X(GUEST_REVOKE, "guest.revocation", true)                                            \
+    X(GUEST_PAIRS, "guest.pairs_judged", true) /* live at the same time, when settled */ \
+    X(GUEST_STEPS, "guest.calm_steps", true)
 
 #define SIM_FAULTS(X)                                                                    \
     X(DROP_REQUEST, "fault.drop_request", true)                                          \
@@ -148,7 +159,8 @@ const char *sim_shape_name(enum sim_shape shape);
     X(handover_gap, "stop-sequencer")                                                    \
     X(host_gap, "host-down")                                                             \
     X(drain_gap, "drain")                                                                \
-    X(rates, "rates")
+    X(rates, "rates")                                                                    \
+    X(people, "people")
 
 #define SIM_KIND_ENUM(field, name) SIM_KIND_##field,
 enum sim_kind { SIM_KINDS(SIM_KIND_ENUM) SIM_KIND_COUNT };

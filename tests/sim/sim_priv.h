@@ -16,7 +16,9 @@ enum {
     SIM_RATE_BURST_S = 5,
     SIM_ADDRESS_CONNS_MAX = 3,
     SIM_MODEST = 0, /* this user never does anything too often */
-    SIM_MS = 1000,  /* virtual time is counted in microseconds */
+    SIM_GUEST = 64, /* clients from here on are guests (guests.h) */
+    SIM_NEAR_MS = 10000,
+    SIM_MS = 1000, /* virtual time is counted in microseconds */
 };
 #define SIM_WALL_BASE_MS 1763712000000ull /* 2025-11-21T08:00:00Z */
 
@@ -132,6 +134,9 @@ struct sim_plan {
     uint32_t rates;     /* Sends and Heartbeats that a user may a second; 0: no limits */
     uint32_t drift_ppm; /* clocks are off by at most this, each host's in its own way */
     uint32_t rewind;    /* what stores forward to each other */
+    uint32_t people;    /* for so many virtual s guests come and go; 0: none */
+    unsigned policy;    /* enum an_login_policy of their app */
+    bool clocks_near;   /* jumps lead no further than SIM_NEAR_MS from the truth */
 };
 
 /* ------------------------------------------------------------------ connections */
@@ -148,6 +153,7 @@ struct sim_conn {
     bool gate_open;   /* so does the gate */
     bool cut;         /* nothing passes any more, in either direction */
     bool closing;     /* the gate closes after what it sent */
+    bool ended;       /* and has: nothing broke before */
     uint64_t last_us[2];
     uint64_t unread; /* bytes the gate sent and the client has not taken */
     uint64_t slow_until_us;
@@ -161,6 +167,7 @@ struct sim_door {
 };
 
 struct sim_clients;
+struct sim_guests;
 struct sim_check;
 struct sim_watch;
 struct an_topology;
@@ -199,6 +206,7 @@ struct sim {
     size_t conn_count, conn_cap;
     struct sim_door door[SIM_ACTORS_MAX]; /* of the actors that are gates */
     struct sim_clients *clients;
+    struct sim_guests *guests; /* NULL: none yet */
     struct sim_check *check;
 
     uint64_t counts[SIM_COUNT_COUNT];
@@ -344,5 +352,10 @@ void sim_client_opened(struct sim *sim, unsigned client, uint64_t conn);
 void sim_client_frame(struct sim *sim, unsigned client, uint64_t conn,
                       const struct an_frame *frame, const uint8_t *body);
 void sim_client_closed(struct sim *sim, unsigned client, uint64_t conn);
+/* guests.c: the same for those from SIM_GUEST on. */
+void sim_guest_opened(struct sim *sim, unsigned guest, uint64_t conn);
+void sim_guest_frame(struct sim *sim, unsigned guest, uint64_t conn,
+                     const struct an_frame *frame, const uint8_t *body);
+void sim_guest_closed(struct sim *sim, unsigned guest, uint64_t conn, bool ended);
 
 #endif

@@ -51,8 +51,8 @@ ops_done(void *ctx)
 }
 
 /* Everybody is up and serves; only the stranger never can. */
-static bool
-actors_ready(const struct sim_trial *trial, char *why, size_t why_len)
+bool
+sim_trial_ready(const struct sim_trial *trial, char *why, size_t why_len)
 {
     const struct sim *sim = trial->sim;
 
@@ -106,7 +106,7 @@ static bool
 all_settled(const struct sim_trial *trial, char *why, size_t why_len)
 {
     return sim_clients_settled(trial->clients, why, why_len) &&
-           actors_ready(trial, why, why_len) && outboxes_empty(trial, why, why_len);
+           sim_trial_ready(trial, why, why_len) && outboxes_empty(trial, why, why_len);
 }
 
 static bool
@@ -199,7 +199,7 @@ census(struct sim_trial *trial)
 static bool
 ban_done(void *ctx)
 {
-    return ((struct sim_trial *)ctx)->ban.done;
+    return ((struct sim_trial *)ctx)->errand[0].done;
 }
 
 static bool
@@ -222,8 +222,8 @@ ban_set(struct sim_trial *trial, bool forbidden)
 {
     struct sim *sim = trial->sim;
 
-    trial->ban.forbidden = forbidden;
-    sim_admin_ban(sim, trial->admin_actor, &trial->ban, sim->topology);
+    trial->errand[0].forbidden = forbidden;
+    sim_admin_errand(sim, trial->admin_actor, trial->errand, 0, sim->topology);
     if (!sim_run_until(sim, sim_now_ms(sim) + CENSUS_MS_MAX, ban_done, trial) &&
         !sim->failed) {
         sim_fail(sim, "a user cannot be %s", forbidden ? "forbidden" : "let in again");
@@ -245,7 +245,8 @@ ban(struct sim_trial *trial)
         sim->hints_lost = true;
         sim->counts[SIM_HINTS_LOST]++;
     }
-    trial->ban.user = SIM_USER_KEY + user;
+    trial->errand[0].what = SIM_ERRAND_FORBID;
+    trial->errand[0].user = SIM_USER_KEY + user;
     clients->banned = user + 1;
     clients->banned_us = UINT64_MAX;
     if (!ban_set(trial, true)) {
@@ -266,17 +267,25 @@ ban(struct sim_trial *trial)
     }
 }
 
+void
+sim_trial_power_cut(struct sim_trial *trial)
+{
+    struct sim *sim = trial->sim;
+
+    for (unsigned i = 0; i < sim->process_count; i++) {
+        if (sim->process[i].up) {
+            sim_kill(sim, i, true, sim_between(sim, 20, 500));
+        }
+    }
+}
+
 static void
 judge(struct sim_trial *trial)
 {
     struct sim *sim = trial->sim;
 
     if (an_rng_below(&sim->rng, 2) == 0) { /* acked means on disk */
-        for (unsigned i = 0; i < sim->process_count; i++) {
-            if (sim->process[i].up) {
-                sim_kill(sim, i, true, sim_between(sim, 20, 500));
-            }
-        }
+        sim_trial_power_cut(trial);
         settle(trial);
     }
     if (!sim->failed) {
@@ -292,6 +301,9 @@ judge(struct sim_trial *trial)
     }
     if (!sim->failed) {
         ban(trial);
+    }
+    if (!sim->failed && sim->plan.people > 0) {
+        sim_people(trial);
     }
 }
 
@@ -353,6 +365,7 @@ sim_trial(const struct sim_options *options, struct sim_result *result)
     }
     report(&trial, result);
     sim_destroy(sim);
+    sim_guests_destroy(trial.guests);
     sim_clients_destroy(trial.clients);
     sim_check_destroy(trial.check);
 }

@@ -2,9 +2,11 @@
 #ifndef AN_TESTS_SIM_TRIAL_H
 #define AN_TESTS_SIM_TRIAL_H
 
+#include "core/apps.h"
 #include "core/topology.h"
 #include "tests/sim/admin.h"
 #include "tests/sim/clients.h"
+#include "tests/sim/guests.h"
 
 /* What processes may believe of the cluster. */
 enum sim_belief {
@@ -30,9 +32,11 @@ struct sim_trial {
     struct sim_store store[SIM_STORES_MAX];
     struct sim_check *check;
     struct sim_clients *clients;
+    struct sim_guests *guests; /* NULL: none */
     struct sim_admin_cfg admin;
     struct sim_census census;
-    struct sim_ban ban;
+    struct sim_errand errand[SIM_ERRANDS_MAX]; /* 0: the ban; then guests' */
+    struct an_apps apps;
     unsigned admin_actor;
     uint32_t segment_bytes, overlay_rows;
     uint64_t settle_ms; /* the longest */
@@ -41,5 +45,13 @@ struct sim_trial {
 
 /* cluster.c */
 void sim_cluster_build(struct sim_trial *trial);
+/* trial.c */
+/* Is every actor ready that can be? why: which is not. */
+bool sim_trial_ready(const struct sim_trial *trial, char *why, size_t why_len);
+/* The power of all processes goes, and comes again. */
+void sim_trial_power_cut(struct sim_trial *trial);
+/* people.c */
+/* Guests come and go, under faults and then without. */
+void sim_people(struct sim_trial *trial);
 
 #endif
