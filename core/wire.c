@@ -589,7 +589,6 @@ unpack_repeated(struct reader *r, const ProtobufCFieldDescriptor *field, uint64_
 static void *
 unpack_fields(const ProtobufCMessageDescriptor *kind, struct reader *r)
 {
-    const ProtobufCFieldDescriptor *field = kind->fields, *end = field + kind->n_fields;
     void *message = an_arena_alloc(r->arena, kind->sizeof_message);
     uint64_t tag;
 
@@ -597,15 +596,17 @@ unpack_fields(const ProtobufCMessageDescriptor *kind, struct reader *r)
         return NULL;
     }
     kind->message_init(message);
-    for (; r->at < r->end; field++) {
+    for (unsigned i = 0; r->at < r->end; i++) { /* fields is NULL where there are none */
+        const ProtobufCFieldDescriptor *field;
         bool good = get_tag(r, &tag);
 
-        while (good && field < end && field->id != tag >> 3) {
-            field++;
+        while (good && i < kind->n_fields && kind->fields[i].id != tag >> 3) {
+            i++;
         }
-        if (!good || field == end) {
+        if (!good || i == kind->n_fields) {
             return NULL; /* not known, or out of order: a second one is, too */
         }
+        field = &kind->fields[i];
         if (field->label == PROTOBUF_C_LABEL_NONE) {
             good = unpack_single(r, field, (unsigned)tag & 7, message);
         } else {
