@@ -1,3 +1,5 @@
+/* The actor: what comes to whom, its tick, its metrics; and ops, the requests of clients
+ * from their frames to their answers. */
 #include "actors/gate/gate_priv.h"
 #include <assert.h>
 #include <inttypes.h>

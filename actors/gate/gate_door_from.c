@@ -153,7 +153,8 @@ gate_held_count(struct gate_door *door, struct door_conn *conn, size_t before,
 /* ------------------------------------------------------------------ before the login */
 
 bool
-gate_login_too_large(struct gate_door *door, const struct door_conn *conn, size_t len)
+gate_door_login_too_large(struct gate_door *door, const struct door_conn *conn,
+                          size_t len)
 {
     if (conn->known || conn->asked || len <= door->cfg.login_len_max) {
         return false;

@@ -85,7 +85,7 @@ partial_go_on(struct gate_door *door, struct door_conn *conn, const uint8_t *dat
     state =
         an_frame_get(&frame, conn->partial, conn->partial_len, door->cfg.frame_len_max);
     if (state == AN_FRAME_OK &&
-        gate_login_too_large(door, conn, AN_FRAME_HEADER_LEN + frame.body_len)) {
+        gate_door_login_too_large(door, conn, AN_FRAME_HEADER_LEN + frame.body_len)) {
         gate_door_bad(door, conn, AN_ERR_FRAME_TOO_LARGE);
         return take;
     }
@@ -121,7 +121,7 @@ gate_door_frames_in(struct gate_door *door, struct door_conn *conn, const uint8_
             return;
         }
         took = AN_FRAME_HEADER_LEN + (state == AN_FRAME_OK ? frame.body_len : 0u);
-        if (gate_login_too_large(door, conn, took)) {
+        if (gate_door_login_too_large(door, conn, took)) {
             gate_door_bad(door, conn, AN_ERR_FRAME_TOO_LARGE);
             return;
         }
@@ -218,7 +218,7 @@ gate_door_read(struct door_conn *conn)
 }
 
 void
-gate_login_known(struct door_conn *conn)
+gate_door_logged_in(struct door_conn *conn)
 {
     conn->known = true;
     if (conn->awaits) {

@@ -126,7 +126,7 @@ gate_lines_in(struct gate_door *door, struct door_conn *conn, const uint8_t *dat
         const uint8_t *end = memchr(data, '\n', len);
         size_t part = end == NULL ? len : (size_t)(end - data);
 
-        if (gate_login_too_large(door, conn, held->len + part)) {
+        if (gate_door_login_too_large(door, conn, held->len + part)) {
             gate_door_bad(door, conn, AN_ERR_FRAME_TOO_LARGE);
             return;
         }

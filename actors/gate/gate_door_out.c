@@ -89,7 +89,7 @@ note_login(struct door_conn *conn, const uint8_t *frame, size_t len)
 
     if (!conn->known && an_frame_get(&header, frame, len, UINT32_MAX) == AN_FRAME_OK &&
         header.command == AN_COMMAND_LOGIN && header.flags == AN_FRAME_ANSWER) {
-        gate_login_known(conn);
+        gate_door_logged_in(conn);
     }
 }
 

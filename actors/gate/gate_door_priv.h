@@ -291,7 +291,7 @@ void gate_door_partial_free(struct gate_door *door, struct door_conn *conn);
 void gate_door_bad(struct gate_door *door, struct door_conn *conn, enum an_err err);
 
 /* It has logged in: what was left in its socket until then is read. */
-void gate_login_known(struct door_conn *conn);
+void gate_door_logged_in(struct door_conn *conn);
 
 /* ------------------------------------------------------------------ gate_door_from.c */
 
@@ -311,8 +311,8 @@ bool gate_held_room(struct gate_door *door, const struct door_conn *conn, size_t
 void gate_held_count(struct gate_door *door, struct door_conn *conn, size_t before,
                      size_t after);
 /* Is what begins like that, before anything else, no Login? Counted and logged. */
-bool gate_login_too_large(struct gate_door *door, const struct door_conn *conn,
-                          size_t len);
+bool gate_door_login_too_large(struct gate_door *door, const struct door_conn *conn,
+                               size_t len);
 
 /* ------------------------------------------------------------------ gate_door_out.c */
 

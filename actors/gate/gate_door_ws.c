@@ -190,7 +190,7 @@ take_text(struct gate_door *door, struct door_conn *conn, const struct gate_ws_g
         fail(door, conn, 1009, "a message of JSON has at most 512 KiB");
         return;
     }
-    if (gate_login_too_large(door, conn, ws->held.len + got->len)) {
+    if (gate_door_login_too_large(door, conn, ws->held.len + got->len)) {
         fail(door, conn, 1009, "FRAME_TOO_LARGE: before a Login at most 16 KiB");
         return;
     }

@@ -18,8 +18,11 @@
  *   gate_router.c  sessions announced to routers; deliveries from them
  *
  * A client's request is an op from its frame to its answer. An op sits in exactly one
- * place at a time (a name's waiters, a lane, a batch, a read queue, a connection's pages,
- * a router link) and ends by op_fail or by its answer; either frees it. */
+ * place at a time (a name's waiters, a lane, a batch, a read queue, a connection's pages
+ * or held frames, a router link) and ends by gate_op_fail or by its answer; either frees
+ * it.
+ *
+ * Context: the gate actor's thread. */
 #ifndef AN_ACTORS_GATE_PRIV_H
 #define AN_ACTORS_GATE_PRIV_H
 
@@ -363,8 +366,8 @@ struct gate {
     uint16_t index;
     uint32_t conns_max, heartbeat_ms, tick_ms, idle_ms, login_timeout_ms,
         output_bytes_max, sends_max, submits_flying_max;
-    uint64_t incarnation;
-    struct an_rng rng;
+    uint64_t incarnation;        /* of this life, for routers */
+    struct an_rng rng;           /* of traces */
     struct an_hash_key hash_key; /* clients choose names and addresses */
     uint64_t started_ms;
     bool ready, stopping, stopped, draining;
@@ -382,18 +385,19 @@ struct gate {
     struct gate_conn opening, active; /* rings; the oldest behind newer */
     struct gate_names names;
     struct gate_rates rates;
-    struct gate_pipe *pipes;
-    struct gate_store *stores;
-    struct gate_link *links;
-    struct gate_batch *batches;
-    struct gate_fetch *fetches;
-    struct gate_ops heads; /* heartbeats that wait for the next read of heads */
-    uint16_t *owner;       /* the sequencer of each slot, as last told */
+    struct gate_pipe *pipes;    /* commands to (sequencer, store), made when needed */
+    struct gate_store *stores;  /* queries to each, by index */
+    struct gate_link *links;    /* routers, by index */
+    struct gate_batch *batches; /* asks under way */
+    struct gate_fetch *fetches; /* Syncs that are being completed */
+    struct gate_ops heads;      /* heartbeats that wait for the next read of heads */
+    uint16_t *owner;            /* the sequencer of each slot, as last told */
 
-    uint64_t next_tag, next_order;
-    size_t op_bytes, op_count;
-    uint32_t drains;
-    struct an_now now; /* of the step */
+    uint64_t next_tag;         /* the newest of an ask, */
+    uint64_t next_order;       /* and of a Send in the order of sending */
+    size_t op_bytes, op_count; /* of all clients' requests */
+    uint32_t drains;           /* so many were; it may wrap */
+    struct an_now now;         /* of the step */
     struct an_outbox *out;
     struct an_arena frame;   /* a client's body while its frame is handled */
     struct an_arena scratch; /* a bus message while it is put together */

@@ -1,3 +1,5 @@
+/* The actor: gates and their lists of sessions, who has to go for whom, pushes to gates.
+ * What it publishes may be lost; what has to be heard is said again. */
 #include "actors/router/router.h"
 #include "actors/router/router_batch.h"
 #include "actors/router/router_inspect.h"
@@ -38,7 +40,7 @@ enum {
     X(gates_forgotten, "Gates that fell silent or were started anew")                    \
     X(refused, "Sessions not registered for want of room")
 
-struct gate {
+struct gate {             /* as we know it; times are monotonic */
     uint64_t incarnation; /* 0: has not announced its sessions, or is forgotten */
     uint64_t view;        /* what the gate is told as our incarnation */
     uint64_t heard_ms;
@@ -53,12 +55,12 @@ struct router {
     const struct an_apps *apps;
     uint16_t index;
     uint32_t heartbeat_ms;
-    uint64_t incarnation;
-    uint64_t started_ms;
-    uint32_t mark;
+    uint64_t incarnation; /* of this life; the first view of each gate */
+    uint64_t started_ms;  /* monotonic */
+    uint32_t mark;        /* of the list being applied: sessions that it names have it */
     size_t sessions_max;
-    unsigned held;
-    struct gate *gates;
+    unsigned held;      /* pushes of this drain, which the batch points into */
+    struct gate *gates; /* by index */
     uint16_t gate_count;
     struct router_table table;
     struct router_batch batch;
@@ -194,16 +196,15 @@ static enum an_err
 conflict(const struct router *r, const struct router_session *session,
          const Anser__Bus__Session *up)
 {
-    struct router_text platform = {session->text + session->device_len,
-                                   session->platform_len};
-    struct router_text theirs = {up->platform.data, up->platform.len};
+    struct router_text old = {session->text + session->device_len, session->platform_len};
+    struct router_text new = {up->platform.data, up->platform.len};
     struct router_text app = {up->app.data, up->app.len};
 
     if (session->device_len == up->device.len &&
         memcmp(session->text, up->device.data, up->device.len) == 0) {
         return AN_ERR_REPLACED;
     }
-    return router_policy_excludes(router_policy_of(r->apps, app), platform, theirs)
+    return router_policy_excludes(router_policy_of(r->apps, app), old, new)
                ? AN_ERR_KICKED
                : AN_OK;
 }
@@ -220,11 +221,11 @@ is_late(const struct router_session *session, uint16_t gate,
 }
 
 static struct router_session *
-session_known(const struct router *r, uint16_t gate, const Anser__Bus__Session *up)
+session_find(const struct router *r, uint16_t gate, uint64_t user, uint64_t conn)
 {
-    struct router_session *session = router_table_find(&r->table, up->user);
+    struct router_session *session = router_table_find(&r->table, user);
 
-    while (session != NULL && (session->gate != gate || session->conn != up->conn)) {
+    while (session != NULL && (session->gate != gate || session->conn != conn)) {
         session = session->next;
     }
     return session;
@@ -304,7 +305,7 @@ session_up(struct router *r, uint16_t gate, const Anser__Bus__Session *up, bool 
         r->counted.refused++;
         return;
     }
-    session = session_known(r, gate, up);
+    session = session_find(r, gate, up->user, up->conn);
     if (session == NULL) {
         late = session_late(r, gate, up, complete);
         if (late == AN_OK) {
@@ -325,11 +326,8 @@ session_up(struct router *r, uint16_t gate, const Anser__Bus__Session *up, bool 
 static void
 session_down(struct router *r, uint16_t gate, const Anser__Bus__Session *down)
 {
-    struct router_session *session = router_table_find(&r->table, down->user);
+    struct router_session *session = session_find(r, gate, down->user, down->conn);
 
-    while (session != NULL && (session->gate != gate || session->conn != down->conn)) {
-        session = session->next;
-    }
     if (session != NULL) {
         router_table_remove(&r->table, session);
         r->counted.sessions_down++;

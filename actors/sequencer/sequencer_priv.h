@@ -548,7 +548,7 @@ void seq_inspect(struct seq *s, struct an_msg *msg, struct an_now now,
 
 /* ------------------------------------------------------------------ reads.c */
 
-/* Is there room for one more question? Otherwise the asker answers BUSY. */
+/* Asks it with one of the next Reads. false: too many wait; the asker answers BUSY. */
 bool seq_read_add(struct seq *s, const struct seq_read *read);
 void seq_reads_act(struct seq *s, struct seq_link *link, struct an_outbox *out);
 void seq_reads_answered(struct seq *s, uint32_t which, const struct an_msg *msg,

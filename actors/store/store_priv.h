@@ -92,7 +92,7 @@ struct store_slot {
     uint64_t incarnation, next_incarnation; /* of it, when it claimed */
     bool mine;
     uint8_t state; /* enum store_head_state */
-    uint64_t load;
+    uint64_t load; /* while loading: the number of the load that brings it */
 };
 
 /* ------------------------------------------------------------------ writes */
@@ -137,8 +137,8 @@ enum store_want_what {
 
 /* Up to where the entries of a source store were taken into a slot. */
 struct store_mark {
-    uint64_t mark, next; /* as synced, and with the batch */
-    uint64_t load;
+    uint64_t mark, next;             /* as synced, and with the batch */
+    uint64_t load;                   /* as a slot's */
     struct store_mark *next_touched; /* in the batch */
     uint16_t slot, source;
     uint8_t state; /* enum store_head_state */
@@ -197,18 +197,18 @@ struct store {
     uint32_t page_bytes_max;
 
     struct engine *engine;
-    struct engine_host caller_host; /* whose fatal it is */
+    struct engine_host caller_host; /* of our cfg: told when the engine is beyond help */
     /* Valid during a step; outside of one jobs and lines wait for the next. */
     struct an_outbox *out;
     struct an_now now;
     struct an_job *jobs_waiting, *jobs_waiting_last;
-    uint32_t jobs_out;
+    uint32_t jobs_out; /* given to the runner and not back */
     char *lines[STORE_LINES_MAX];
     int line_levels[STORE_LINES_MAX];
     uint32_t line_count;
 
     bool started, stopping, stopped;
-    uint32_t stop_applies;
+    uint32_t stop_applies; /* begun for the end, so that the next start is short */
 
     struct store_slot slots[AN_SLOTS];
     struct store_heads convs;

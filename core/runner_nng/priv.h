@@ -448,7 +448,7 @@ struct counters {
 struct instance {
     struct an_runner *runner;
     struct an_actor *actor;
-    struct an_door *door; /* gates only */
+    struct an_door *door; /* gates and apis; NULL: none */
     struct an_addr addr;
     char who[WHO_LEN];
     pthread_t thread;
