@@ -18,6 +18,7 @@ enum {
 struct tries {
     uint64_t id; /* of the pair or the address; 0: nobody's */
     uint64_t last_ms, until_ms;
+    uint64_t began_ms; /* the newest that was counted */
     uint32_t count;
 };
 
@@ -103,6 +104,7 @@ count(struct tries *tries, uint32_t free_tries, uint64_t now_ms)
     uint64_t wait_ms = FIRST_WAIT_MS;
 
     tries->last_ms = now_ms;
+    tries->began_ms = now_ms;
     if (++tries->count < free_tries) {
         return;
     }
@@ -131,19 +133,22 @@ api_guess_try(struct api_guess *guess, const char *app, const char *name,
     return 0;
 }
 
+/* A later one began after its own wait, and has set another: that one stands. */
 static void
-take_back(struct tries *tries, bool all)
+take_back(struct tries *tries, uint64_t began_ms, bool all)
 {
     if (tries != NULL && tries->count > 0) {
         tries->count = all ? 0 : tries->count - 1;
-        tries->until_ms = 0;
+        if (all || tries->began_ms == began_ms) {
+            tries->until_ms = 0;
+        }
     }
 }
 
 void
 api_guess_pass(struct api_guess *guess, const char *app, const char *name,
-               const char *from, bool right)
+               const char *from, uint64_t began_ms, bool right)
 {
-    take_back(find(guess, id_of(app, name, from), false, 0), right);
-    take_back(find(guess, api_guess_address(from), false, 0), false);
+    take_back(find(guess, id_of(app, name, from), false, 0), began_ms, right);
+    take_back(find(guess, api_guess_address(from), false, 0), began_ms, false);
 }

@@ -57,6 +57,7 @@ struct api_task {
     bool used;
     uint32_t round; /* in tags: answers and timers of an earlier step are stale */
     uint64_t trace, deadline_ms; /* on the actor's clock */
+    uint64_t tried_ms;           /* when its password was counted as tried */
 
     /* Who is answered: one of these. */
     struct an_msg *words; /* held */

@@ -255,6 +255,7 @@ slowed(struct api_run *run, struct api_task *task)
     uint64_t wait_ms = api_guess_try(run->api->guess, task->app, task->user.name,
                                      task->http->from, run->now.mono_ms);
 
+    task->tried_ms = run->now.mono_ms;
     if (wait_ms == 0) {
         return false;
     }
@@ -273,7 +274,7 @@ login_failed(struct api_run *run, struct api_task *task, enum an_err err)
         run->api->count.passwords_wrong++;
     } else {
         api_guess_pass(run->api->guess, task->app, task->user.name, task->http->from,
-                       false);
+                       task->tried_ms, false);
     }
     api_end_err(run, task, err);
 }
@@ -290,7 +291,7 @@ then_login_verified(struct api_run *run, struct api_task *task,
     if (err == AN_OK) {
         snprintf(task->verified, sizeof(task->verified), "%s", task->hash);
         api_guess_pass(run->api->guess, task->app, task->user.name, task->http->from,
-                       true);
+                       task->tried_ms, true);
         run->api->count.logins++;
         if (task->judged != AN_OK) { /* said to the owner alone */
             api_end_err(run, task, task->judged);
@@ -609,7 +610,7 @@ then_password_verified(struct api_run *run, struct api_task *task,
         return;
     }
     api_guess_pass(run->api->guess, task->app, task->user.name, task->http->from,
-                   err == AN_OK);
+                   task->tried_ms, err == AN_OK);
     if (err == AN_OK) {
         snprintf(task->verified, sizeof(task->verified), "%s", task->hash);
         err = api_take_password(task, task->body, "password", &password);
