@@ -6,6 +6,7 @@
 
 enum {
     JOB_US_MAX = 3000, /* a read */
+    HASH_US_MAX = 400000,
     APPLY_US_MAX = 200000,
 };
 
@@ -108,6 +109,11 @@ job_plan(struct sim *sim, unsigned index, struct an_job *job)
         at = actor->apply_free_us > sim->now_us ? actor->apply_free_us : sim->now_us;
         at += sim_between(sim, 1, APPLY_US_MAX);
         actor->apply_free_us = at;
+    }
+    if (job->lane == AN_LANE_HASH) { /* the same */
+        at = actor->hash_free_us > sim->now_us ? actor->hash_free_us : sim->now_us;
+        at += sim_between(sim, 1, HASH_US_MAX);
+        actor->hash_free_us = at;
     }
     *arg = job;
     job_add(sim, index, job);
@@ -215,8 +221,13 @@ effect_carry_out(struct sim *sim, unsigned index, const struct an_effect *effect
     case AN_EFFECT_CONN_CLOSE:
         sim_door_close(sim, index, effect->conn);
         break;
-    case AN_EFFECT_HTTP: /* no door is simulated: nobody asked */
-        sim_fail(sim, "%s/%u answers HTTP that nobody asked", role, actor->addr.index);
+    case AN_EFFECT_HTTP:
+        if (sim->http == NULL) {
+            sim_fail(sim, "%s/%u answers HTTP that nobody asked", role,
+                     actor->addr.index);
+        } else {
+            sim->http(sim, effect, bytes);
+        }
         break;
     case AN_EFFECT_EVENT:
     case AN_EFFECT_LOG:

@@ -77,7 +77,7 @@ struct sim_actor {
     bool ready;
     bool stopped;
     struct sim_job *jobs; /* offloaded, done() not called yet */
-    uint64_t apply_free_us;
+    uint64_t apply_free_us, hash_free_us;
     struct an_msg **live; /* every message that was not released yet */
     size_t live_count, live_cap;
     struct sim_disk *disk; /* of a store; NULL otherwise */
@@ -212,6 +212,9 @@ struct sim {
     uint64_t counts[SIM_COUNT_COUNT];
     char (*ring)[SIM_LINE_LEN];
     uint64_t ring_count;
+    /* Answers to requests over HTTP; NULL: there is no door. */
+    void (*http)(struct sim *sim, const struct an_effect *effect, const uint8_t *body);
+    void *http_ctx;
     uint64_t bug_left; /* how often the planted bug may still strike */
 };
 
