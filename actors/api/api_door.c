@@ -4,15 +4,12 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
-
-enum { PEM_LEN_MAX = 256 * 1024 };
 
 uint64_t
 api_door_now_ms(void)
@@ -71,9 +68,9 @@ static bool
 serve_at(struct api_door *door, struct http_listener *listener)
 {
     const bool secret = an_scheme_cover(listener->at.scheme) == AN_COVER_TLS;
+    const struct MHD_OptionItem none[] = {{MHD_OPTION_END, 0, NULL}};
     struct MHD_OptionItem tls[] = {
-        {MHD_OPTION_HTTPS_MEM_CERT, 0, door->tls_cert},
-        {MHD_OPTION_HTTPS_MEM_KEY, 0, door->tls_key},
+        {MHD_OPTION_HTTPS_CERT_CALLBACK, 0, (void *)(uintptr_t)api_tls_choose},
         {MHD_OPTION_HTTPS_PRIORITIES, 0,
          (void *)(uintptr_t) "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"},
         {MHD_OPTION_END, 0, NULL}};
@@ -86,7 +83,7 @@ serve_at(struct api_door *door, struct http_listener *listener)
         api_request_begin, door, MHD_OPTION_NOTIFY_COMPLETED, api_request_end, door,
         MHD_OPTION_NOTIFY_CONNECTION, api_conn_notify, door, MHD_OPTION_CONNECTION_LIMIT,
         door->cfg.conns_max + DOOR_SPARE_CONNS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        (size_t)AN_HTTP_HEADERS_LEN_MAX, MHD_OPTION_ARRAY, secret ? tls : &tls[3],
+        (size_t)AN_HTTP_HEADERS_LEN_MAX, MHD_OPTION_ARRAY, secret ? tls : none,
         MHD_OPTION_END);
     return listener->daemon != NULL;
 }
@@ -304,15 +301,7 @@ flush(struct an_door *base)
 static enum an_err
 reload(struct an_door *base, char *why, size_t why_len)
 {
-    struct api_door *door = (struct api_door *)base;
-
-    (void)why;
-    (void)why_len;
-    if (door->tls_key != NULL) {
-        api_door_log(door, AN_LOG_WARN,
-                     "https:// keeps its certificate until the next start");
-    }
-    return AN_OK;
+    return api_tls_reload((struct api_door *)base, why, why_len);
 }
 
 /* ------------------------------------------------------------------ the end */
@@ -403,35 +392,12 @@ destroy(struct an_door *base)
     if (door->web_fd >= 0) {
         close(door->web_fd);
     }
-    if (door->tls_key != NULL) {
-        sodium_memzero(door->tls_key, strlen(door->tls_key));
-    }
+    api_tls_fini(door);
     free(door->origins);
-    free(door->tls_key);
-    free(door->tls_cert);
     free(door);
 }
 
 /* ------------------------------------------------------------------ create */
-
-static char *
-read_pem(const char *path, const char *setting, char *why, size_t why_len)
-{
-    char *text = calloc(1, PEM_LEN_MAX + 1);
-    FILE *file = path == NULL ? NULL : fopen(path, "re");
-    size_t len = file == NULL || text == NULL ? 0 : fread(text, 1, PEM_LEN_MAX, file);
-
-    if (file != NULL) {
-        fclose(file);
-    }
-    if (len == 0) {
-        snprintf(why, why_len, "%s: %s", setting,
-                 path == NULL ? "missing; https:// needs it" : path);
-        free(text);
-        return NULL;
-    }
-    return text;
-}
 
 static enum an_err
 take_listeners(struct api_door *door, char *why, size_t why_len)
@@ -453,15 +419,7 @@ take_listeners(struct api_door *door, char *why, size_t why_len)
         secret = secret || an_scheme_cover(at->scheme) == AN_COVER_TLS;
     }
     door->listener_count = cfg->listen_count;
-    if (!secret) {
-        return AN_OK;
-    }
-    door->tls_cert = read_pem(cfg->tls_cert, "gate.tls_cert", why, why_len);
-    if (door->tls_cert == NULL) {
-        return AN_ERR_CONFIG;
-    }
-    door->tls_key = read_pem(cfg->tls_key, "gate.tls_key", why, why_len);
-    return door->tls_key == NULL ? AN_ERR_CONFIG : AN_OK;
+    return secret ? api_tls_init(door, why, why_len) : AN_OK;
 }
 
 static void

@@ -144,6 +144,7 @@ api_conn_notify(void *cls, struct MHD_Connection *connection, void **context,
                 enum MHD_ConnectionNotificationCode code)
 {
     if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+        api_tls_thread(cls);
         opened(cls, connection, context);
     } else {
         closed(cls, *context);

@@ -7,6 +7,7 @@
 #include "core/http.h"
 #include "core/listen.h"
 #include "core/nets.h"
+#include <gnutls/abstract.h>
 #include <microhttpd.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -78,7 +79,7 @@ struct api_door {
     struct an_msg msg; /* the one that is delivered */
     struct http_listener listeners[API_DOOR_LISTEN_MAX];
     unsigned listener_count;
-    char *tls_cert, *tls_key; /* PEM texts */
+    char *tls_cert, *tls_key; /* files, where https:// is spoken */
     char *origins;
     struct an_nets proxies;
     int web_fd; /* the directory; -1: none */
@@ -88,6 +89,7 @@ struct api_door {
     pthread_mutex_t lock; /* of all below */
     pthread_cond_t wake;  /* of run() */
     pthread_cond_t errand;
+    struct api_cert *cert;   /* that handshakes are met with; NULL: no https:// */
     struct http_conn *conns; /* youngest first */
     uint32_t conn_count;
     struct http_queue fresh;   /* for the actor */
@@ -126,6 +128,18 @@ struct MHD_Response *api_response_json(const void *body, size_t len, uint32_t re
 struct MHD_Response *api_response_error(enum an_err err);
 void api_queue_add(struct http_queue *queue, struct exchange *exchange);
 struct exchange *api_queue_take_all(struct http_queue *queue);
+
+/* api_door_tls.c: the certificate of https://. Errors, with *why: AN_ERR_CONFIG. */
+AN_MUST_USE enum an_err api_tls_init(struct api_door *door, char *why, size_t why_len);
+/* From the same files; any thread. */
+AN_MUST_USE enum an_err api_tls_reload(struct api_door *door, char *why, size_t why_len);
+void api_tls_fini(struct api_door *door);
+/* This thread takes connections for the door, and shakes their hands. */
+void api_tls_thread(struct api_door *door);
+int api_tls_choose(gnutls_session_t session, const gnutls_datum_t *issuers,
+                   int issuer_count, const gnutls_pk_algorithm_t *algorithms,
+                   int algorithm_count, gnutls_pcert_st **chain, unsigned *count,
+                   gnutls_privkey_t *key);
 
 /* api_door_web.c: the web page. *status is written. NULL without memory. */
 struct MHD_Response *api_web_answer(struct api_door *door,

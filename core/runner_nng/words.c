@@ -101,7 +101,7 @@ put_trace(struct instance *inst, const char *rest, FILE *out)
     return ring_find(&inst->ring, rest, out);
 }
 
-/* Of a gate: its certificates, read again. */
+/* Of a gate or an api: its certificates, read again. */
 static bool
 put_reload(struct instance *inst, const char *rest, FILE *out)
 {

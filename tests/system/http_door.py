@@ -1,8 +1,11 @@
 """The HTTP door: what it gives by itself, and what it does with clients that are slow, greedy
 or wrong. Spoken to by curl, by sockets, and by Prometheus's own parser."""
+import http.client
 import json
 import os
+import signal
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -227,6 +230,78 @@ def case_https_shows_the_gates_certificate(case):
                           f"https://127.0.0.1:{port}/healthz"], capture_output=True, check=False)
     assert old.returncode != 0
     node.stop()
+
+
+def case_https_shows_a_new_certificate_after_a_reload(case):
+    """A reload reaches whoever connects next; a connection that is there goes on; files that do
+    not do are named and change nothing."""
+    from certs import Ca
+    folder = os.path.join(case.dir, "certs")
+    ca = Ca(folder)
+    ca.sign("server")
+    node = case.new_node(config=f"gate: {{tls_cert: {folder}/server.pem, "
+                                f"tls_key: {folder}/server.key}}\n")
+    node.http = "https://127.0.0.1:0,https://127.0.0.1:0"
+    node.start()
+    where = node.doors["https"]
+    trust = ssl.create_default_context(cafile=ca.pem)
+
+    def connect():
+        kept = http.client.HTTPSConnection(*where, timeout=20, context=trust)
+        kept.connect()
+        return kept, ssl.DER_cert_to_PEM_cert(kept.sock.getpeercert(True))
+
+    def ask(kept):
+        kept.request("GET", "/healthz")
+        answer = kept.getresponse()
+        return answer.status, json.loads(answer.read())
+
+    def reload(words):
+        before = node.stderr().count(words)
+        node.process.send_signal(signal.SIGHUP)
+        await_that(words, lambda: node.stderr().count(words) > before)
+
+    kept, old = connect()
+    assert ask(kept) == (200, {"ok": True})
+    with open(os.path.join(folder, "server.key"), encoding="utf-8") as f:
+        key = f.read()
+    other = Ca(folder, "other")
+    with open(other.key, encoding="utf-8") as f, \
+            open(os.path.join(folder, "server.key"), "w", encoding="utf-8") as into:
+        into.write(f.read())
+    node.process.send_signal(signal.SIGHUP)
+    await_that("the refusal", lambda: "tls_key" in node.stderr())
+    assert connect()[1] == old
+    with open(os.path.join(folder, "server.key"), "w", encoding="utf-8") as f:
+        f.write(key)
+    reload("certificates read again")
+    assert connect()[1] == old
+    ca.sign("server")
+    reload("certificates read again")
+    assert ask(kept) == (200, {"ok": True})
+    fresh, new = connect()
+    assert new != old and ask(fresh) == (200, {"ok": True})
+    assert ask(kept) == (200, {"ok": True})
+    node.stop()
+
+
+def case_https_files_that_do_not_fit_are_named(case):
+    from certs import Ca
+    folder = os.path.join(case.dir, "certs")
+    ca = Ca(folder)
+    ca.sign("server")
+    Ca(folder, "other")
+    node = case.new_node()
+    for cert, key, words in (("server.pem", "other.key", "not the key of gate.tls_cert"),
+                             ("server.key", "server.key", "gate.tls_cert: not the PEM"),
+                             ("server.pem", "server.pem", "gate.tls_key: not the PEM"),
+                             ("none.pem", "server.key", "gate.tls_cert: ")):
+        config = os.path.join(case.dir, "bad.yaml")
+        with open(config, "w", encoding="utf-8") as f:
+            f.write(f"gate: {{tls_cert: {folder}/{cert}, tls_key: {folder}/{key}}}\n")
+        done = node.run("up", "--config", config, "--listen", "tcp://127.0.0.1:0",
+                        "--http", "https://127.0.0.1:0", expect=8)
+        assert words in done.err, (words, done.err)
 
 
 def case_plain_beyond_this_machine_has_to_be_meant(case):
