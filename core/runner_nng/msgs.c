@@ -227,9 +227,23 @@ open_msg(struct instance *inst, nng_msg *raw, bool request, struct an_envelope *
 /* ------------------------------------------------------------------ parcels to messages
  */
 
+/* Of the mailbox, or of this process. */
 static void
-refuse(struct instance *inst, struct held *held, const struct an_envelope *ask,
-       enum an_err err)
+reply(struct instance *inst, enum reply_type type, void *waiter, nng_msg *msg)
+{
+    if (msg == NULL) {
+        abort(); /* as pooled_create */
+    }
+    if (type == REPLY_LOCAL) {
+        local_answer(inst, waiter, msg);
+    } else {
+        mailbox_answer(waiter, msg);
+    }
+}
+
+static void
+refuse(struct instance *inst, enum reply_type type, void *waiter,
+       const struct an_envelope *ask, enum an_err err)
 {
     const struct an_kind_row *row = an_kind_row(ask->kind);
     struct an_envelope env = {.answer = true,
@@ -237,36 +251,51 @@ refuse(struct instance *inst, struct held *held, const struct an_envelope *ask,
                               .err = (uint16_t)err,
                               .trace = ask->trace,
                               .from = inst->addr};
-    nng_msg *msg = bus_msg(inst->runner, &env, NULL);
 
-    if (msg != NULL) {
-        mailbox_answer(held, msg);
-    } else {
-        abort(); /* as pooled_create */
-    }
+    reply(inst, type, waiter, bus_msg(inst->runner, &env, NULL));
 }
 
+/* Takes raw; NULL: it was refused. */
 static struct an_msg *
-from_request(struct instance *inst, struct held *held)
+from_request(struct instance *inst, enum reply_type type, void *waiter, nng_msg *raw,
+             uint64_t received_ms)
 {
     struct an_envelope env = {0};
     struct an_msg *msg = NULL;
-    enum an_err err = open_msg(inst, held->msg, true, &env, &msg);
+    enum an_err err = open_msg(inst, raw, true, &env, &msg);
 
-    nng_msg_free(held->msg);
-    held->msg = NULL;
+    nng_msg_free(raw);
     atomic_fetch_add(&inst->counters.requests, 1);
     pthread_mutex_lock(&inst->inbox.lock);
     inst->inbox.requests--;
     pthread_mutex_unlock(&inst->inbox.lock);
     if (err != AN_OK) {
-        refuse(inst, held, &env, err);
+        refuse(inst, type, waiter, &env, err);
         return NULL;
     }
     msg->request = true;
-    msg->deadline_mono_ms = held->received_ms + env.budget_ms;
-    set_reply_to(msg, REPLY_HELD, held);
+    msg->deadline_mono_ms = received_ms + env.budget_ms;
+    set_reply_to(msg, type, waiter);
     return msg;
+}
+
+static struct an_msg *
+from_held(struct instance *inst, struct held *held)
+{
+    nng_msg *raw = held->msg;
+
+    held->msg = NULL;
+    return from_request(inst, REPLY_HELD, held, raw, held->received_ms);
+}
+
+static struct an_msg *
+from_local(struct instance *inst, struct local *local)
+{
+    uint64_t received_ms;
+    nng_msg *raw = local_request(local, &received_ms);
+
+    local_hold(inst, local);
+    return from_request(inst, REPLY_LOCAL, local, raw, received_ms);
 }
 
 static const char *
@@ -376,11 +405,18 @@ from_question(struct instance *inst, struct question *question)
 struct an_msg *
 msg_from_parcel(struct instance *inst, struct parcel *parcel)
 {
+    struct call *call;
+
     switch (parcel->type) {
     case PARCEL_REQUEST:
-        return from_request(inst, (struct held *)parcel);
+        return from_held(inst, (struct held *)parcel);
+    case PARCEL_LOCAL_ASK:
+        return from_local(inst, (struct local *)parcel);
     case PARCEL_ANSWER:
         return from_answer(inst, (struct call *)parcel);
+    case PARCEL_LOCAL_ANSWER:
+        call = local_answered(parcel);
+        return call == NULL ? NULL : from_answer(inst, call);
     case PARCEL_PUBLISHED:
         return from_hint(inst, (struct hint *)parcel);
     case PARCEL_WORDS:
@@ -399,6 +435,10 @@ parcel_drop(struct parcel *parcel)
     case PARCEL_REQUEST: /* the mailbox frees it */
     case PARCEL_ANSWER:  /* the peer frees it */
     case PARCEL_WORDS:   /* the inspection frees it */
+        return;
+    case PARCEL_LOCAL_ASK:
+    case PARCEL_LOCAL_ANSWER:
+        local_drop(parcel);
         return;
     case PARCEL_PUBLISHED:
         nng_msg_free(((struct hint *)parcel)->msg);

@@ -21,7 +21,7 @@ call_free(struct call *call)
     peer->free = call;
 }
 
-static void
+void
 call_ended(struct call *call, enum an_err err)
 {
     call->err = err;
@@ -208,6 +208,10 @@ call_start(struct call *call, const struct an_effect *effect, nng_msg *msg,
     call->tag = effect->tag;
     call->trace = effect->trace;
     call->kind = effect->kind;
+    if (peer->local != NULL) {
+        local_ask(call, msg, mono_ms);
+        return;
+    }
     if (atomic_load(&peer->link.pipes) == 0 && until > peer->grace_until_ms) {
         until = peer->grace_until_ms;
     }
@@ -235,7 +239,8 @@ peers_ask(struct instance *inst, const struct an_effect *effect, const uint8_t *
     if (effect->len > AN_BUS_MSG_LEN_MAX - AN_ENVELOPE_LEN) {
         return AN_ERR_ENVELOPE;
     }
-    if (atomic_load(&peer->link.pipes) == 0 && mono_ms >= peer->grace_until_ms) {
+    if (peer->local == NULL && atomic_load(&peer->link.pipes) == 0 &&
+        mono_ms >= peer->grace_until_ms) {
         return AN_ERR_UNAVAILABLE;
     }
     call = peer->free;

@@ -8,6 +8,7 @@
  *   mailbox.c     requests in, answers out (REP)
  *   peers.c       asks out, answers in (REQ)
  *   pubsub.c      hints (PUB, SUB)
+ *   local.c       asks and hints within the process, past NNG
  *   pool.c        offload lanes
  *   timers.c      a heap of due times
  *   inspect.c     the text and event endpoints
@@ -58,11 +59,13 @@ enum {
 /* ------------------------------------------------------------------ inbox */
 
 enum parcel_type {
-    PARCEL_REQUEST,   /* struct held */
-    PARCEL_ANSWER,    /* struct call */
-    PARCEL_PUBLISHED, /* struct hint */
-    PARCEL_WORDS,     /* struct question */
-    PARCEL_COLLECT,   /* struct gather */
+    PARCEL_REQUEST,      /* struct held */
+    PARCEL_ANSWER,       /* struct call */
+    PARCEL_LOCAL_ASK,    /* struct local */
+    PARCEL_LOCAL_ANSWER, /* struct local */
+    PARCEL_PUBLISHED,    /* struct hint */
+    PARCEL_WORDS,        /* struct question */
+    PARCEL_COLLECT,      /* struct gather */
 };
 
 /* What callbacks hand to an instance's thread; embedded in whatever it is part of, so
@@ -256,6 +259,10 @@ struct call {
     uint64_t tag, trace;
     uint16_t kind; /* asked */
     struct call *next_free;
+
+    /* Within the process: the thread's own. */
+    bool local;      /* an ask is out */
+    uint64_t number; /* of asks so far */
 };
 
 struct peer {
@@ -266,6 +273,7 @@ struct peer {
     struct call *free;
     uint64_t grace_until_ms;
     bool open;
+    struct instance *local; /* in this process, and asked past NNG; or NULL */
 };
 
 /* Dials everybody whom the table lets this role ask, without waiting. AN_ERR_NO_MEMORY,
@@ -281,6 +289,37 @@ enum an_err peers_ask(struct instance *inst, const struct an_effect *effect,
                       const uint8_t *body, uint64_t mono_ms);
 /* The parcel was taken care of. */
 void call_free(struct call *call);
+/* Hands it over with what became of it; err is not AN_OK. */
+void call_ended(struct call *call, enum an_err err);
+
+/* ------------------------------------------------------------------ in one process */
+
+struct local;
+struct pubsub;
+
+/* Notes which peers, and for a router which gates, are of this process. All instances
+ * were added, the thread does not run yet. Later ones are reached through NNG: never
+ * both, for the sake of the order. */
+void locals_find(struct instance *inst);
+/* The asker's thread. Takes msg; a parcel will come, also at the deadline of the call. */
+void local_ask(struct call *call, nng_msg *msg, uint64_t mono_ms);
+/* The asker's thread. Takes a PARCEL_LOCAL_ANSWER; NULL: it came too late. */
+struct call *local_answered(struct parcel *parcel);
+/* The asker's thread: ends the asks whose time is up at inst->now. */
+void locals_expire(struct instance *inst);
+/* The thread of the one asked: the request of a PARCEL_LOCAL_ASK, still owned by it ...
+ */
+nng_msg *local_request(const struct local *local, uint64_t *received_ms);
+/* ... which was freed: the actor holds it now ... */
+void local_hold(struct instance *inst, struct local *local);
+/* ... and answers. Takes msg. */
+void local_answer(struct instance *inst, struct local *local, nng_msg *msg);
+/* Either parcel: nobody will look at it. */
+void local_drop(struct parcel *parcel);
+/* Asks that were never answered; the actor is gone. */
+void locals_drop(struct instance *inst);
+/* The router's thread. True: msg was taken, and dropped if need be. */
+bool local_publish(struct pubsub *pub, nng_msg *msg);
 
 /* ------------------------------------------------------------------ hints */
 
@@ -298,6 +337,7 @@ struct pubsub {
     struct ear ears[EARS_MAX]; /* PUB */
     struct link *links;        /* SUB: by router index */
     size_t link_count;
+    struct instance *local; /* PUB: the gate, if it is of this process */
 };
 
 /* A router: one bound PUB socket for each gate. AN_ERR_CONNECTION with *why, _NO_MEMORY.
@@ -307,6 +347,8 @@ enum an_err pubs_open(struct instance *inst, char *why, size_t why_len);
 enum an_err sub_open(struct instance *inst);
 /* Closes either; no callback runs after it. */
 void pubsub_close(struct instance *inst);
+/* A hint for the gate inst; dropped and counted at its bound. Takes msg. Any thread. */
+void hint_put(struct instance *inst, nng_msg *msg);
 /* One PUBLISH effect; dropped and counted when it cannot be sent. */
 void pubs_publish(struct instance *inst, const struct an_effect *effect,
                   const uint8_t *body);
@@ -473,8 +515,10 @@ struct instance {
     struct an_outbox out;
     struct ring ring;
     struct an_now now;
-    unsigned steps;      /* since the last drained */
-    struct pooled *msgs; /* all that live */
+    unsigned steps;         /* since the last drained */
+    struct local *locals;   /* asked by others of this process, not answered */
+    uint64_t locals_due_ms; /* no ask of ours in this process ends before; or never */
+    struct pooled *msgs;    /* all that live */
     struct pooled *free_msgs;
     size_t free_msg_count;
     nng_aio *event_aio;
@@ -500,7 +544,7 @@ struct an_runner {
 };
 
 /* What an_msg.reply_to holds: who waits for the answer. */
-enum reply_type { REPLY_HELD, REPLY_QUESTION };
+enum reply_type { REPLY_HELD, REPLY_LOCAL, REPLY_QUESTION };
 struct reply_to {
     enum reply_type type;
     bool help; /* an actor that knows no "help" of its own: the runner's words */

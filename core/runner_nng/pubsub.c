@@ -62,35 +62,40 @@ pubs_publish(struct instance *inst, const struct an_effect *effect, const uint8_
         return;
     }
     pub = &inst->pubs[effect->to.index];
-    nng_aio_wait(pub->aio);
-    nng_aio_set_msg(pub->aio, msg);
-    nng_send_aio(pub->socket, pub->aio);
+    if (!local_publish(pub, msg)) {
+        nng_aio_wait(pub->aio);
+        nng_aio_set_msg(pub->aio, msg);
+        nng_send_aio(pub->socket, pub->aio);
+    }
     atomic_fetch_add(&inst->counters.hints_published, 1);
+}
+
+void
+hint_put(struct instance *inst, nng_msg *msg)
+{
+    struct hint *hint = malloc(sizeof(*hint));
+
+    if (hint != NULL) {
+        *hint = (struct hint){.parcel.type = PARCEL_PUBLISHED, .msg = msg};
+    }
+    if (hint == NULL || !inbox_put_hint(inst, &hint->parcel, nng_msg_len(msg))) {
+        atomic_fetch_add(&inst->counters.hints_dropped, 1);
+        nng_msg_free(msg);
+        free(hint);
+    }
 }
 
 static void
 sub_callback(void *arg)
 {
     struct pubsub *sub = arg;
-    struct instance *inst = sub->inst;
-    struct hint *hint;
-    nng_msg *msg;
 
     if (nng_aio_result(sub->aio) == NNG_ECLOSED ||
         nng_aio_result(sub->aio) == NNG_ECANCELED) {
         return;
     }
     if (nng_aio_result(sub->aio) == 0) {
-        msg = nng_aio_get_msg(sub->aio);
-        hint = malloc(sizeof(*hint));
-        if (hint != NULL) {
-            *hint = (struct hint){.parcel.type = PARCEL_PUBLISHED, .msg = msg};
-        }
-        if (hint == NULL || !inbox_put_hint(inst, &hint->parcel, nng_msg_len(msg))) {
-            atomic_fetch_add(&inst->counters.hints_dropped, 1);
-            nng_msg_free(msg);
-            free(hint);
-        }
+        hint_put(sub->inst, nng_aio_get_msg(sub->aio));
     }
     nng_recv_aio(sub->socket, sub->aio);
 }

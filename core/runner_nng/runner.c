@@ -218,6 +218,7 @@ instance_create(struct an_runner *runner, struct an_actor *actor, uint16_t index
     inst->door = door;
     inst->addr = (struct an_addr){(uint8_t)actor->ops->role, index};
     inst->loopback_tail = &inst->loopback;
+    inst->locals_due_ms = UINT64_MAX;
     /* Without memory for its ring an actor runs untraced. */
     inst->out.traced = !runner->cfg.untraced && ring_open(&inst->ring);
     snprintf(inst->who, sizeof(inst->who), "%s/%u", an_role_name(inst->addr.role),
@@ -300,6 +301,7 @@ an_runner_start(struct an_runner *runner, struct an_addr addr)
     if (err != AN_OK) {
         return err;
     }
+    locals_find(inst);
     inst->inbox.start = true;
     inst->started_ms = clock_mono_ms();
     if (pthread_create(&inst->thread, NULL, instance_main, inst) != 0) {

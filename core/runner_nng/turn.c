@@ -66,7 +66,11 @@ answer_to(struct instance *inst, const struct an_effect *effect, enum an_err err
         abort(); /* every ask ends exactly once */
     }
     atomic_fetch_add(&inst->counters.answers, 1);
-    mailbox_answer(reply.waiter, msg);
+    if (reply.type == REPLY_LOCAL) {
+        local_answer(inst, reply.waiter, msg);
+    } else {
+        mailbox_answer(reply.waiter, msg);
+    }
 }
 
 /* The actor knows no "help" of its own: still the runner answers some words. */
@@ -308,6 +312,7 @@ instance_turn(struct instance *inst)
 
     take(inst);
     inst->now = clock_now();
+    locals_expire(inst);
     for (unsigned tries = 0; tries < AN_DRAIN_MSGS_MAX; tries++) {
         if (inst->steps >= AN_DRAIN_MSGS_MAX || !step_next(inst)) {
             break;
@@ -319,6 +324,9 @@ instance_turn(struct instance *inst)
         return 0;
     }
     next = timers_next(&inst->timers);
+    if (inst->locals_due_ms < next) {
+        next = inst->locals_due_ms;
+    }
     if (next == UINT64_MAX) {
         return UINT64_MAX;
     }
@@ -383,6 +391,7 @@ instance_drop(struct instance *inst)
     instance_drop_parcels(inst);
     inst->actor->ops->destroy(inst->actor);
     msgs_fini(inst);
+    locals_drop(inst);
     ring_close(&inst->ring);
     an_outbox_fini(&inst->out);
     timers_fini(&inst->timers);

@@ -192,6 +192,59 @@ test_runner_ask_beyond_window_busy_others_time_out(void **unused)
     assert_int_equal(asker->errs[AN_ERR_TIMEOUT], AN_BUS_OUTSTANDING_MAX);
 }
 
+/* A window of asks that nobody answers in time, then another one. */
+static void
+ask_two_windows(struct toy *toy, struct an_msg *msg, struct an_now now,
+                struct an_outbox *out)
+{
+    const unsigned last = 2 * AN_BUS_OUTSTANDING_MAX;
+
+    (void)now;
+    while (msg->kind == AN_KIND_START && toy->next < AN_BUS_OUTSTANDING_MAX) {
+        ask(out, toy_idgen, ++toy->next, 100);
+    }
+    if (!msg->answer) {
+        return;
+    }
+    assert((msg->err == AN_OK) == (msg->tag > AN_BUS_OUTSTANDING_MAX));
+    while (toy->state->errs[AN_ERR_TIMEOUT] == AN_BUS_OUTSTANDING_MAX &&
+           toy->next < last) {
+        ask(out, toy_idgen, ++toy->next, 20000);
+    }
+}
+
+/* Answers the first window when the second one is there: too late. */
+static void
+serve_late(struct toy *toy, struct an_msg *msg, struct an_now now, struct an_outbox *out)
+{
+    Anser__Bus__TakenIds taken = ANSER__BUS__TAKEN_IDS__INIT;
+
+    serve_never(toy, msg, now, out);
+    if (toy->state->held < 2 * AN_BUS_OUTSTANDING_MAX) {
+        return;
+    }
+    while (toy->held != NULL) { /* those of the second window come first */
+        struct an_msg *held = toy->held;
+        toy->held = held->next;
+        an_out_answer(out, held, AN_OK, &taken.base);
+        an_msg_release(held);
+    }
+}
+
+static void
+test_runner_late_answers_reach_nobody(void **unused)
+{
+    struct an_runner *runner = toys_pair(ask_two_windows, serve_late);
+    struct toy_state *asker = &toy_states[AN_ROLE_SEQUENCER];
+
+    (void)unused;
+    toy_await(asker, &asker->answers, 2 * AN_BUS_OUTSTANDING_MAX);
+    an_runner_destroy(runner);
+    assert_int_equal(asker->answers, 2 * AN_BUS_OUTSTANDING_MAX);
+    assert_int_equal(asker->errs[AN_ERR_TIMEOUT], AN_BUS_OUTSTANDING_MAX);
+    assert_int_equal(asker->errs[AN_OK], AN_BUS_OUTSTANDING_MAX);
+}
+
 static void
 ask_elsewhere(struct toy *toy, struct an_msg *msg, struct an_now now,
               struct an_outbox *out)
@@ -538,6 +591,7 @@ main(void)
         TEST(test_runner_many_asks_keep_their_order),
         TEST(test_runner_more_than_64_held_answers_none_is_lost),
         TEST(test_runner_ask_beyond_window_busy_others_time_out),
+        TEST(test_runner_late_answers_reach_nobody),
         TEST(test_runner_ask_of_nobody_unavailable),
         TEST(test_runner_server_dies_ask_ends_with_timeout_at_once),
         TEST(test_runner_ask_too_large_refused_unsent),

@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-enum { ROUNDS = 200, BYTES_MAX = 1 << 20, KINDS_MAX = 128, ARENA_MAX = 16 << 20 };
+enum { ROUNDS = 80, BYTES_MAX = 1 << 20, KINDS_MAX = 128, ARENA_MAX = 16 << 20 };
 
 /* ------------------------------------------------------------------ chance */
 
