@@ -176,13 +176,19 @@ device_from(const struct seq_change *change, const Anser__Bus__DeviceState *devi
  * down, as long as that does not lead too far. So saying it again and again leads
  * nowhere, and it is never refused. */
 static uint64_t
-revoke_at(uint64_t from_ms, bool issued, struct an_now now)
+revoke_at(uint64_t from_ms, uint64_t last_ms, struct an_now now)
 {
-    if (from_ms < next_second(now)) {
-        return next_second(now);
+    uint64_t next_ms = next_second(now), most_ms = next_ms + AN_REVOKE_AHEAD_MS;
+    uint64_t at_ms = from_ms < next_ms                         ? next_ms
+                     : last_ms >= from_ms || from_ms < most_ms ? from_ms + SECOND_MS
+                                                               : from_ms;
+
+    /* Who had the slot before had a clock that is ahead of ours. */
+    if (last_ms >= at_ms && at_ms < most_ms) {
+        at_ms = (last_ms / SECOND_MS + 1) * SECOND_MS;
+        at_ms = at_ms < most_ms ? at_ms : most_ms;
     }
-    return issued || from_ms < next_second(now) + AN_REVOKE_AHEAD_MS ? from_ms + SECOND_MS
-                                                                     : from_ms;
+    return at_ms;
 }
 
 /* When it last got tokens, or came with one. */
@@ -197,7 +203,7 @@ revoke_device_at(const struct seq_change *change, struct an_now now)
 {
     uint64_t from_ms = device_from(change, &change->device);
 
-    return revoke_at(from_ms, last_ms(&change->device) >= from_ms, now);
+    return revoke_at(from_ms, last_ms(&change->device), now);
 }
 
 /* Tokens of devices that were revoked themselves, and logged in again, too. */
@@ -206,20 +212,18 @@ revoke_account_at(const struct seq_change *change, const Anser__Bus__Answer *ans
                   struct an_now now)
 {
     uint64_t from_ms = change->state.tokens_from_ms;
-    bool issued = false;
+    uint64_t last = 0;
 
     if (change->state.rest_from_ms > from_ms) {
         from_ms = change->state.rest_from_ms;
     }
     for (size_t i = 0; i < answer->n_devices; i++) {
-        if (answer->devices[i]->tokens_from_ms > from_ms) {
-            from_ms = answer->devices[i]->tokens_from_ms;
-        }
+        const Anser__Bus__DeviceState *device = answer->devices[i];
+
+        from_ms = device->tokens_from_ms > from_ms ? device->tokens_from_ms : from_ms;
+        last = last_ms(device) > last ? last_ms(device) : last;
     }
-    for (size_t i = 0; i < answer->n_devices; i++) {
-        issued = issued || last_ms(answer->devices[i]) >= from_ms;
-    }
-    return revoke_at(from_ms, issued, now);
+    return revoke_at(from_ms, last, now);
 }
 
 /* ------------------------------------------------------------------ the account */
@@ -460,7 +464,7 @@ refresh_put(const Anser__Bus__UpdateDevice *u, struct seq_change *change,
     /* Who logs in anew as this device ends what an earlier login was given. */
     if (u->expect_refresh_hash.len == 0 && u->refresh_hash.len > 0 &&
         device->used_ms > 0 && device->used_ms >= from_ms) {
-        from_ms = revoke_at(from_ms, true, now);
+        from_ms = revoke_at(from_ms, device->used_ms, now);
         change->tell |= put_forward(&device->tokens_from_ms, from_ms);
     }
     /* Its tokens are made at this time, or they would be refused at once. */

@@ -249,6 +249,33 @@ test_account_revoked_covers_what_was_dated_ahead(void **state)
     assert_int_equal(revoke(rig), second + 3000);
 }
 
+/* The slot went to a sequencer whose clock is behind: the last login was in its future.
+ */
+static void
+test_account_revoked_covers_what_a_clock_ahead_dated(void **state)
+{
+    struct rig *rig = *state;
+    uint64_t second = next_second(rig);
+
+    assert_int_equal(rotate(rig, "phone", 0, 'a'), AN_OK);
+    harness_wall(rig->h, -5000);
+    assert_int_equal(revoke_device(rig, "phone"), second);
+    assert_int_equal(rotate(rig, "phone", 0, 'b'), AN_OK); /* dated to that second */
+    assert_int_equal(revoke(rig), second + 1000);
+}
+
+/* Which nobody can be sure of when it is off by more than clocks are: people get in. */
+static void
+test_account_revoked_after_a_clock_gone_wrong(void **state)
+{
+    struct rig *rig = *state;
+
+    assert_int_equal(rotate(rig, "phone", 0, 'a'), AN_OK);
+    harness_wall(rig->h, -3600 * 1000);
+    assert_int_equal(revoke(rig), next_second(rig) + AN_REVOKE_AHEAD_MS);
+    assert_int_equal(rotate(rig, "phone", 0, 'b'), AN_OK);
+}
+
 /* One who holds a token revokes another device over and over: neither that nor any other
  * revocation may be refused after it. */
 static void
@@ -666,6 +693,8 @@ main(void)
         TEST(test_account_change_of_unknown_outcome_is_taken_again),
         TEST(test_account_of_nobody_and_bad_changes_are_refused),
         TEST(test_account_revoked_covers_what_was_dated_ahead),
+        TEST(test_account_revoked_covers_what_a_clock_ahead_dated),
+        TEST(test_account_revoked_after_a_clock_gone_wrong),
         TEST(test_account_revoked_however_often_a_device_was),
         TEST(test_account_revoked_however_often_one_logs_in),
         TEST(test_account_registered_twice_knows_its_own_password),
