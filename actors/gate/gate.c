@@ -594,6 +594,7 @@ gate_create(struct an_actor **out, const struct gate_cfg *cfg)
     an_hash_seed(&g->hash_key, cfg->seed);
     g->opening.newer = g->opening.older = &g->opening;
     g->active.newer = g->active.older = &g->active;
+    g->checked.checked_newer = g->checked.checked_older = &g->checked;
     an_arena_init(&g->frame, FRAME_ARENA_MAX);
     an_arena_init(&g->scratch, SCRATCH_ARENA_MAX);
     g->links = calloc(topology->count[AN_ROLE_ROUTER], sizeof(*g->links));

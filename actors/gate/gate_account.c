@@ -52,6 +52,7 @@ gate_account_seen(struct gate *g, struct gate_conn *c, const Anser__Bus__Answer 
         return;
     }
     err = gate_account_login(g, c, answer);
+    gate_account_heard(g, c);
     if (err != AN_OK) {
         g->counted.closed_account++;
         gate_conn_goodbye(g, c, err);
@@ -170,14 +171,35 @@ ask(struct gate *g, struct gate_conn *c)
 }
 
 void
+gate_account_gone(struct gate_conn *c)
+{
+    if (c->checked_newer != NULL) {
+        c->checked_newer->checked_older = c->checked_older;
+        c->checked_older->checked_newer = c->checked_newer;
+        c->checked_newer = c->checked_older = NULL;
+    }
+}
+
+void
+gate_account_heard(struct gate *g, struct gate_conn *c)
+{
+    gate_account_gone(c);
+    c->checked_newer = &g->checked;
+    c->checked_older = g->checked.checked_older;
+    g->checked.checked_older->checked_newer = c;
+    g->checked.checked_older = c;
+}
+
+/* Those that are due stand first; nobody looks at the others. */
+void
 gate_account_tick(struct gate *g)
 {
     uint64_t late_ms = g->heartbeat_ms + g->heartbeat_ms / LATE_PART;
+    struct gate_conn *c = g->checked.checked_newer, *next;
 
-    for (struct gate_conn *c = gate_conn_walk(g, NULL); c != NULL;
-         c = gate_conn_walk(g, c)) {
-        if (c->state == CONN_READY && !c->checking &&
-            g->now.mono_ms - c->checked_ms >= late_ms) {
+    for (; c != &g->checked && g->now.mono_ms - c->checked_ms >= late_ms; c = next) {
+        next = c->checked_newer;
+        if (!c->checking) {
             ask(g, c);
         }
     }

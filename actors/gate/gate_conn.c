@@ -57,6 +57,7 @@ gate_conn_ready(struct gate *g, struct gate_conn *c)
 {
     c->state = CONN_READY;
     gate_conn_touch(g, c);
+    gate_account_heard(g, c);
 }
 
 void
@@ -312,6 +313,7 @@ session_end(struct gate *g, struct gate_conn *c, const char *why)
 {
     event_closed(g, c, why);
     unlink_age(c);
+    gate_account_gone(c);
     gate_router_down(g, c);
     c->state = CONN_CLOSING;
     g->closing_count++;

@@ -165,6 +165,7 @@ struct gate_conn {
     uint64_t muted_until_ms;         /* Unix ms */
     uint64_t account_version;        /* of the state that says so */
     uint64_t checked_ms;             /* when the account was last heard of */
+    struct gate_conn *checked_older, *checked_newer; /* in gate.checked, when READY */
     uint64_t noted_ms;             /* when the device was last written down, or refused */
     struct gate_op *sends;         /* unanswered Sends, newest first */
     struct gate_lane *lanes;       /* with commands waiting */
@@ -383,6 +384,7 @@ struct gate {
     struct an_chains conns;           /* by id, which the door makes and nobody chooses */
     size_t closing_count;             /* of them, those that were told the last word */
     struct gate_conn opening, active; /* rings; the oldest behind newer */
+    struct gate_conn checked;         /* likewise, behind checked_newer */
     struct gate_names names;
     struct gate_rates rates;
     struct gate_pipe *pipes;    /* commands to (sequencer, store), made when needed */
@@ -596,6 +598,10 @@ void gate_account_changed(struct gate *g, uint64_t user,
                           const Anser__Bus__AccountState *state);
 /* Asks about those of which nothing was heard for a heartbeat. */
 void gate_account_tick(struct gate *g);
+/* The connection is READY, and its account was heard of just now. */
+void gate_account_heard(struct gate *g, struct gate_conn *c);
+/* It is READY no more, or never was. */
+void gate_account_gone(struct gate_conn *c);
 void gate_account_read(struct gate *g, struct gate_op *op,
                        const Anser__Bus__Answer *answer);
 /* Has the device written down, if what was read of a connection that is logged in says
