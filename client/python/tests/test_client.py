@@ -393,7 +393,7 @@ class Logins(Case):
             ("nonsense", "TOKEN_INVALID"),
             (self.server.token("nobody"), "USER_NOT_FOUND"),
             (self.server.token("alice", ttl=-60), "TOKEN_EXPIRED"),
-            (self.server.token("alice", app="other"), "USER_NOT_FOUND"),
+            (self.server.token("alice", app="other"), "APP_UNKNOWN"),
         ):
             with self.assertRaises(anser.Ended) as caught:
                 await self.client("alice", token=token).start()
