@@ -65,7 +65,9 @@ local_ask(struct call *call, nng_msg *msg, uint64_t mono_ms)
                             .asker = inst,
                             .msg = msg,
                             .received_ms = mono_ms};
-    if (!inbox_put_request(to, &local->parcel)) {
+    if (atomic_fetch_add(&to->locals_count, 1) >= 2 * to->runner->cfg.mailbox_msgs_max ||
+        !inbox_put_request(to, &local->parcel)) {
+        atomic_fetch_sub(&to->locals_count, 1);
         atomic_fetch_add(&to->counters.refused_busy, 1);
         nng_msg_free(msg);
         free(local);
@@ -73,6 +75,7 @@ local_ask(struct call *call, nng_msg *msg, uint64_t mono_ms)
         return;
     }
     call->local = true;
+    call->answered = false;
     if (call->deadline_ms < inst->locals_due_ms) {
         inst->locals_due_ms = call->deadline_ms;
     }
@@ -96,21 +99,38 @@ local_answered(struct parcel *parcel)
     return call;
 }
 
-void
-locals_expire(struct instance *inst)
+/* Answers that are here came in time, however long it takes until they are looked at. */
+static void
+note_answered(const struct instance *inst)
 {
-    if (inst->now.mono_ms < inst->locals_due_ms) {
+    for (struct parcel *parcel = inst->taken; parcel != NULL; parcel = parcel->next) {
+        struct local *local = (struct local *)parcel;
+
+        if (parcel->type == PARCEL_LOCAL_ANSWER && local->call->number == local->number) {
+            local->call->answered = true;
+        }
+    }
+}
+
+void
+locals_expire(struct instance *inst, uint64_t mono_ms)
+{
+    if (mono_ms < inst->locals_due_ms) {
         return;
     }
     inst->locals_due_ms = UINT64_MAX;
+    note_answered(inst);
     for (size_t i = 0; i < inst->peer_count; i++) {
         for (size_t k = 0; k < AN_BUS_OUTSTANDING_MAX; k++) {
             struct call *call = &inst->peers[i]->calls[k];
 
-            if (call->local && call->deadline_ms <= inst->now.mono_ms) {
+            if (!call->local || call->answered) {
+                continue;
+            }
+            if (call->deadline_ms <= mono_ms) {
                 call->local = false;
                 call_ended(call, AN_ERR_TIMEOUT);
-            } else if (call->local && call->deadline_ms < inst->locals_due_ms) {
+            } else if (call->deadline_ms < inst->locals_due_ms) {
                 inst->locals_due_ms = call->deadline_ms;
             }
         }
@@ -159,6 +179,7 @@ local_answer(struct instance *inst, struct local *local, nng_msg *msg)
     if (local->after != NULL) {
         local->after->before = local->before;
     }
+    atomic_fetch_sub(&inst->locals_count, 1);
     local->msg = msg;
     local->parcel.type = PARCEL_LOCAL_ANSWER;
     inbox_put(local->asker, &local->parcel);

@@ -262,6 +262,7 @@ struct call {
 
     /* Within the process: the thread's own. */
     bool local;      /* an ask is out */
+    bool answered;   /* and its answer is here: its time is over no more */
     uint64_t number; /* of asks so far */
 };
 
@@ -305,8 +306,9 @@ void locals_find(struct instance *inst);
 void local_ask(struct call *call, nng_msg *msg, uint64_t mono_ms);
 /* The asker's thread. Takes a PARCEL_LOCAL_ANSWER; NULL: it came too late. */
 struct call *local_answered(struct parcel *parcel);
-/* The asker's thread: ends the asks whose time is up at inst->now. */
-void locals_expire(struct instance *inst);
+/* The asker's thread: ends the asks whose time was up at mono_ms, and whose answer was
+ * not in the inbox when it was last taken, which has to be later. */
+void locals_expire(struct instance *inst, uint64_t mono_ms);
 /* The thread of the one asked: the request of a PARCEL_LOCAL_ASK, still owned by it ...
  */
 nng_msg *local_request(const struct local *local, uint64_t *received_ms);
@@ -515,10 +517,11 @@ struct instance {
     struct an_outbox out;
     struct ring ring;
     struct an_now now;
-    unsigned steps;         /* since the last drained */
-    struct local *locals;   /* asked by others of this process, not answered */
-    uint64_t locals_due_ms; /* no ask of ours in this process ends before; or never */
-    struct pooled *msgs;    /* all that live */
+    unsigned steps;           /* since the last drained */
+    struct local *locals;     /* asked by others of this process, not answered */
+    atomic_uint locals_count; /* and those in the inbox; bounded as the mailbox's are */
+    uint64_t locals_due_ms;   /* no ask of ours in this process ends before; or never */
+    struct pooled *msgs;      /* all that live */
     struct pooled *free_msgs;
     size_t free_msg_count;
     nng_aio *event_aio;

@@ -308,11 +308,11 @@ step_next(struct instance *inst)
 uint64_t
 instance_turn(struct instance *inst)
 {
-    uint64_t next;
+    uint64_t next, before_ms = clock_mono_ms();
 
     take(inst);
     inst->now = clock_now();
-    locals_expire(inst);
+    locals_expire(inst, before_ms);
     for (unsigned tries = 0; tries < AN_DRAIN_MSGS_MAX; tries++) {
         if (inst->steps >= AN_DRAIN_MSGS_MAX || !step_next(inst)) {
             break;

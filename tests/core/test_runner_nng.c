@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <nng/nng.h>
 #include <nng/protocol/reqrep0/req.h>
+#include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -192,6 +193,55 @@ test_runner_ask_beyond_window_busy_others_time_out(void **unused)
     assert_int_equal(asker->errs[AN_ERR_TIMEOUT], AN_BUS_OUTSTANDING_MAX);
 }
 
+/* An ask, and then a step that lasts until its answer has come and its time is over. */
+enum { BUSY_BUDGET_MS = 300 };
+
+static void
+ask_then_stand(struct toy *toy, struct an_msg *msg, struct an_now now,
+               struct an_outbox *out)
+{
+    struct toy_state *server = &toy_states[AN_ROLE_IDGEN];
+
+    if (msg->kind == AN_KIND_START) {
+        ask(out, toy_idgen, ++toy->next, BUSY_BUDGET_MS);
+        an_out_timer(out, now.mono_ms + 1, 1);
+    } else if (msg->kind == AN_KIND_TIMER) {
+        toy_note(toy->state, &toy->state->timers);
+        toy_await(server, &server->timers, 1);
+        (void)poll(NULL, 0, BUSY_BUDGET_MS);
+    }
+}
+
+/* Answers while the asker stands. Its timer is of a later turn, the answer is on its way
+ * by then. */
+static void
+serve_then_note(struct toy *toy, struct an_msg *msg, struct an_now now,
+                struct an_outbox *out)
+{
+    struct toy_state *asker = &toy_states[AN_ROLE_SEQUENCER];
+
+    if (msg->request) {
+        toy_await(asker, &asker->timers, 1);
+        toy_serve(toy, msg, now, out);
+        an_out_timer(out, now.mono_ms + 1, 1);
+    } else if (msg->kind == AN_KIND_TIMER) {
+        toy_note(toy->state, &toy->state->timers);
+    }
+}
+
+static void
+test_runner_answer_in_time_counts_however_late_it_is_taken(void **unused)
+{
+    struct an_runner *runner = toys_pair(ask_then_stand, serve_then_note);
+    struct toy_state *asker = &toy_states[AN_ROLE_SEQUENCER];
+
+    (void)unused;
+    toy_await(asker, &asker->answers, 1);
+    an_runner_destroy(runner);
+    assert_int_equal(asker->errs[AN_ERR_TIMEOUT], 0);
+    assert_int_equal(asker->errs[AN_OK], 1);
+}
+
 /* A window of asks that nobody answers in time, then another one. */
 static void
 ask_two_windows(struct toy *toy, struct an_msg *msg, struct an_now now,
@@ -229,6 +279,45 @@ serve_late(struct toy *toy, struct an_msg *msg, struct an_now now, struct an_out
         an_out_answer(out, held, AN_OK, &taken.base);
         an_msg_release(held);
     }
+}
+
+/* Three windows, each when the one before is over: nobody answers. */
+static void
+ask_three_windows(struct toy *toy, struct an_msg *msg, struct an_now now,
+                  struct an_outbox *out)
+{
+    unsigned ended = toy->state->answers + msg->answer; /* this one is noted later */
+
+    (void)now;
+    if (ended % AN_BUS_OUTSTANDING_MAX != 0 || ended == 3 * AN_BUS_OUTSTANDING_MAX) {
+        return;
+    }
+    while (toy->next < ended + AN_BUS_OUTSTANDING_MAX) {
+        ask(out, toy_idgen, ++toy->next, 50);
+    }
+}
+
+/* Who asks has long stopped waiting, but who is asked still holds them: not ever more. */
+static void
+test_runner_held_asks_of_the_process_are_bounded(void **unused)
+{
+    struct toy_state *asker = &toy_states[AN_ROLE_SEQUENCER];
+    struct an_runner *runner;
+
+    (void)unused;
+    if (toys_bus != AN_BUS_INPROC) {
+        skip(); /* the mailbox has its own bound */
+    }
+    runner = toys_runner_cfg(
+        (struct an_runner_cfg){.mailbox_msgs_max = AN_BUS_OUTSTANDING_MAX});
+    toys_add(runner, AN_ROLE_IDGEN, 0, serve_never);
+    toys_add(runner, AN_ROLE_SEQUENCER, 0, ask_three_windows);
+    toys_start(runner, AN_ROLE_IDGEN, 0);
+    toys_start(runner, AN_ROLE_SEQUENCER, 0);
+    toy_await(asker, &asker->answers, 3 * AN_BUS_OUTSTANDING_MAX);
+    an_runner_destroy(runner);
+    assert_int_equal(asker->errs[AN_ERR_TIMEOUT], 2 * AN_BUS_OUTSTANDING_MAX);
+    assert_int_equal(asker->errs[AN_ERR_BUSY], AN_BUS_OUTSTANDING_MAX);
 }
 
 static void
@@ -591,6 +680,8 @@ main(void)
         TEST(test_runner_many_asks_keep_their_order),
         TEST(test_runner_more_than_64_held_answers_none_is_lost),
         TEST(test_runner_ask_beyond_window_busy_others_time_out),
+        TEST(test_runner_answer_in_time_counts_however_late_it_is_taken),
+        TEST(test_runner_held_asks_of_the_process_are_bounded),
         TEST(test_runner_late_answers_reach_nobody),
         TEST(test_runner_ask_of_nobody_unavailable),
         TEST(test_runner_server_dies_ask_ends_with_timeout_at_once),
