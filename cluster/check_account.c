@@ -8,7 +8,8 @@
 
 enum { SECOND_MS = 1000 };
 
-static void
+/* Returns it for more to be said of it; NULL: no memory, the check ends with that. */
+static struct check_owned *
 note_owner(struct check *check, uint64_t user, const char *what)
 {
     struct check_owned *owned =
@@ -17,6 +18,7 @@ note_owner(struct check *check, uint64_t user, const char *what)
     if (owned != NULL) {
         *owned = (struct check_owned){.user = user, .what = what, .origin = check->at};
     }
+    return owned;
 }
 
 static bool
@@ -36,10 +38,14 @@ check_account(struct check *check, const struct check_key *key)
 {
     const Anser__Stored__Account *row =
         check_value(check, &anser__stored__account__descriptor);
+    struct check_owned *owned = note_owner(check, key->user, "an account row");
 
-    note_owner(check, key->user, "an account row");
     if (row == NULL) {
         return;
+    }
+    if (owned != NULL) {
+        owned->account = true;
+        owned->revocations = row->revocations;
     }
     if (row->version == 0 || row->tokens_from_ms % SECOND_MS != 0 ||
         row->rest_from_ms % SECOND_MS != 0) {
@@ -64,10 +70,13 @@ check_session(struct check *check, const struct check_key *key)
 {
     const Anser__Stored__DeviceSession *row =
         check_value(check, &anser__stored__device_session__descriptor);
+    struct check_owned *owned = note_owner(check, key->user, "a device's session");
 
-    note_owner(check, key->user, "a device's session");
     if (row == NULL) {
         return;
+    }
+    if (owned != NULL) {
+        owned->revocations = row->revocations;
     }
     if (!hash_ok(row->refresh_hash) || !hash_ok(row->previous_hash) ||
         (row->platform.len > 0 && !check_name(row->platform.data, row->platform.len))) {
@@ -99,6 +108,8 @@ check_account_user(struct check *check, uint64_t user)
 {
     struct check_slot *slot = &check->slot;
     struct check_owned *owned = slot->owned.items;
+    const struct check_owned *most = NULL; /* of his devices' sessions */
+    uint64_t counted = 0;
 
     if (!slot->owned_sorted && slot->owned.count > 1) { /* of two tables */
         qsort(owned, slot->owned.count, sizeof(*owned), compare_owned);
@@ -110,7 +121,17 @@ check_account_user(struct check *check, uint64_t user)
         if (one->user < user) {
             check_there(check, one->origin, false,
                         "%s is of user %" PRIu64 ", who is not", one->what, one->user);
+        } else if (one->account) {
+            counted = one->revocations;
+        } else if (most == NULL || one->revocations > most->revocations) {
+            most = one;
         }
+    }
+    if (most != NULL && most->revocations > counted) {
+        check_there(check, most->origin, false,
+                    "a device's session of user %" PRIu64
+                    " was issued after more revocations than his account counts",
+                    user);
     }
 }
 

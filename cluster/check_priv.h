@@ -82,6 +82,8 @@ struct check_owned { /* an account row, or a device's session: its user must be 
     uint64_t user;
     const char *what;
     struct check_origin origin;
+    bool account;
+    uint64_t revocations; /* that it counts */
 };
 
 struct check_slot {

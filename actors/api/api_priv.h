@@ -91,6 +91,7 @@ struct api_task {
     bool expects;
     uint64_t tokens_from_ms; /* new ones are not issued before */
     uint64_t issued_ms;      /* of the token that was shown */
+    uint64_t mints_ms;       /* what one that is made is dated, or later */
     uint64_t ttl_ms;
     uint32_t set; /* bits of UpdateAccount */
     bool forbidden;

@@ -96,7 +96,7 @@ end_grant(struct api_run *run, struct api_task *task)
     enum an_err err =
         cfg->keys == NULL || cfg->keys->count == 0
             ? AN_ERR_NOT_SUPPORTED
-            : an_token_mint_spec(&token, &cfg->keys->key[0], &spec, run->now.wall_ms);
+            : an_token_mint_spec(&token, &cfg->keys->key[0], &spec, task->mints_ms);
 
     if (err != AN_OK) {
         api_end_err(run, task, err);
@@ -108,7 +108,7 @@ end_grant(struct api_run *run, struct api_task *task)
                       task->user.name, "app", task->app, "device", task->device,
                       "platform", task->platform, "token", token, "expires_in",
                       (json_int_t)(cfg->token_ms / 1000), "expires_ms",
-                      (json_int_t)(run->now.wall_ms + cfg->token_ms), "refresh_token",
+                      (json_int_t)(task->mints_ms + cfg->token_ms), "refresh_token",
                       task->refresh, "refresh_expires_in",
                       (json_int_t)(cfg->refresh_ms / 1000), "gates",
                       api_gates_json(run, scheme)));
@@ -139,9 +139,12 @@ note_tokens_from(struct api_task *task, const Anser__Bus__Answer *answer)
     task->tokens_from_ms = api_tokens_from(answer, device, task->device[0] != '\0');
 }
 
+/* The date is said first, and kept: what revokes the token has to reach it, whatever the
+ * sequencer's clock says. */
 static void
 grant(struct api_run *run, struct api_task *task)
 {
+    task->mints_ms = run->now.wall_ms;
     refresh_make(run->api, task);
     api_update_device(run, task,
                       ANSER__BUS__DEVICE_SET__DEVICE_SET_REFRESH |

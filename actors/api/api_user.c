@@ -314,6 +314,7 @@ ask_device(struct api_run *run, struct api_task *task)
             (ProtobufCBinaryData){sizeof(task->expect_hash), task->expect_hash};
     }
     update.expect_password_hash = bytes(task->verified);
+    update.issued_ms = task->mints_ms;
     send_device(run, task, &update);
 }
 

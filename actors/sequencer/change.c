@@ -4,11 +4,14 @@
  * change may be said twice: what is so already is not written again. */
 #include "actors/sequencer/sequencer_priv.h"
 #include "core/slot.h"
+#include "core/token.h"
 #include "proto/utf8.h"
 #include <string.h>
 
 enum {
     SECOND_MS = 1000,
+    /* No gate takes a token that is dated further ahead. */
+    DATED_AHEAD_MS = AN_TOKENS_AHEAD_MS + AN_TOKEN_LEEWAY_S * SECOND_MS,
     ACCOUNT_SETS = ANSER__BUS__ACCOUNT_SET__ACCOUNT_SET_PASSWORD |
                    ANSER__BUS__ACCOUNT_SET__ACCOUNT_SET_FORBIDDEN |
                    ANSER__BUS__ACCOUNT_SET__ACCOUNT_SET_MUTED |
@@ -24,6 +27,15 @@ enum {
     SEEN = ANSER__BUS__DEVICE_SET__DEVICE_SET_SEEN,
     SEEN_SETS = SEEN | ANSER__BUS__DEVICE_SET__DEVICE_SET_PLATFORM,
 };
+
+/* Who was revoked however often can log in, and whatever he logged in with can be
+ * revoked.
+ */
+static_assert(AN_REVOKE_AHEAD_MS + 2 * SECOND_MS <= AN_TOKENS_AHEAD_MS,
+              "revoking again and again would keep logins out");
+static_assert((int)AN_REVOKE_AHEAD_MS <= (int)DATED_AHEAD_MS &&
+                  DATED_AHEAD_MS % SECOND_MS == 0,
+              "a revocation would not reach what gates take");
 
 /* ------------------------------------------------------------------ form */
 
@@ -174,21 +186,23 @@ device_from(const struct seq_change *change, const Anser__Bus__DeviceState *devi
  * is dated to the second that it names, so the next one names a later one: always when a
  * login is known to have been issued, and for tokens of back ends, which nobody writes
  * down, as long as that does not lead too far. So saying it again and again leads
- * nowhere, and it is never refused. */
+ * nowhere, and it is never refused. It reaches as far ahead as a token that gates take
+ * may be dated; for one from further it goes no further than it does by itself. */
 static uint64_t
 revoke_at(uint64_t from_ms, uint64_t last_ms, struct an_now now)
 {
     uint64_t next_ms = next_second(now), most_ms = next_ms + AN_REVOKE_AHEAD_MS;
-    uint64_t at_ms = from_ms < next_ms                         ? next_ms
-                     : last_ms >= from_ms || from_ms < most_ms ? from_ms + SECOND_MS
-                                                               : from_ms;
+    uint64_t at_ms;
 
-    /* Who had the slot before had a clock that is ahead of ours. */
-    if (last_ms >= at_ms && at_ms < most_ms) {
-        at_ms = (last_ms / SECOND_MS + 1) * SECOND_MS;
-        at_ms = at_ms < most_ms ? at_ms : most_ms;
+    if (last_ms > now.wall_ms + DATED_AHEAD_MS) { /* by a clock gone wrong */
+        last_ms = most_ms - 1;
     }
-    return at_ms;
+    at_ms = from_ms < next_ms                         ? next_ms
+            : last_ms >= from_ms || from_ms < most_ms ? from_ms + SECOND_MS
+                                                      : from_ms;
+    /* A clock that is ahead of ours has dated it: a back end's, an api's, or that of who
+     * had the slot before. */
+    return last_ms >= at_ms ? (last_ms / SECOND_MS + 1) * SECOND_MS : at_ms;
 }
 
 /* When it last got tokens, or came with one. */
@@ -196,6 +210,20 @@ static uint64_t
 last_ms(const Anser__Bus__DeviceState *device)
 {
     return device->used_ms > device->seen_ms ? device->used_ms : device->seen_ms;
+}
+
+/* The date that a row keeps of tokens that are made, or come: ours, or from when they are
+ * good, as they may say that; theirs, when it is later; and no earlier than the row says
+ * of those before. What gates do not take does not count. */
+static uint64_t
+dated(uint64_t before_ms, uint64_t issued_ms, uint64_t from_ms, struct an_now now)
+{
+    uint64_t most_ms = now.wall_ms + DATED_AHEAD_MS;
+    uint64_t at_ms = from_ms > now.wall_ms ? from_ms : now.wall_ms;
+
+    issued_ms = issued_ms < most_ms ? issued_ms : most_ms;
+    at_ms = issued_ms > at_ms ? issued_ms : at_ms;
+    return before_ms > at_ms && before_ms <= most_ms ? before_ms : at_ms;
 }
 
 static uint64_t
@@ -226,12 +254,47 @@ revoke_account_at(const struct seq_change *change, const Anser__Bus__Answer *ans
     return revoke_at(from_ms, last, now);
 }
 
+/* Whatever clocks say, a refresh token is good until all the user's were revoked. Of rows
+ * that were made before that was counted, the time says it. */
+static bool
+refreshes(const Anser__Bus__DeviceState *device, const struct seq_change *change)
+{
+    return device->refresh_hash.len > 0 &&
+           device->revocations == change->state.revocations &&
+           device->used_ms >= change->state.tokens_from_ms;
+}
+
 /* ------------------------------------------------------------------ the account */
+
+static bool
+any_refreshes(const struct seq_change *change, const Anser__Bus__Answer *answer)
+{
+    for (size_t i = 0; i < answer->n_devices; i++) {
+        if (refreshes(answer->devices[i], change)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* All tokens of the user. Counted when there was something to revoke. */
+static void
+account_revoke(struct seq_change *change, const Anser__Bus__Answer *answer,
+               struct an_now now)
+{
+    uint64_t from_ms = revoke_account_at(change, answer, now);
+    bool any = any_refreshes(change, answer);
+
+    if (put_forward(&change->state.tokens_from_ms, from_ms) || any) {
+        change->state.revocations++;
+        change->tell = true;
+    }
+}
 
 /* Puts what the command says; whether anything changed, and whether gates care. */
 static bool
 account_put(const Anser__Bus__UpdateAccount *u, struct seq_change *change,
-            uint64_t revoke_ms)
+            const Anser__Bus__Answer *answer, struct an_now now)
 {
     Anser__Bus__AccountState *state = &change->state;
     Anser__Bus__AccountDetails *details = &change->details;
@@ -247,7 +310,7 @@ account_put(const Anser__Bus__UpdateAccount *u, struct seq_change *change,
         change->tell |= put_flag(&state->deleted, u->deleted);
     }
     if (u->set & ANSER__BUS__ACCOUNT_SET__ACCOUNT_SET_REVOKE) {
-        change->tell |= put_forward(&state->tokens_from_ms, revoke_ms);
+        account_revoke(change, answer, now);
     }
     if (u->set & ANSER__BUS__ACCOUNT_SET__ACCOUNT_SET_PASSWORD) {
         changed |= put_text(&details->password_hash, &u->password_hash);
@@ -283,7 +346,7 @@ account_decide(struct seq_cmd *cmd, const Anser__Bus__Answer *answer, struct an_
          !same(&u->password_hash, &change->details.password_hash))) {
         return AN_ERR_PASSWORD_WRONG;
     }
-    *write = account_put(u, change, revoke_account_at(change, answer, now));
+    *write = account_put(u, change, answer, now);
     if (*write) {
         change->state.version++;
         change->details.changed_ms = now.wall_ms;
@@ -312,6 +375,15 @@ static bool
 ended(const Anser__Bus__DeviceState *device, const struct seq_change *change)
 {
     return device->refresh_hash.len == 0 && last_ms(device) < device_from(change, device);
+}
+
+/* Also after a clock that was wrong was set right. */
+static void
+issued_before_use(Anser__Bus__DeviceState *device)
+{
+    if (device->issued_ms > last_ms(device)) {
+        device->issued_ms = last_ms(device);
+    }
 }
 
 /* Would the one go rather than the other? Those that were ended first; of them the one
@@ -374,12 +446,16 @@ room_make(const Anser__Bus__UpdateDevice *u, const Anser__Bus__Answer *answer,
 
 /* ------------------------------------------------------------------ seen at a gate */
 
+/* And the row says so late a date that a revocation reaches the token. */
 static bool
-seen_lately(const Anser__Bus__DeviceState *device, const struct seq_change *change,
+seen_lately(const Anser__Bus__UpdateDevice *u, const struct seq_change *change,
             struct an_now now)
 {
-    return last_ms(device) >= device_from(change, device) &&
-           last_ms(device) + AN_DEVICE_SEEN_MS > now.wall_ms;
+    uint64_t at_ms = last_ms(&change->device);
+
+    return at_ms >= device_from(change, &change->device) &&
+           at_ms + AN_DEVICE_SEEN_MS > now.wall_ms &&
+           (u->issued_ms <= at_ms || u->issued_ms <= now.wall_ms);
 }
 
 static enum an_err
@@ -395,19 +471,19 @@ seen_check(const Anser__Bus__UpdateDevice *u, const struct seq_change *change)
                                                                : AN_OK;
 }
 
-/* At this time, or from when its tokens are good, as one was. */
 static void
-seen_put(struct seq_change *change, struct an_now now)
+seen_put(const Anser__Bus__UpdateDevice *u, struct seq_change *change, struct an_now now)
 {
     Anser__Bus__DeviceState *device = &change->device;
     uint64_t from_ms = device_from(change, device);
-    uint64_t at_ms = from_ms > now.wall_ms ? from_ms : now.wall_ms;
+    uint64_t at_ms = dated(device->seen_ms, u->issued_ms, from_ms, now);
 
     if (device->refresh_hash.len == 0 &&
         (device->issued_ms == 0 || last_ms(device) < from_ms)) {
         device->issued_ms = at_ms;
     }
     device->seen_ms = at_ms;
+    issued_before_use(device);
 }
 
 /* ------------------------------------------------------------------ refresh tokens */
@@ -418,6 +494,21 @@ comes_again(const Anser__Bus__UpdateDevice *u, const Anser__Bus__DeviceState *de
 {
     return u->expect_refresh_hash.len > 0 && device->refresh_hash.len > 0 &&
            same(&u->expect_refresh_hash, &device->previous_hash);
+}
+
+/* From when what is issued now will be good. Who logs in anew as this device ends what an
+ * earlier login was given. */
+static uint64_t
+issues_from(const Anser__Bus__UpdateDevice *u, const struct seq_change *change,
+            struct an_now now)
+{
+    const Anser__Bus__DeviceState *device = &change->device;
+    uint64_t from_ms = device_from(change, device);
+    bool anew = u->expect_refresh_hash.len == 0 && u->refresh_hash.len > 0;
+
+    return anew && device->used_ms > 0 && device->used_ms >= from_ms
+               ? revoke_at(from_ms, last_ms(device), now)
+               : from_ms;
 }
 
 /* A new refresh token: may the user have one, and is the one shown the newest? */
@@ -438,13 +529,13 @@ refresh_check(const Anser__Bus__UpdateDevice *u, const struct seq_change *change
     }
     /* A token made now would be of a time that gates do not believe. Nothing is issued,
      * so nothing leads further ahead. */
-    if (device_from(change, device) > now.wall_ms + AN_TOKENS_AHEAD_MS) {
+    if (issues_from(u, change, now) > now.wall_ms + AN_TOKENS_AHEAD_MS) {
         return AN_ERR_TOO_MANY_TRIES;
     }
     if (u->expect_refresh_hash.len == 0) {
         return AN_OK;
     }
-    if (device->used_ms >= change->state.tokens_from_ms &&
+    if (refreshes(device, change) &&
         (same(&u->expect_refresh_hash, &device->refresh_hash) ||
          (comes_again(u, device) &&
           now.wall_ms < device->used_ms + AN_REFRESH_GRACE_MS))) {
@@ -459,16 +550,12 @@ refresh_put(const Anser__Bus__UpdateDevice *u, struct seq_change *change,
             struct an_now now)
 {
     Anser__Bus__DeviceState *device = &change->device;
-    uint64_t from_ms = device_from(change, device), at_ms;
+    uint64_t from_ms = issues_from(u, change, now), at_ms;
 
-    /* Who logs in anew as this device ends what an earlier login was given. */
-    if (u->expect_refresh_hash.len == 0 && u->refresh_hash.len > 0 &&
-        device->used_ms > 0 && device->used_ms >= from_ms) {
-        from_ms = revoke_at(from_ms, device->used_ms, now);
+    if (from_ms > device_from(change, device)) {
         change->tell |= put_forward(&device->tokens_from_ms, from_ms);
     }
-    /* Its tokens are made at this time, or they would be refused at once. */
-    at_ms = from_ms > now.wall_ms ? from_ms : now.wall_ms;
+    at_ms = dated(device->used_ms, u->issued_ms, from_ms, now);
     if (u->expect_refresh_hash.len == 0 || u->refresh_hash.len == 0) {
         device->issued_ms = u->refresh_hash.len == 0 ? device->issued_ms : at_ms;
         device->previous_hash.len = 0;
@@ -476,7 +563,11 @@ refresh_put(const Anser__Bus__UpdateDevice *u, struct seq_change *change,
         device->previous_hash = device->refresh_hash;
     }
     device->refresh_hash = u->refresh_hash;
-    device->used_ms = u->refresh_hash.len == 0 ? device->used_ms : at_ms;
+    if (u->refresh_hash.len > 0) {
+        device->used_ms = at_ms;
+        device->revocations = change->state.revocations;
+        issued_before_use(device);
+    }
 }
 
 /* Two have the refresh token: whoever is the thief, nobody goes on with it. Says whether
@@ -501,10 +592,10 @@ device_put(const Anser__Bus__UpdateDevice *u, struct seq_change *change,
     bool changed = false;
 
     if (u->set & SEEN) {
-        if (seen_lately(&change->device, change, now)) {
+        if (seen_lately(u, change, now)) {
             return false;
         }
-        seen_put(change, now);
+        seen_put(u, change, now);
         changed = true;
     }
     if (u->set & ANSER__BUS__DEVICE_SET__DEVICE_SET_PLATFORM) {

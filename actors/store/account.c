@@ -101,6 +101,7 @@ store_account_build(struct store *store, uint16_t slot,
     value.extra = details->extra;
     value.changed_ms = details->changed_ms;
     value.rest_from_ms = state->rest_from_ms;
+    value.revocations = state->revocations;
     put_account(store, slot, entry->user, &value);
 }
 
@@ -133,6 +134,7 @@ store_session_build(struct store *store, uint16_t slot,
     value.used_ms = state->used_ms;
     value.tokens_from_ms = state->tokens_from_ms;
     value.seen_ms = state->seen_ms;
+    value.revocations = state->revocations;
     store_batch_put(&store->batch, slot,
                     an_row_device_session(store_batch_key(&store->batch), slot,
                                           entry->user, state->device.data,

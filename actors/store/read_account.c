@@ -48,6 +48,7 @@ state_of(struct store_read *read, const Anser__Stored__Account *row,
         state->muted_until_ms = row->muted_until_ms;
         state->tokens_from_ms = row->tokens_from_ms;
         state->rest_from_ms = row->rest_from_ms;
+        state->revocations = row->revocations;
     }
     *out = state;
     return AN_OK;
@@ -169,6 +170,7 @@ take_device(struct store_read *read, const struct engine_item *item, size_t pref
     state->used_ms = row->used_ms;
     state->tokens_from_ms = row->tokens_from_ms;
     state->seen_ms = row->seen_ms;
+    state->revocations = row->revocations;
     *out = state;
     return state->device.data == NULL ? AN_ERR_NO_MEMORY : AN_OK;
 }

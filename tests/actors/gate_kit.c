@@ -2,7 +2,7 @@
 
 struct an_topology kit_topology;
 struct an_token_keys kit_keys = {.count = 1, .key = {{.id = "k1", .secret = "secret"}}};
-uint64_t kit_inbox_head, kit_seen_ms;
+uint64_t kit_inbox_head, kit_seen_ms, kit_minted_ms;
 Anser__Bus__AccountState kit_account[4];
 
 ProtobufCBinaryData
@@ -41,6 +41,7 @@ kit_gate_raw(const struct gate_cfg *cfg)
         mine.submits_flying_max = 1; /* tests see one batch after the other */
     }
     kit_inbox_head = 0;
+    kit_minted_ms = 0;
     kit_seen_ms = UINT64_MAX; /* no device has to be written down */
     for (size_t i = 0; i < sizeof(kit_account) / sizeof(kit_account[0]); i++) {
         anser__bus__account_state__init(&kit_account[i]);
@@ -206,7 +207,7 @@ kit_login_send(struct harness *h, uint64_t conn, const char *user, const char *d
     char *token = NULL;
 
     assert_int_equal(an_token_mint(&token, &kit_keys.key[0], AN_APP_DEFAULT, user,
-                                   harness_now(h).wall_ms, 3600000),
+                                   harness_now(h).wall_ms - kit_minted_ms, 3600000),
                      AN_OK);
     login.token = kit_text(token);
     login.device = kit_text(device);

@@ -44,6 +44,7 @@ void kit_serve_reads(struct harness *h);
 extern uint64_t kit_inbox_head;
 /* And as when a device was seen last; a new gate begins with all written down. */
 extern uint64_t kit_seen_ms;
+extern uint64_t kit_minted_ms; /* so long ago were the tokens made */
 /* And as the state of the user's account; a new gate begins with nothing said. */
 extern Anser__Bus__AccountState kit_account[4];
 void kit_open(struct harness *h, uint64_t conn);

@@ -120,6 +120,25 @@ bool rig_answered(struct rig *rig, uint64_t request);
 /* Of the conversation of 1 and 2 unless named. */
 size_t rig_stored(const struct rig *rig, uint64_t a, uint64_t b);
 
+/* ------------------------------------------------------------------ alice, who is 41
+ */
+
+/* For cmocka: a rig with her. */
+int rig_alice_setup(void **state);
+int rig_alice_teardown(void **state);
+enum an_err rig_err(struct rig *rig, uint64_t request);
+/* A hash of 32 bytes: the letter all over. 0: none. */
+ProtobufCBinaryData rig_hash(char letter);
+/* The device's refresh token becomes that of a letter, if it is that of another. */
+enum an_err rig_rotate(struct rig *rig, const char *device, char from, char to);
+/* The first whole second that has not begun. */
+uint64_t rig_next_second(const struct rig *rig);
+/* All her tokens, or a device's with its refresh token; from when others are good. */
+uint64_t rig_revoke(struct rig *rig);
+uint64_t rig_revoke_device(struct rig *rig, const char *device);
+/* A gate says that it logged in with a token of then. */
+enum an_err rig_seen(struct rig *rig, const char *device, uint64_t issued_ms);
+
 /* ------------------------------------------------------------------ inside */
 
 /* The text as a field of a message; borrowed. */

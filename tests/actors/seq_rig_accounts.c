@@ -203,3 +203,104 @@ rig_accounts_fini(struct rig *rig)
         anser__bus__device_session_entry__free_unpacked(rig->sessions[i], NULL);
     }
 }
+
+/* ------------------------------------------------------------------ alice, who is 41
+ */
+
+int
+rig_alice_setup(void **state)
+{
+    struct rig *rig = malloc(sizeof(*rig));
+
+    rig_init_ready(rig, NULL);
+    rig_create_user(rig, "alice", 41);
+    rig_pump(rig);
+    *state = rig;
+    return 0;
+}
+
+int
+rig_alice_teardown(void **state)
+{
+    rig_fini(*state);
+    free(*state);
+    return 0;
+}
+
+enum an_err
+rig_err(struct rig *rig, uint64_t request)
+{
+    return (enum an_err)rig_result(rig, request, 0)->err;
+}
+
+ProtobufCBinaryData
+rig_hash(char letter)
+{
+    static char hashes[128][AN_REFRESH_HASH_LEN];
+
+    memset(hashes[(unsigned char)letter], letter, AN_REFRESH_HASH_LEN);
+    return (ProtobufCBinaryData){letter == 0 ? 0 : AN_REFRESH_HASH_LEN,
+                                 (uint8_t *)hashes[(unsigned char)letter]};
+}
+
+enum an_err
+rig_rotate(struct rig *rig, const char *device, char from, char to)
+{
+    Anser__Bus__UpdateDevice u = ANSER__BUS__UPDATE_DEVICE__INIT;
+    uint64_t request;
+
+    u.set = ANSER__BUS__DEVICE_SET__DEVICE_SET_REFRESH;
+    u.refresh_hash = rig_hash(to);
+    u.expect_refresh_hash = rig_hash(from);
+    request = rig_update_device(rig, 41, device, u);
+    rig_pump(rig);
+    return rig_err(rig, request);
+}
+
+uint64_t
+rig_next_second(const struct rig *rig)
+{
+    return (harness_now(rig->h).wall_ms / 1000 + 1) * 1000;
+}
+
+uint64_t
+rig_revoke(struct rig *rig)
+{
+    Anser__Bus__UpdateAccount u = ANSER__BUS__UPDATE_ACCOUNT__INIT;
+    uint64_t request;
+
+    u.set = ANSER__BUS__ACCOUNT_SET__ACCOUNT_SET_REVOKE;
+    request = rig_update_account(rig, 41, u);
+    rig_pump(rig);
+    assert(rig_err(rig, request) == AN_OK);
+    return rig_result(rig, request, 0)->time_ms;
+}
+
+uint64_t
+rig_revoke_device(struct rig *rig, const char *device)
+{
+    Anser__Bus__UpdateDevice u = ANSER__BUS__UPDATE_DEVICE__INIT;
+    uint64_t request;
+
+    u.set = ANSER__BUS__DEVICE_SET__DEVICE_SET_REVOKE |
+            ANSER__BUS__DEVICE_SET__DEVICE_SET_REFRESH;
+    request = rig_update_device(rig, 41, device, u);
+    rig_pump(rig);
+    assert(rig_err(rig, request) == AN_OK);
+    return rig_result(rig, request, 0)->time_ms;
+}
+
+enum an_err
+rig_seen(struct rig *rig, const char *device, uint64_t issued_ms)
+{
+    Anser__Bus__UpdateDevice u = ANSER__BUS__UPDATE_DEVICE__INIT;
+    uint64_t request;
+
+    u.set = ANSER__BUS__DEVICE_SET__DEVICE_SET_SEEN |
+            ANSER__BUS__DEVICE_SET__DEVICE_SET_PLATFORM;
+    u.platform = rig_text("ios");
+    u.issued_ms = issued_ms;
+    request = rig_update_device(rig, 41, device, u);
+    rig_pump(rig);
+    return rig_err(rig, request);
+}

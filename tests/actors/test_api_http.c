@@ -217,6 +217,30 @@ test_api_a1_login_ends_in_tokens_for_the_device(void **state)
     free(hash);
 }
 
+/* What a revocation has to reach, the sequencer was told before. */
+static void
+test_api_a6_login_token_is_dated_as_the_sequencer_was_told(void **state)
+{
+    char *hash = register_alice();
+    uint64_t id = post("/v1/login", PASSWORD), told_ms;
+    struct an_token_claims claims;
+    const char *token;
+
+    (void)state;
+    resolve(AN_OK, 42);
+    give_account(&(struct account){.hash = hash});
+    harness_run_jobs(h);
+    told_ms = harness_now(h).wall_ms;
+    harness_wall(h, 3000);
+    assert_int_equal(api_kit_decide(h, AN_OK, 0)->update_device->issued_ms, told_ms);
+    token = strstr(answered(id, 200)->text, "\"token\":\"ey") + strlen("\"token\":\"");
+    assert_int_equal(an_token_verify(&claims, &keys, (const uint8_t *)token,
+                                     strcspn(token, "\""), harness_now(h).wall_ms),
+                     AN_OK);
+    assert_int_equal(claims.issued_ms, told_ms / 1000 * 1000);
+    free(hash);
+}
+
 /* Nobody, no password and a wrong one: one answer, and a hash is computed for each. */
 static void
 test_api_wrong_logins_look_the_same(void **state)
@@ -617,6 +641,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_api_a1_register_stores_a_hash_and_no_password),
         TEST(test_api_a1_login_ends_in_tokens_for_the_device),
+        TEST(test_api_a6_login_token_is_dated_as_the_sequencer_was_told),
         TEST(test_api_wrong_logins_look_the_same),
         TEST(test_api_forbidden_is_said_to_the_owner_alone),
         TEST(test_api_guessing_waits_longer_and_longer),

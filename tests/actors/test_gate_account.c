@@ -1,5 +1,6 @@
 /* Who is let in, stays and may send: what logins, heartbeats and hints say of accounts.
  */
+#include "core/token.h"
 #include "tests/actors/gate_kit.h"
 
 static const struct an_addr router = {AN_ROLE_ROUTER, 0};
@@ -385,16 +386,45 @@ test_gate_device_is_written_down_again_after_a_day_or_its_end(void **state)
     uint64_t now = harness_now(h).wall_ms;
 
     (void)state;
+    kit_minted_ms = 600000;
     kit_seen_ms = now - AN_DEVICE_SEEN_MS + 1000;
     kit_login(h, 10, "alice", "phone");
     assert_null(noted(h));
     kit_seen_ms = now - AN_DEVICE_SEEN_MS;
     kit_login(h, 11, "alice", "pad");
     assert_non_null(noted(h));
+    kit_minted_ms = 0;
     kit_seen_ms = now - 5000; /* ended since; and here it is with a new token */
     changed(BOB)->tokens_from_ms = now / 1000 * 1000 - 3000;
     kit_login(h, 12, "bob", "pad");
     assert_non_null(noted(h));
+    harness_destroy(h);
+}
+
+/* Whose clock is the later one, the sequencer knows. */
+static void
+test_gate_device_with_a_token_dated_after_its_last_use_is_told_of(void **state)
+{
+    struct harness *h = kit_gate(NULL);
+    uint64_t now = harness_now(h).wall_ms;
+    const struct harness_effect *ask;
+
+    (void)state;
+    kit_seen_ms = now - 1000 * AN_TOKEN_LEEWAY_S;
+    kit_minted_ms = 1000 * (AN_TOKEN_LEEWAY_S - 1);
+    kit_login(h, 10, "alice", "phone");
+    ask = noted(h);
+    assert_non_null(ask);
+    kit_submitted(h, ask, AN_OK);
+    beat(h, 10); /* once */
+    assert_null(noted(h));
+    kit_seen_ms = now;
+    kit_login(h, 11, "alice", "pad");
+    assert_null(noted(h));
+    kit_seen_ms = now - 3600 * 1000;
+    kit_minted_ms = 1000 * (AN_TOKEN_LEEWAY_S + 1);
+    kit_login(h, 12, "alice", "tv");
+    assert_null(noted(h));
     harness_destroy(h);
 }
 
@@ -414,6 +444,8 @@ main(void)
         cmocka_unit_test(test_gate_account_deleted_recipient_is_named),
         cmocka_unit_test(test_gate_account_deleted_recipient_is_noticed_in_bounded_time),
         cmocka_unit_test(test_gate_device_is_written_down_when_it_is_new),
+        cmocka_unit_test(
+            test_gate_device_with_a_token_dated_after_its_last_use_is_told_of),
         cmocka_unit_test(test_gate_device_is_written_down_again_after_a_day_or_its_end),
         cmocka_unit_test(test_gate_token_is_bound_to_device_and_platform),
     };

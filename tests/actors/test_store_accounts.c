@@ -78,6 +78,7 @@ put_session(struct store_rig *rig, const char *device, uint64_t tokens_from_ms,
     state.platform = store_rig_data("ios");
     state.refresh_hash = store_rig_data("0123456789abcdef0123456789abcdef");
     state.used_ms = 7;
+    state.revocations = 2;
     state.tokens_from_ms = tokens_from_ms;
     session.user = USER;
     session.state = &state;
@@ -158,6 +159,7 @@ test_store_account_survives_a_restart(void **state)
     said.forbidden = true;
     said.muted_until_ms = UINT64_MAX;
     said.tokens_from_ms = 4000;
+    said.revocations = 3;
     put_account(rig, said, false);
     put_session(rig, "phone", 6000, "");
     store_rig_close(rig);
@@ -174,6 +176,8 @@ test_store_account_survives_a_restart(void **state)
     assert_true(store_rig_is(answer->devices[0]->device, "phone"));
     assert_true(store_rig_is(answer->devices[0]->platform, "ios"));
     assert_int_equal(answer->devices[0]->refresh_hash.len, 32);
+    assert_int_equal(answer->account->revocations, 3);
+    assert_int_equal(answer->devices[0]->revocations, 2);
 }
 
 static void

@@ -118,12 +118,14 @@ make_account(struct store_rig *rig, uint64_t key)
     state.version = 1;
     state.muted_until_ms = UINT64_MAX;
     state.tokens_from_ms = 3000;
+    state.revocations = 2;
     entry.what_case = ANSER__BUS__ENTRY__WHAT_ACCOUNT;
     entry.account = &account;
     append_one(rig, an_slot_user(key), &entry);
     session.state = &device;
     device.device = data("phone");
     device.platform = data("ios");
+    device.revocations = 2;
     device.refresh_hash = data("0123456789abcdef0123456789abcdef");
     entry.what_case = ANSER__BUS__ENTRY__WHAT_DEVICE_SESSION;
     entry.device_session = &session;
@@ -589,6 +591,17 @@ plant_session_issued_after_its_use(struct store_rig *rig)
 }
 
 static void
+plant_session_after_no_revocation(struct store_rig *rig)
+{
+    Anser__Stored__DeviceSession row = ANSER__STORED__DEVICE_SESSION__INIT;
+    struct keyed k;
+
+    row.revocations = 9;
+    k.len = an_row_device_session(k.key, an_slot_user(2), 2, (const uint8_t *)"tv", 2);
+    check_plant(rig, k.key, k.len, &row.base);
+}
+
+static void
 plant_account_with_half_a_second(struct store_rig *rig)
 {
     Anser__Stored__Account row = ANSER__STORED__ACCOUNT__INIT;
@@ -650,6 +663,7 @@ plant_session_with_half_a_hash(struct store_rig *rig)
     X(account_of_version_0, "has version 0")                                             \
     X(session_with_half_a_hash, "has a hash of another length")                          \
     X(session_issued_after_its_use, "was used before it was issued")                     \
+    X(session_after_no_revocation, "more revocations than his account counts")           \
     X(account_with_half_a_second, "tokens from within a second")                         \
     X(wrong_slot, "belongs into slot")                                                   \
     X(unknown_table, "a table that is not known")                                        \
