@@ -47,6 +47,7 @@ struct gate {             /* as we know it; times are monotonic */
     uint64_t closed_ms; /* when what it has to close was last said again */
     uint64_t counted;   /* the incarnation whose newest announcement number is */
     uint64_t number;
+    uint64_t former; /* the incarnation that it took the place of; 0: none */
 };
 
 struct router {
@@ -121,6 +122,7 @@ on_timer(struct router *r, struct an_msg *msg, struct an_now now, struct an_outb
             an_out_log(out, AN_LOG_WARN, 0,
                        "gate is silent, its sessions are forgotten gate=%u", i);
             gate_forget(r, i);
+            gate->former = 0; /* or was that one the dead, and this lives? */
         }
     }
     an_out_timer(out, now.mono_ms + sign_ms(r), TAG_TICK);
@@ -359,13 +361,33 @@ say_something(struct an_addr gate, uint64_t incarnation, struct an_outbox *out)
     an_out_publish(out, gate, AN_KIND_DELIVER, &deliver.base);
 }
 
-/* A copy of an announcement, come behind later ones: what it lists and what it leaves out
- * were true once. */
+/* Come behind later ones, of this life or of the next: what it lists and what it leaves
+ * out were true once. Which of two lives is the later, their numbers do not say: it is
+ * the one heard of later, until it falls silent. */
 static bool
-is_copy(const struct gate *gate, const Anser__Bus__Sessions *sessions)
+is_late_copy(const struct gate *gate, const Anser__Bus__Sessions *sessions)
 {
+    if (sessions->incarnation == gate->former) {
+        return true;
+    }
     return gate->counted == sessions->incarnation && sessions->number != 0 &&
            sessions->number <= gate->number;
+}
+
+/* Of a life that has not been heard of, or not since it was forgotten. */
+static void
+gate_begin(struct router *r, uint16_t index, uint64_t incarnation)
+{
+    struct gate *gate = &r->gates[index];
+
+    if (gate->incarnation != 0) {
+        gate_forget(r, index);
+    }
+    if (gate->counted != incarnation) {
+        gate->former = gate->counted;
+    }
+    gate->incarnation = incarnation;
+    r->batch.gates[index].incarnation = incarnation;
 }
 
 /* A gate begins each life, and each new view, with its complete list. Anything else from
@@ -386,17 +408,13 @@ on_sessions(struct router *r, struct an_msg *msg, struct an_now now,
     }
     r->counted.announcements++;
     gate = &r->gates[msg->from.index];
-    if (is_copy(gate, sessions)) {
+    if (is_late_copy(gate, sessions)) {
         done.router_incarnation = gate->view;
         an_out_answer(out, msg, AN_OK, &done.base);
         return;
     }
     if (gate->incarnation != sessions->incarnation && sessions->complete) {
-        if (gate->incarnation != 0) {
-            gate_forget(r, msg->from.index);
-        }
-        gate->incarnation = sessions->incarnation;
-        r->batch.gates[msg->from.index].incarnation = sessions->incarnation;
+        gate_begin(r, msg->from.index, sessions->incarnation);
     }
     if (gate->incarnation == sessions->incarnation) {
         gate->counted = sessions->incarnation;

@@ -559,6 +559,57 @@ test_router_late_copies_change_nothing(void **state)
     harness_destroy(h);
 }
 
+/* The complete list of a gate that died comes behind the first one of its next life, over
+ * another connection, and behind alice's login at another gate. */
+static void
+test_router_late_complete_of_the_dead_changes_nothing(void **state)
+{
+    struct harness *h = router_new(2);
+    const struct one alice = {ALICE, 10, "phone", 0}, bob = {BOB, 11, "phone", 0};
+    uint64_t view;
+
+    (void)state;
+    number = 1;
+    announce(h, 0, 500, true, &alice, 1, NULL, 0);
+    number = 1;
+    view = announce(h, 0, 600, true, &bob, 1, NULL, 0);
+    number = 1;
+    announce(h, 1, 700, true, &alice, 1, NULL, 0);
+    number = 2;
+    assert_int_equal(announce(h, 0, 500, true, &alice, 1, NULL, 0), view);
+    assert_int_equal(harness_metric(h, "sessions"), 2);
+    assert_int_equal(harness_metric(h, "replaced_total"), 0);
+    number = 0;
+    push_full(h, BOB, "", ALICE);
+    harness_drain(h);
+    assert_non_null(deliver(h, 0));
+    harness_destroy(h);
+}
+
+/* Heard the wrong way round, the dead has the place of the living, but not for long. */
+static void
+test_router_living_gate_gets_its_place_back_from_the_dead(void **state)
+{
+    struct harness *h = router_new(1);
+    const struct one alice = {ALICE, 10, "phone", 0}, bob = {BOB, 11, "phone", 0};
+    uint64_t view;
+
+    (void)state;
+    announce(h, 0, 600, true, &bob, 1, NULL, 0);
+    view = announce(h, 0, 500, true, &alice, 1, NULL, 0); /* late, from before 600 */
+    for (unsigned i = 0; i < AN_GATE_SIGNS; i++) {
+        assert_int_equal(harness_metric(h, "users"), i < AN_GATE_SIGNS - 1);
+        announce(h, 0, 600, false, NULL, 0, NULL, 0);
+        harness_advance(h, AN_HEARTBEAT_MS / AN_GATE_SIGNS);
+    }
+    assert_int_not_equal(announce(h, 0, 600, false, NULL, 0, NULL, 0), view);
+    announce(h, 0, 600, true, &bob, 1, NULL, 0);
+    push_full(h, BOB, "", ALICE);
+    harness_drain(h);
+    assert_non_null(deliver(h, 0));
+    harness_destroy(h);
+}
+
 static void
 test_router_x4_gate_restarted_old_sessions_gone(void **state)
 {
@@ -769,6 +820,8 @@ main(void)
         cmocka_unit_test(test_router_young_says_nobody_offline),
         cmocka_unit_test(test_router_complete_list_forgets_others),
         cmocka_unit_test(test_router_late_copies_change_nothing),
+        cmocka_unit_test(test_router_late_complete_of_the_dead_changes_nothing),
+        cmocka_unit_test(test_router_living_gate_gets_its_place_back_from_the_dead),
         cmocka_unit_test(test_router_x4_gate_restarted_old_sessions_gone),
         cmocka_unit_test(test_router_x4_restarted_gate_asked_for_all),
         cmocka_unit_test(test_router_silent_gate_forgotten),
