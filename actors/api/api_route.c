@@ -1,6 +1,7 @@
 /* What is asked over HTTP, and which function answers it. */
 #include "actors/api/api_openapi.h"
 #include "actors/api/api_priv.h"
+#include "core/hash.h"
 #include "core/limits.h"
 #include <stdio.h>
 #include <string.h>
@@ -189,10 +190,13 @@ ask_claim(struct api_run *run, struct api_task *task)
 {
     Anser__Bus__ClaimNonce claim = ANSER__BUS__CLAIM_NONCE__INIT;
     Anser__Bus__Command command = ANSER__BUS__COMMAND__INIT;
+    struct an_hash_key of_all_apis;
 
+    an_hash_seed(&of_all_apis, 0);
     claim.mark = (ProtobufCBinaryData){AN_MARK_LEN, task->signature.mark};
     claim.at_s = task->signature.at_s;
     claim.claimant = task->claimant;
+    claim.app = (uint32_t)an_hash(&of_all_apis, task->app, strlen(task->app));
     command.what_case = ANSER__BUS__COMMAND__WHAT_CLAIM_NONCE;
     command.claim_nonce = &claim;
     api_ask_sequencer(run, task, an_slot_mark(task->signature.mark), &command);

@@ -207,7 +207,7 @@ slot_claimed(struct seq *s, const Anser__Bus__SlotClaim *claim, struct an_now no
     }
     s->m.takeovers += slot->how == SEQ_CLAIM_TAKE;
     if (slot->how != SEQ_CLAIM_HELD) { /* another may have had it until now */
-        slot->since_s = now.wall_ms / 1000;
+        slot->held_mono_ms = now.mono_ms;
     }
     slot->state = SEQ_SLOT_OWNED;
     slot->err = AN_OK;

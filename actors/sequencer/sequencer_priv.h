@@ -141,7 +141,7 @@ struct seq_slot {
     uint16_t owner;         /* not ours: whom to ask */
     uint64_t epoch;         /* of our newest claim */
     uint64_t since_mono_ms; /* CLAIMING */
-    uint64_t since_s;       /* OWNED: from when nobody else had it; Unix time */
+    uint64_t held_mono_ms;  /* OWNED: from when nobody else had it */
     uint64_t fresh_mono_ms; /* not ours: until then the owner is believed alive */
 };
 

@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 /* cmocka wants the ones above first */
@@ -37,7 +38,8 @@ now_s(struct rig *rig)
 }
 
 static const Anser__Bus__Result *
-claim(struct rig *rig, const char *mark, uint64_t claimant, uint64_t at_s)
+claim_of(struct rig *rig, uint32_t app, const char *mark, uint64_t claimant,
+         uint64_t at_s)
 {
     Anser__Bus__ClaimNonce claim = ANSER__BUS__CLAIM_NONCE__INIT;
     Anser__Bus__Command command = ANSER__BUS__COMMAND__INIT, *list = &command;
@@ -46,12 +48,19 @@ claim(struct rig *rig, const char *mark, uint64_t claimant, uint64_t at_s)
     claim.mark = rig_text(mark);
     claim.claimant = claimant;
     claim.at_s = at_s;
+    claim.app = app;
     command.what_case = ANSER__BUS__COMMAND__WHAT_CLAIM_NONCE;
     command.claim_nonce = &claim;
     command.slot = claim.mark.len == AN_MARK_LEN ? an_slot_mark(claim.mark.data) : 0;
     request = rig_submit(rig, &list, 1);
     rig_pump(rig);
     return rig_result(rig, request, 0);
+}
+
+static const Anser__Bus__Result *
+claim(struct rig *rig, const char *mark, uint64_t claimant, uint64_t at_s)
+{
+    return claim_of(rig, 1, mark, claimant, at_s);
 }
 
 #define MARK "0123456789abcdef"
@@ -118,6 +127,73 @@ test_nonce_is_remembered_across_a_claim_of_what_is_held(void **state)
     assert_int_equal(claim(rig, "0123456789abcdeF", 8, at_s)->err, AN_OK);
 }
 
+/* It was an hour ahead when the slot became ours. */
+static void
+test_nonce_is_taken_after_the_clock_was_set_back(void **state)
+{
+    struct rig *rig = *state;
+
+    harness_wall(rig->h, -3600 * 1000);
+    assert_int_equal(claim(rig, MARK, 7, now_s(rig))->err, AN_OK);
+    assert_int_equal(claim(rig, MARK, 8, now_s(rig))->err, AN_ERR_SIGNATURE_REPLAYED);
+}
+
+/* It was behind when the slot became ours, and what the one before took is dated later.
+ */
+static void
+test_nonce_of_before_is_refused_after_the_clock_was_set_forward(void **state)
+{
+    struct rig *rig = *state;
+    uint64_t at_s;
+
+    harness_advance(rig->h, 120000);
+    at_s = now_s(rig);
+    assert_int_equal(claim(rig, MARK, 7, at_s)->err, AN_OK);
+    rig_restart(rig, NULL); /* its clock begins anew: behind */
+    harness_advance(rig->h, 4000);
+    rig_pump(rig);
+    harness_wall(rig->h, (int64_t)(at_s + 5 - now_s(rig)) * 1000);
+    assert_int_equal(claim(rig, MARK, 8, at_s)->err, AN_ERR_SIGNATURE_EXPIRED);
+    harness_advance(rig->h, 1000);
+    assert_int_equal(claim(rig, MARK, 8, now_s(rig))->err, AN_OK);
+}
+
+/* Set forward and back, while it is good by the clocks of apis. */
+static void
+test_nonce_is_remembered_while_the_clock_is_set(void **state)
+{
+    struct rig *rig = *state;
+    uint64_t at_s = now_s(rig);
+
+    assert_int_equal(claim(rig, MARK, 7, at_s)->err, AN_OK);
+    harness_wall(rig->h, 3600 * 1000);
+    assert_int_equal(claim(rig, "0123456789abcdeF", 7, now_s(rig))->err, AN_OK);
+    assert_int_equal(claim(rig, MARK, 8, now_s(rig))->err, AN_ERR_SIGNATURE_REPLAYED);
+    harness_wall(rig->h, -3600 * 1000);
+    harness_advance(rig->h, AN_SIGN_WINDOW_S * 1000);
+    assert_int_equal(claim(rig, MARK, 8, at_s)->err, AN_ERR_SIGNATURE_REPLAYED);
+}
+
+/* Marks that fall in one bucket of the table. */
+static void
+test_nonces_of_one_app_leave_room_for_others(void **state)
+{
+    struct rig *rig = *state;
+    char mark[] = MARK;
+    unsigned taken = 0;
+    enum an_err err = AN_OK;
+
+    for (; taken < 100 && err == AN_OK; taken += err == AN_OK) {
+        snprintf(mark + 8, sizeof(mark) - 8, "%08u", taken);
+        err = claim_of(rig, 1, mark, 7, now_s(rig))->err;
+    }
+    assert_int_equal(err, AN_ERR_BUSY);
+    assert_int_equal(taken, 24);
+    assert_int_equal(claim_of(rig, 2, mark, 7, now_s(rig))->err, AN_OK);
+    harness_advance(rig->h, 2 * AN_SIGN_WINDOW_S * 1000);
+    assert_int_equal(claim_of(rig, 1, mark, 7, now_s(rig))->err, AN_OK);
+}
+
 int
 main(void)
 {
@@ -126,6 +202,10 @@ main(void)
         TEST(test_nonce_is_taken_by_the_first),
         TEST(test_nonce_of_before_the_slot_was_ours_is_refused),
         TEST(test_nonce_is_remembered_across_a_claim_of_what_is_held),
+        TEST(test_nonce_is_taken_after_the_clock_was_set_back),
+        TEST(test_nonce_of_before_is_refused_after_the_clock_was_set_forward),
+        TEST(test_nonce_is_remembered_while_the_clock_is_set),
+        TEST(test_nonces_of_one_app_leave_room_for_others),
 #undef TEST
     };
 
