@@ -17,6 +17,19 @@ seq_read_add(struct seq *s, const struct seq_read *read)
 }
 
 /* Everything one Query may need; lives until the Read is packed. */
+enum {
+    FIELDS = 16 * 12, /* numbers, tags and lengths of a message of less than 16 fields */
+    DEVICE_BYTES = 2 * AN_NAME_LEN_MAX + 2 * AN_REFRESH_HASH_LEN + FIELDS / 2,
+    ACCOUNT_BYTES = AN_PASSWORD_HASH_LEN_MAX + AN_NICK_LEN_MAX + AN_AVATAR_LEN_MAX +
+                    AN_PROFILE_EXTRA_LEN_MAX + 3 * AN_NAME_LEN_MAX + 3 * FIELDS +
+                    AN_DEVICE_SESSIONS_MAX * DEVICE_BYTES,
+    OTHER_BYTES = 2048, /* heads and members */
+};
+
+_Static_assert(SEQ_READ_ACCOUNTS_MAX *ACCOUNT_BYTES + SEQ_READ_ITEMS_MAX * OTHER_BYTES <
+                   AN_BUS_MSG_LEN_MAX,
+               "what accounts and their devices say fits an answer");
+
 struct question {
     Anser__Bus__Query query;
     union {
@@ -113,12 +126,14 @@ send_batch(struct seq *s, struct seq_link *link, uint32_t which, struct an_outbo
     Anser__Bus__Query *list[SEQ_READ_ITEMS_MAX];
     Anser__Bus__Read read = ANSER__BUS__READ__INIT;
     struct an_addr store = {AN_ROLE_STORE, link->index};
-    uint32_t taken = 0;
+    uint32_t taken = 0, accounts = 0;
 
     batch->count = 0;
-    while (taken < link->read_count && batch->count < SEQ_READ_ITEMS_MAX) {
+    while (taken < link->read_count && batch->count < SEQ_READ_ITEMS_MAX &&
+           accounts < SEQ_READ_ACCOUNTS_MAX) {
         struct seq_read *next = &link->read_queue[taken++];
 
+        accounts += next->kind == SEQ_READ_ACCOUNT;
         if (next->kind != SEQ_READ_DROPPED) {
             fill(&questions[batch->count], next);
             list[batch->count] = &questions[batch->count].query;

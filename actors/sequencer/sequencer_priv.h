@@ -29,6 +29,7 @@ enum {
     SEQ_DEVICES_MAX = 65536,       /* cached cursors */
     SEQ_READS_MAX = 8192,          /* questions waiting to be sent; beyond: BUSY */
     SEQ_READ_ITEMS_MAX = 256,      /* questions of one Read */
+    SEQ_READ_ACCOUNTS_MAX = 128,   /* of them about accounts, with all their devices */
     SEQ_READS_FLYING_MAX = 4,      /* Reads out at a store */
     SEQ_ACCOUNTS_MAX = 1024,       /* account commands under way; beyond: BUSY */
     SEQ_POSITIONS_PER_BATCH = 256, /* so that confirms cannot crowd out messages */

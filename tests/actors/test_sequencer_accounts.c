@@ -1,5 +1,6 @@
 /* Changes of accounts and of devices' sessions: decided once, written whole, and the same
  * when they are said again. */
+#include "core/slot.h"
 #include "tests/actors/seq_rig.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -437,7 +438,7 @@ test_device_forgotten_and_told_of_in_one_step(void **state)
 /* ------------------------------------------------------------------ seen at a gate */
 
 static void
-test_device_seen_is_written_once_a_day(void **state)
+test_device_seen_is_written_again_when_it_is_old(void **state)
 {
     struct rig *rig = *state;
     uint64_t first = harness_now(rig->h).wall_ms;
@@ -460,6 +461,38 @@ test_device_seen_is_written_once_a_day(void **state)
     appends = rig->appends;
     assert_int_equal(rig_seen(rig, "pad", first), AN_OK);
     assert_int_equal(rig->appends, appends);
+}
+
+/* Each brings up to 64 devices, and all have to fit one message. */
+static void
+test_devices_of_many_users_are_read_in_several_reads(void **state)
+{
+    enum { USERS = 256 };
+    struct rig *rig = *state;
+    Anser__Bus__Command commands[USERS], *list[USERS];
+    Anser__Bus__UpdateDevice updates[USERS];
+    const struct harness_effect *ask;
+    size_t asked = 0;
+
+    for (unsigned i = 0; i < USERS; i++) {
+        anser__bus__update_device__init(&updates[i]);
+        updates[i].user = 1000 + i;
+        updates[i].device = rig_text("phone");
+        updates[i].set = DEVICE(SEEN);
+        anser__bus__command__init(&commands[i]);
+        commands[i].what_case = ANSER__BUS__COMMAND__WHAT_UPDATE_DEVICE;
+        commands[i].update_device = &updates[i];
+        commands[i].slot = an_slot_user(updates[i].user);
+        list[i] = &commands[i];
+    }
+    rig_submit(rig, list, USERS);
+    while ((ask = harness_take_ask(rig->h, AN_ROLE_STORE, AN_KIND_READ)) != NULL) {
+        const Anser__Bus__Read *read = harness_body(ask);
+
+        assert_in_range(read->n_queries, 1, 128);
+        asked += read->n_queries;
+    }
+    assert_int_equal(asked, USERS);
 }
 
 /* The word of a gate comes after the device was ended. */
@@ -525,7 +558,8 @@ main(void)
         TEST(test_devices_beyond_the_bound_push_out_the_longest_unused),
         TEST(test_devices_logged_out_do_not_keep_others_out),
         TEST(test_device_forgotten_and_told_of_in_one_step),
-        TEST(test_device_seen_is_written_once_a_day),
+        TEST(test_device_seen_is_written_again_when_it_is_old),
+        TEST(test_devices_of_many_users_are_read_in_several_reads),
         TEST(test_device_seen_does_not_bring_back_what_was_ended),
         TEST(test_devices_seen_push_out_no_refresh_token),
 #undef TEST
