@@ -22,8 +22,11 @@
 #define AN_PROFILE_EXTRA_LEN_MAX 2048u /* of what an application keeps beside them */
 #define AN_DEVICE_SESSIONS_MAX   64u   /* devices of a user that are remembered */
 #define AN_DEVICE_SEEN_MS                                                                \
-    (24u * 3600u * 1000u) /* a login at a gate is written down when the last one that    \
+    (18u * 3600u * 1000u) /* a login at a gate is written down when the last one that    \
                            * was is so old: otherwise it costs no write */
+#define AN_DEVICE_SEEN_SPREAD_MS                                                         \
+    (6u * 3600u * 1000u) /* or up to so much older, each device by its hash: those that  \
+                          * came together once are not all due together the next day */
 #define AN_TOKENS_AHEAD_MS                                                               \
     60000u /* tokens of a time further ahead are refused, and none is issued: more is a  \
             * clock gone wrong */

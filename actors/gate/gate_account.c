@@ -3,6 +3,7 @@
  * brings it sooner, within moments of the change. Whoever sends no heartbeats is asked
  * about all the same, so a lost hint is healed for everybody. */
 #include "actors/gate/gate_priv.h"
+#include "core/hash.h"
 #include "core/token.h"
 #include <string.h>
 
@@ -64,23 +65,34 @@ gate_account_seen(struct gate *g, struct gate_conn *c, const Anser__Bus__Answer 
 
 /* ------------------------------------------------------------------ devices */
 
+/* After how long it is written down again. */
+static uint64_t
+seen_again_ms(const struct gate *g, const struct gate_conn *c)
+{
+    uint64_t words[] = {c->user,
+                        an_hash(&g->hash_key, c->text + c->user_len, c->device_len)};
+
+    return AN_DEVICE_SEEN_MS +
+           an_hash(&g->hash_key, words, sizeof(words)) % (AN_DEVICE_SEEN_SPREAD_MS + 1);
+}
+
 /* The user sees his devices, and can end each: so the first login of one is written down,
- * and then when the last that was is a day old. A token dated later than that, and by
- * some clock ahead of now, is told of too: the sequencer sees to it that a revocation
+ * and then when the last that was is about a day old. A token dated later than that, and
+ * by some clock ahead of now, is told of too: the sequencer sees to it that a revocation
  * reaches it. No login waits for it; what could not be written is seen with the next
  * heartbeat. */
 void
 gate_account_note(struct gate *g, struct gate_conn *c, const Anser__Bus__Answer *answer)
 {
     uint64_t seen_ms = answer->device_seen_ms, now_ms = g->now.wall_ms;
-    bool lately = (seen_ms > now_ms || now_ms - seen_ms < AN_DEVICE_SEEN_MS) &&
+    bool lately = (seen_ms > now_ms || now_ms - seen_ms < seen_again_ms(g, c)) &&
                   (c->issued_ms <= seen_ms ||
                    c->issued_ms + (uint64_t)AN_TOKEN_LEEWAY_S * 1000 <= now_ms);
     struct gate_op *op;
 
     if (answer->account == NULL || c->noting ||
         (lately && seen_ms >= answer->account->tokens_from_ms) ||
-        (c->noted && g->now.mono_ms - c->noted_ms < AN_DEVICE_SEEN_MS)) {
+        (c->noted && g->now.mono_ms - c->noted_ms < seen_again_ms(g, c))) {
         return;
     }
     op = gate_op_create(g, c, OP_SEEN, 0, NULL, 0, NULL, 0);

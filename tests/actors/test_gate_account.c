@@ -2,6 +2,7 @@
  */
 #include "core/token.h"
 #include "tests/actors/gate_kit.h"
+#include <stdio.h>
 
 static const struct an_addr router = {AN_ROLE_ROUTER, 0};
 
@@ -390,7 +391,7 @@ test_gate_device_is_written_down_again_after_a_day_or_its_end(void **state)
     kit_seen_ms = now - AN_DEVICE_SEEN_MS + 1000;
     kit_login(h, 10, "alice", "phone");
     assert_null(noted(h));
-    kit_seen_ms = now - AN_DEVICE_SEEN_MS;
+    kit_seen_ms = now - AN_DEVICE_SEEN_MS - AN_DEVICE_SEEN_SPREAD_MS;
     kit_login(h, 11, "alice", "pad");
     assert_non_null(noted(h));
     kit_minted_ms = 0;
@@ -428,6 +429,32 @@ test_gate_device_with_a_token_dated_after_its_last_use_is_told_of(void **state)
     harness_destroy(h);
 }
 
+/* Devices that were written down together. */
+static void
+test_gate_devices_are_written_down_again_spread_over_hours(void **state)
+{
+    struct harness *h = kit_gate(NULL);
+    const struct harness_effect *ask;
+    unsigned due = 0;
+    char name[16];
+
+    (void)state;
+    kit_minted_ms = 1000 * (AN_TOKEN_LEEWAY_S + 1);
+    kit_seen_ms =
+        harness_now(h).wall_ms - AN_DEVICE_SEEN_MS - AN_DEVICE_SEEN_SPREAD_MS / 2;
+    for (unsigned i = 0; i < 64; i++) {
+        snprintf(name, sizeof(name), "device%u", i);
+        kit_login(h, 10 + i, "alice", name);
+        ask = noted(h);
+        if (ask != NULL) {
+            due++;
+            kit_submitted(h, ask, AN_OK);
+        }
+    }
+    assert_in_range(due, 16, 48);
+    harness_destroy(h);
+}
+
 int
 main(void)
 {
@@ -447,6 +474,7 @@ main(void)
         cmocka_unit_test(
             test_gate_device_with_a_token_dated_after_its_last_use_is_told_of),
         cmocka_unit_test(test_gate_device_is_written_down_again_after_a_day_or_its_end),
+        cmocka_unit_test(test_gate_devices_are_written_down_again_spread_over_hours),
         cmocka_unit_test(test_gate_token_is_bound_to_device_and_platform),
     };
 
