@@ -16,11 +16,12 @@
 /* Accounts. */
 #define AN_PASSWORD_HASH_LEN_MAX                                                         \
     128u /* Argon2id as libsodium writes it (crypto_pwhash_STRBYTES) */
-#define AN_REFRESH_HASH_LEN      32u   /* BLAKE2b of a refresh token */
-#define AN_NICK_LEN_MAX          128u  /* bytes of a name to show */
-#define AN_AVATAR_LEN_MAX        512u  /* of a URL */
-#define AN_PROFILE_EXTRA_LEN_MAX 2048u /* of what an application keeps beside them */
-#define AN_DEVICE_SESSIONS_MAX   64u   /* devices of a user that are remembered */
+#define AN_REFRESH_HASH_LEN        32u   /* BLAKE2b of a refresh token */
+#define AN_NICK_LEN_MAX            128u  /* bytes of a name to show */
+#define AN_AVATAR_LEN_MAX          512u  /* of a URL */
+#define AN_PROFILE_EXTRA_LEN_MAX   2048u /* of what an application keeps beside them */
+#define AN_PROFILE_EXTRA_DEPTH_MAX 32u   /* objects and lists in each other there */
+#define AN_DEVICE_SESSIONS_MAX     64u   /* devices of a user that are remembered */
 #define AN_DEVICE_SEEN_MS                                                                \
     (18u * 3600u * 1000u) /* a login at a gate is written down when the last one that    \
                            * was is so old: otherwise it costs no write */

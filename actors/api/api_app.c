@@ -665,8 +665,8 @@ take_id(struct api_run *run, struct api_task *task)
     } else if (err == AN_OK &&
                (sodium_hex2bin(task->client_msg_id, sizeof(task->client_msg_id), text,
                                strlen(text), "-", &len, NULL) != 0 ||
-                len != sizeof(task->client_msg_id))) {
-        err = api_wrong(task, "client_msg_id", "has to be 32 hex digits");
+                len != sizeof(task->client_msg_id) || task->client_msg_id[6] >> 4 != 7)) {
+        err = api_wrong(task, "client_msg_id", "has to be a UUIDv7, 32 hex digits");
     }
     sodium_bin2hex(task->hash, sizeof(task->hash), task->client_msg_id,
                    sizeof(task->client_msg_id));

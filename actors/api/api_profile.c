@@ -6,6 +6,34 @@
 
 /* ------------------------------------------------------------------ profiles */
 
+/* Others have to read it too, whose readers of JSON may stop earlier than ours. */
+static bool
+deeper(const json_t *value, unsigned levels)
+{
+    const char *key;
+    json_t *member;
+    size_t i;
+
+    if (json_is_object(value) || json_is_array(value)) {
+        if (levels == 0) {
+            return true;
+        }
+        json_object_foreach((json_t *)(uintptr_t)value, key, member)
+        {
+            if (deeper(member, levels - 1)) {
+                return true;
+            }
+        }
+        json_array_foreach(value, i, member)
+        {
+            if (deeper(member, levels - 1)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 static enum an_err
 take_extra(struct api_task *task, const json_t *body)
 {
@@ -13,6 +41,9 @@ take_extra(struct api_task *task, const json_t *body)
 
     if (extra == NULL) {
         return AN_OK;
+    }
+    if (deeper(extra, AN_PROFILE_EXTRA_DEPTH_MAX)) {
+        return api_wrong(task, "extra", "is nested too deep");
     }
     free(task->extra);
     task->extra = json_is_null(extra) ? strdup("")

@@ -164,7 +164,10 @@ take_body(const struct an_http_request *request, struct api_task *task)
     if (json_is_object(task->body)) {
         return AN_OK;
     }
-    if (task->body == NULL) { /* where, but not what stands there: it may be a password */
+    if (request->body_len == 0) {
+        snprintf(rule, sizeof(rule), "is empty");
+    } else if (task->body ==
+               NULL) { /* where, but not what stands there: it may be a password */
         snprintf(rule, sizeof(rule), "is not JSON at line %d, column %d", error.line,
                  error.column);
     }

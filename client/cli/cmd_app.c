@@ -6,6 +6,7 @@
 #include "cluster/node_file.h"
 #include "cluster/plan.h"
 #include "core/token.h"
+#include "proto/names.h"
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -66,6 +67,12 @@ print_key(const char *cluster, const char *data, const char *app, bool make)
     }
     if (err == AN_OK && app_keys_find(keys, app) == NULL && make && cluster == NULL) {
         err = make_key(data, app, keys, why);
+        if (err == AN_OK) {
+            fprintf(stderr,
+                    "anser: app: the node takes the key of '%s' when it starts; `apps:` "
+                    "of its configuration has to name the app\n",
+                    app);
+        }
     }
     if (err == AN_OK) {
         key = app_keys_find(keys, app);
@@ -115,6 +122,9 @@ cmd_app(int argc, char **argv)
     }
     if (strcmp(args[0], "key") != 0) {
         return cli_usage("app", "'%s' is not 'key'", args[0]);
+    }
+    if (count > 1 && !an_name_valid((const uint8_t *)args[1], strlen(args[1]))) {
+        return cli_usage("app", "'%s' cannot be the name of an app", args[1]);
     }
     return print_key(cli_cluster_file(cluster, data), cli_data_dir(data),
                      count > 1 ? args[1] : AN_APP_DEFAULT, make);

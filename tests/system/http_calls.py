@@ -285,6 +285,7 @@ def case_bad_inputs_are_named(case):
     for body, wanted in (
             (b'{"user":\n "bob",}', "the body: is not JSON at line 2, column 8"),
             (b"[]", "the body: has to be an object"),
+            (b"", "the body: is empty"),
             ({"user": "bob"}, "password: is missing"),
             ({"user": "bob", "password": 7}, "password: has to be a text"),
             ({"password": PASSWORD}, "user: is missing")):
@@ -302,6 +303,8 @@ def case_bad_inputs_are_named(case):
             ("PATCH", "/v1/profile", {"nick": "x" * 129}, (400, "ARGUMENT")),
             ("PATCH", "/v1/profile", {"nick": 7}, (400, "ARGUMENT")),
             ("PATCH", "/v1/profile", {"extra": "x" * 2048}, (400, "ARGUMENT")),
+            ("PATCH", "/v1/profile", b'{"extra":' + b"[" * 33 + b"]" * 33 + b"}",
+             (400, "ARGUMENT")),
             ("PATCH", "/v1/profile", {"avatar": "x" * 513}, (400, "ARGUMENT")),
             ("DELETE", "/v1/devices/none", None, (404, "NOT_FOUND")),
             ("DELETE", "/v1/devices/%zz", None, (400, "ARGUMENT")),
@@ -553,6 +556,8 @@ def case_A8_apps_are_those_of_the_configuration(case):
     assert api.good("GET", "/v1/profile", token=login["token"])["app"] == "game"
     old_key = app_key(node, "old", "--make")
     lost_key = app_key(node, "lost", "--make")
+    assert "cannot be the name" in node.run("app", "key", "a b", "--make", expect=2).err
+    assert "'late'" in node.run("app", "key", "late", "--make").err  # it is read at a start
     node.stop()
     with open(node.args[node.args.index("--config") + 1], "w", encoding="utf-8") as f:
         f.write("apps: [{name: old, register: open}, {name: default, register: closed}]\n")
