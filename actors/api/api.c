@@ -141,7 +141,7 @@ api_create(struct an_actor **out, const struct api_cfg *cfg)
     api->cfg.token_ms = cfg->token_ms != 0 ? cfg->token_ms : AN_TOKEN_TTL_MS;
     api->cfg.refresh_ms = cfg->refresh_ms != 0 ? cfg->refresh_ms : AN_REFRESH_TTL_MS;
     an_rng_seed(&api->rng, cfg->seed);
-    api->guess = api_guess_create();
+    api->guess = api_guess_create(cfg->seed);
     if (api->guess == NULL) {
         api_destroy(&api->actor);
         return AN_ERR_NO_MEMORY;

@@ -1,4 +1,5 @@
 #include "actors/api/api_guess.h"
+#include "core/hash.h"
 #include "core/limits.h"
 #include <arpa/inet.h>
 #include <sodium.h>
@@ -22,14 +23,25 @@ struct tries {
     uint32_t count;
 };
 
+/* Names cost nothing, addresses do: names never push out addresses. */
 struct api_guess {
-    struct tries of[BUCKETS][WAYS];
+    struct an_hash_key key;
+    struct tries pairs[BUCKETS][WAYS];
+    struct tries addresses[BUCKETS][WAYS];
 };
 
+_Static_assert(AN_HASH_KEY_LEN >= crypto_generichash_KEYBYTES_MIN,
+               "BLAKE2b takes the key");
+
 struct api_guess *
-api_guess_create(void)
+api_guess_create(uint64_t seed)
 {
-    return calloc(1, sizeof(struct api_guess));
+    struct api_guess *guess = calloc(1, sizeof(*guess));
+
+    if (guess != NULL) {
+        an_hash_seed(&guess->key, seed);
+    }
+    return guess;
 }
 
 void
@@ -51,14 +63,16 @@ add_address(crypto_generichash_state *state, const char *from)
     }
 }
 
+/* With the key, so that nobody can compute which names share a place. */
 static uint64_t
-id_of(const char *app, const char *name, const char *from)
+id_of(const struct api_guess *guess, const char *app, const char *name, const char *from)
 {
     unsigned char hash[crypto_generichash_BYTES_MIN];
     crypto_generichash_state state;
     uint64_t id;
 
-    crypto_generichash_init(&state, NULL, 0, sizeof(hash));
+    crypto_generichash_init(&state, guess->key.bytes, sizeof(guess->key.bytes),
+                            sizeof(hash));
     crypto_generichash_update(&state, (const unsigned char *)app, strlen(app) + 1);
     crypto_generichash_update(&state, (const unsigned char *)name, strlen(name) + 1);
     add_address(&state, from);
@@ -68,34 +82,61 @@ id_of(const char *app, const char *name, const char *from)
 }
 
 uint64_t
-api_guess_address(const char *from)
+api_guess_address(const struct api_guess *guess, const char *from)
 {
-    return id_of("", "", from);
+    return id_of(guess, "", "", from);
 }
 
-/* Its place; with make, that of whom nobody needs any more, or of the one that tried the
- * longest ago. */
+/* NULL, too, when it is forgotten. */
 static struct tries *
-find(struct api_guess *guess, uint64_t id, bool make, uint64_t now_ms)
+find(struct tries table[][WAYS], uint64_t id, uint64_t now_ms)
 {
-    struct tries *ways = guess->of[id % BUCKETS], *oldest = ways;
+    struct tries *ways = table[id % BUCKETS];
 
     for (unsigned i = 0; i < WAYS; i++) {
         if (ways[i].id == id) {
-            if (make && now_ms - ways[i].last_ms > FORGET_MS) {
-                ways[i] = (struct tries){.id = id};
+            if (now_ms > ways[i].last_ms && now_ms - ways[i].last_ms > FORGET_MS) {
+                ways[i] = (struct tries){0};
+                return NULL;
             }
             return &ways[i];
         }
-        if (ways[i].last_ms < oldest->last_ms) {
+    }
+    return NULL;
+}
+
+/* Its place, else that of the one that tried the longest ago of those that wait for
+ * nothing. NULL where all wait: *until_ms, when the first of them has waited. */
+static struct tries *
+find_or_make(struct tries table[][WAYS], uint64_t id, uint64_t now_ms, uint64_t *until_ms)
+{
+    struct tries *ways = table[id % BUCKETS], *oldest = NULL;
+    struct tries *tries = find(table, id, now_ms);
+
+    if (tries != NULL) {
+        return tries;
+    }
+    *until_ms = UINT64_MAX;
+    for (unsigned i = 0; i < WAYS; i++) {
+        if (ways[i].until_ms > now_ms) {
+            *until_ms = ways[i].until_ms < *until_ms ? ways[i].until_ms : *until_ms;
+        } else if (oldest == NULL || ways[i].last_ms < oldest->last_ms) {
             oldest = &ways[i];
         }
     }
-    if (!make) {
-        return NULL;
+    if (oldest != NULL) {
+        *oldest = (struct tries){.id = id, .last_ms = now_ms};
     }
-    *oldest = (struct tries){.id = id};
     return oldest;
+}
+
+/* Whether it may not try yet; who tries is not forgotten. */
+static bool
+waits(struct tries *tries, uint64_t now_ms, uint64_t *until_ms)
+{
+    tries->last_ms = now_ms;
+    *until_ms = tries->until_ms;
+    return tries->until_ms > now_ms;
 }
 
 static void
@@ -118,14 +159,21 @@ uint64_t
 api_guess_try(struct api_guess *guess, const char *app, const char *name,
               const char *from, uint64_t now_ms)
 {
-    struct tries *pair = find(guess, id_of(app, name, from), true, now_ms);
-    struct tries *all;
-    uint64_t until_ms;
+    uint64_t id = id_of(guess, app, name, from), until_ms, pair_ms;
+    struct tries *pair = find(guess->pairs, id, now_ms);
+    struct tries *all =
+        find_or_make(guess->addresses, api_guess_address(guess, from), now_ms, &until_ms);
+    bool slowed = all == NULL || waits(all, now_ms, &until_ms);
 
-    pair->last_ms = now_ms; /* it is not the one to go for the other */
-    all = find(guess, api_guess_address(from), true, now_ms);
-    until_ms = pair->until_ms > all->until_ms ? pair->until_ms : all->until_ms;
-    if (until_ms > now_ms) {
+    if (pair == NULL && !slowed) { /* who waits makes up names in vain */
+        pair = find_or_make(guess->pairs, id, now_ms, &until_ms);
+        slowed = pair == NULL;
+    }
+    if (pair != NULL && waits(pair, now_ms, &pair_ms)) {
+        until_ms = slowed && until_ms > pair_ms ? until_ms : pair_ms;
+        slowed = true;
+    }
+    if (slowed) {
         return until_ms - now_ms;
     }
     count(pair, FREE_TRIES, now_ms);
@@ -142,6 +190,9 @@ take_back(struct tries *tries, uint64_t began_ms, bool all)
         if (all || tries->began_ms == began_ms) {
             tries->until_ms = 0;
         }
+        if (tries->count == 0 && tries->until_ms == 0) {
+            *tries = (struct tries){0}; /* it takes no place */
+        }
     }
 }
 
@@ -149,6 +200,8 @@ void
 api_guess_pass(struct api_guess *guess, const char *app, const char *name,
                const char *from, uint64_t began_ms, bool right)
 {
-    take_back(find(guess, id_of(app, name, from), false, 0), began_ms, right);
-    take_back(find(guess, api_guess_address(from), false, 0), began_ms, false);
+    take_back(find(guess->pairs, id_of(guess, app, name, from), began_ms), began_ms,
+              right);
+    take_back(find(guess->addresses, api_guess_address(guess, from), began_ms), began_ms,
+              false);
 }

@@ -1,6 +1,7 @@
 /* Wrong passwords: who tries too often waits, ever longer. Counted for each pair of
  * account and address, so that the owner is let in from elsewhere, and for each address
- * over all accounts.
+ * over all accounts. Places are bounded; who waits keeps his, and where all of a place's
+ * neighbours wait a newcomer waits with them.
  *
  * Context: the actor's thread. */
 #ifndef AN_ACTORS_API_GUESS_H
@@ -11,12 +12,13 @@
 
 struct api_guess;
 
-/* NULL without memory. */
-struct api_guess *api_guess_create(void);
+/* NULL without memory. seed: nobody outside knows it, so nobody can say who shares whose
+ * place. */
+struct api_guess *api_guess_create(uint64_t seed);
 void api_guess_destroy(struct api_guess *guess);
 /* One number of an address, as addresses are told apart here: of IPv6 the network counts.
- * Not 0. */
-uint64_t api_guess_address(const char *from);
+ * Not 0; another with another seed. */
+uint64_t api_guess_address(const struct api_guess *guess, const char *from);
 /* A try begins, and counts as failed until it has passed. Returns in how many ms it may
  * begin; 0: now. from: the address, numeric; of IPv6 the network counts. */
 uint64_t api_guess_try(struct api_guess *guess, const char *app, const char *name,

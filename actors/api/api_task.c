@@ -296,11 +296,11 @@ class_of(const struct api_task *task, bool verify)
 
 /* Who is known has shown a token or a signature: only anybody's requests have shares. */
 static uint64_t
-address_of(const struct api_task *task, enum api_hash_class class)
+address_of(const struct api *api, const struct api_task *task, enum api_hash_class class)
 {
     return class == API_HASH_CHANGE || task->http == NULL
                ? 0
-               : api_guess_address(task->http->from);
+               : api_guess_address(api->guess, task->http->from);
 }
 
 /* No address, and no flood of registrations, takes the place of all. */
@@ -357,7 +357,7 @@ api_step_hash(struct api_run *run, struct api_task *task, const char *password,
 {
     struct api *api = run->api;
     enum api_hash_class class = class_of(task, verify);
-    uint64_t address = address_of(task, class);
+    uint64_t address = address_of(api, task, class);
     struct api_hash_job *job;
 
     task->then = then;
