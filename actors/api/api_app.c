@@ -4,6 +4,7 @@
 #include "core/slot.h"
 #include "proto/names.h"
 #include "proto/rows.h"
+#include "proto/utf8.h"
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -630,6 +631,10 @@ take_content(struct api_task *task)
                                  NULL, &task->content_len, NULL,
                                  sodium_base64_VARIANT_ORIGINAL) != 0) {
         return api_wrong(task, "body", "has to be base64");
+    }
+    if (task->type == TEXT && !an_utf8_valid(task->content, task->content_len)) {
+        (void)!api_wrong(task, "body", "has to be UTF-8 where the type is 1, text");
+        return AN_ERR_UTF8;
     }
     return task->content_len == 0                ? AN_ERR_BODY_EMPTY
            : task->content_len > AN_BODY_LEN_MAX ? AN_ERR_BODY_TOO_LARGE

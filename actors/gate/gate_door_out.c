@@ -2,10 +2,14 @@
  * what the socket does not take is queued. */
 #include "actors/gate/gate_door_priv.h"
 #include "core/limits.h"
+#include "core/log.h"
+#include "proto/client.pb-c.h"
+#include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { IOV_MAX_OURS = 512 };
+enum { IOV_MAX_OURS = 512, GOODBYE_LEN_MAX = 128, GOODBYE_PAUSE_MS = 200 };
 
 /* Bytes that could not be written at once. */
 struct pending {
@@ -319,6 +323,52 @@ gate_door_unread(const struct door_conn *conn)
     return framed < least ? least : framed;
 }
 
+/* What a frame that could not be made leaves to say: that there is more, and to come back
+ * for it. Much smaller than what failed. */
+static bool
+put_goodbye(struct door_scratch *all, struct door_conn *conn)
+{
+    const char *name = an_err_name(AN_ERR_NO_MEMORY),
+               *text = an_err_text(AN_ERR_NO_MEMORY);
+    struct an_frame frame = {.codec = AN_CODEC_PROTOBUF, .command = AN_COMMAND_GOODBYE};
+    Anser__Client__Goodbye goodbye = ANSER__CLIENT__GOODBYE__INIT;
+    uint8_t data[AN_FRAME_HEADER_LEN + GOODBYE_LEN_MAX];
+    struct door_seg seg = {.data = data};
+
+    goodbye.code = AN_ERR_NO_MEMORY;
+    goodbye.name = (ProtobufCBinaryData){strlen(name), (uint8_t *)(uintptr_t)name};
+    goodbye.text = (ProtobufCBinaryData){strlen(text), (uint8_t *)(uintptr_t)text};
+    goodbye.retry = true;
+    goodbye.retry_after_ms = GOODBYE_PAUSE_MS;
+    frame.body_len = (uint32_t)anser__client__goodbye__get_packed_size(&goodbye);
+    assert(frame.body_len <= GOODBYE_LEN_MAX);
+    an_frame_put(data, &frame);
+    seg.len = (uint32_t)(AN_FRAME_HEADER_LEN + anser__client__goodbye__pack(
+                                                   &goodbye, data + AN_FRAME_HEADER_LEN));
+    return gather(all, conn, &seg);
+}
+
+/* None may be left out: what follows would hide that it is missing. So the connection
+ * ends with a word, and this is logged, at most once a second. */
+static bool
+end_unmade(struct gate_door *door, struct door_conn *conn, const struct door_seg *seg)
+{
+    struct an_frame frame = {0};
+    const uint64_t now = uv_now(&door->loop);
+    char line[DOOR_LINE_MAX];
+
+    if (door->unmade_ms == 0 || now - door->unmade_ms >= DOOR_SAY_MS) {
+        door->unmade_ms = now;
+        (void)an_frame_get(&frame, seg->data, seg->len, UINT32_MAX);
+        snprintf(line, sizeof(line),
+                 "connection %llu ends: a frame could not be made, command %u, %u bytes",
+                 (unsigned long long)conn->id, frame.command, seg->len);
+        gate_door_log(door, AN_LOG_ERROR, line);
+    }
+    conn->finish = true; /* flush goes on with it */
+    return put_goodbye(&door->gathered, conn);
+}
+
 /* Layers are given all at once: fewer and larger records. */
 static bool
 flush_layered(struct gate_door *door, struct door_conn *conn)
@@ -328,8 +378,11 @@ flush_layered(struct gate_door *door, struct door_conn *conn)
 
     conn->framed = framed_of(conn);
     conn->formed = door_unsent(conn);
-    for (uint32_t i = conn->seg_first; good && i != DOOR_NONE; i = door->segs[i].next) {
-        good = gather(all, conn, &door->segs[i]);
+    for (uint32_t i = conn->seg_first; i != DOOR_NONE; i = door->segs[i].next) {
+        if (!gather(all, conn, &door->segs[i])) {
+            good = end_unmade(door, conn, &door->segs[i]);
+            break;
+        }
         conn->framed += door->segs[i].len;
     }
     conn->formed += all->len;

@@ -186,7 +186,7 @@ struct gate_door {
     uint32_t conn_cap, free_count;
     uint64_t serial;
     uint32_t fd_max;
-    uint64_t full_ms, refused_ms, held_ms; /* when the log was told last */
+    uint64_t full_ms, refused_ms, held_ms, unmade_ms; /* when the log was told last */
     struct an_rate accept_rate;
     struct an_bucket accepts;
     uint64_t crowd_ms; /* when the log was told that they wait */

@@ -1,5 +1,6 @@
 #include "actors/gate/gate_json.h"
 #include "proto/client.pb-c.h"
+#include "proto/utf8.h"
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -65,6 +66,14 @@ is_text(const ProtobufCMessage *message)
     return type != NULL && *(const uint32_t *)at(message, type->offset) == TYPE_TEXT;
 }
 
+static bool
+shown_as_text(const ProtobufCMessage *message, const ProtobufCFieldDescriptor *field)
+{
+    const enum form form = form_of(field);
+
+    return form == FORM_TEXT || (form == FORM_BODY && is_text(message));
+}
+
 /* ------------------------------------------------------------------ out */
 
 static json_t *message_out(const ProtobufCMessage *message);
@@ -119,20 +128,33 @@ static json_t *
 bytes_out(const ProtobufCMessage *message, const ProtobufCFieldDescriptor *field,
           const ProtobufCBinaryData *bytes)
 {
-    switch (form_of(field)) {
-    case FORM_UUID:
+    if (form_of(field) == FORM_UUID) {
         return uuid_out(bytes);
-    case FORM_EVENT:
-        return event_out(bytes);
-    case FORM_BODY:
-        if (!is_text(message)) {
-            return base64_out(bytes);
-        }
-        break;
-    case FORM_TEXT:
-        break;
     }
-    return json_stringn((const char *)bytes->data, bytes->len);
+    if (form_of(field) == FORM_EVENT) {
+        return event_out(bytes);
+    }
+    return shown_as_text(message, field) && an_utf8_valid(bytes->data, bytes->len)
+               ? json_stringn((const char *)bytes->data, bytes->len)
+               : base64_out(bytes);
+}
+
+/* What should be text and is not comes in base64, under a name that says so: a row that
+ * is stored is delivered, whoever wrote it. */
+static int
+set_out(json_t *out, const ProtobufCMessage *message,
+        const ProtobufCFieldDescriptor *field, json_t *value)
+{
+    const ProtobufCBinaryData *bytes = at(message, field->offset);
+    char name[64];
+
+    if (field->type != PROTOBUF_C_TYPE_BYTES ||
+        field->label == PROTOBUF_C_LABEL_REPEATED || !shown_as_text(message, field) ||
+        an_utf8_valid(bytes->data, bytes->len)) {
+        return json_object_set_new(out, field->name, value);
+    }
+    snprintf(name, sizeof(name), "%s_base64", field->name);
+    return json_object_set_new(out, name, value);
 }
 
 static json_t *
@@ -210,7 +232,7 @@ message_out(const ProtobufCMessage *message)
         if (json_is_null(value)) {
             continue; /* not said */
         }
-        if (json_object_set_new(out, field->name, value) != 0) {
+        if (set_out(out, message, field, value) != 0) {
             json_decref(out);
             return NULL;
         }

@@ -22,7 +22,8 @@ enum {
  * is no JSON object, too deep, or memory is out. */
 const uint8_t *gate_json_in(struct an_arena *arena, const char *text, size_t text_len,
                             size_t *len);
-/* The JSON of a whole frame of the server's, from malloc(); NULL without memory. */
+/* The JSON of a whole frame of the server's, from malloc(); NULL without memory, or if it
+ * is no frame of a message. Text that is not UTF-8 is put in base64 as NAME_base64. */
 char *gate_json_out(const uint8_t *frame, size_t frame_len, size_t *len);
 
 #endif

@@ -141,6 +141,7 @@ stub_start_at(const struct gate_door_cfg *given)
     struct stub *s = calloc(1, sizeof(*s));
     struct gate_door_cfg cfg = *given;
     struct an_door_host host = {.ctx = s, .deliver = stub_deliver, .turn = stub_turn};
+    pthread_mutexattr_t attr;
     char why[256];
 
     assert_non_null(s);
@@ -151,7 +152,10 @@ stub_start_at(const struct gate_door_cfg *given)
     cfg.log_ctx = s;
     s->want_ms = UINT64_MAX;
     s->ids_grow = 1;
-    pthread_mutex_init(&s->mutex, NULL);
+    pthread_mutexattr_init(&attr);
+    pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_RECURSIVE); /* flush may log */
+    pthread_mutex_init(&s->mutex, &attr);
+    pthread_mutexattr_destroy(&attr);
     pthread_cond_init(&s->cond, NULL);
     assert_int_equal(gate_door_create(&s->door, &cfg, why, sizeof(why)), AN_OK);
     assert_int_equal(s->door->ops->start(s->door, &host), AN_OK);

@@ -323,6 +323,31 @@ test_door_a_brace_begins_lines_of_json(void **state)
     }
 }
 
+/* The stub echoes the mark of a malformed body, which is nothing that JSON could say. */
+static void
+test_door_a_line_that_cannot_be_made_ends_with_a_goodbye(void **state)
+{
+    static const char lines[] = "{\"command\":\"Login\",\"body\":{\"token\":\"abc\"}}\n"
+                                "{\"command\":\"Login\",\"body\":{\"token\":5}}\n"
+                                "{\"command\":\"Login\",\"body\":{\"token\":\"def\"}}\n";
+    struct stub *s = start("tcp", 0, 0);
+    struct peer peer = join(s, NULL);
+    char line[512], rest;
+
+    (void)state;
+    put(&peer, lines, sizeof(lines) - 1);
+    echo_line(&peer, line, sizeof(line));
+    assert_non_null(strstr(line, "\"user\":\"abc\""));
+    echo_line(&peer, line, sizeof(line));
+    assert_non_null(strstr(line, "{\"push\":\"Goodbye\",\"body\":{\"code\":707,"
+                                 "\"name\":\"NO_MEMORY\""));
+    assert_int_equal(recv(peer.fd, &rest, 1, 0), 0);
+    assert_int_equal(door_read(s, &s->logs), 1);
+    leave(&peer);
+    door_await(s, &s->closed, 1);
+    stub_stop(s);
+}
+
 static void
 test_door_a_line_without_an_end_is_cut_off(void **state)
 {
@@ -733,6 +758,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_door_every_layer_carries_frames_of_any_size),
         cmocka_unit_test(test_door_a_brace_begins_lines_of_json),
+        cmocka_unit_test(test_door_a_line_that_cannot_be_made_ends_with_a_goodbye),
         cmocka_unit_test(test_door_a_line_without_an_end_is_cut_off),
         cmocka_unit_test(test_door_every_layer_keeps_output_that_waits),
         cmocka_unit_test(test_door_json_that_waits_is_counted_as_frames),

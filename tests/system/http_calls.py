@@ -647,9 +647,13 @@ def case_M5_messages_are_ordinary_ones(case):
                        ({"to": "bob", "body": "!"}, "ARGUMENT"),
                        ({"to": "bob", "text": "x", "type": 0}, "ARGUMENT"),
                        ({"to": "bob", "text": "x", "client_msg_id": "12"}, "ARGUMENT"),
+                       ({"to": "bob", "type": 1, "body": "1tDOxA=="}, "UTF8"),
+                       ({"to": "bob", "body": "7aCA"}, "UTF8"),
                        ({"to": "bob", "text": "x" * 65537}, "BODY_TOO_LARGE")):
         status, answer = api.signed("POST", "/v1/app/messages", body)
-        assert answer["error"]["name"] == name, (body, answer)
+        assert answer.get("error", {}).get("name") == name, (body, answer)
+        if name == "UTF8":
+            assert status == 400 and answer["error"]["message"].startswith("body: "), answer
     assert api.signed("PATCH", "/v1/app/users/alice", {"mute_s": 60})[0] == 200
     assert api.signed("POST", "/v1/app/messages", dict(mine, client_msg_id=None))[1][
         "error"]["name"] == "MUTED"
