@@ -103,11 +103,13 @@
     TEXT(api, web, "",                                                                   \
          "Directory of the web page; empty: the one that came with the program.")        \
     NUMBER(api, conns_max, AN_HTTP_CONNS_MAX, 1, 65536,                                  \
-           "Connections; beyond, the oldest that asks nothing is closed.")               \
+           "Connections; beyond, one of the address that has most is closed.")           \
     NUMBER(api, body_len_max, AN_HTTP_BODY_LEN_MAX, 1024, 16777216,                      \
            "Bytes of a request's body; beyond: BODY_TOO_LARGE.")                         \
     NUMBER(api, request_ms, AN_HTTP_REQUEST_MS, 100, 600000,                             \
            "For a whole request to come in; then closed.")                               \
+    NUMBER(api, answer_ms, AN_HTTP_ANSWER_MS, 100, 3600000,                              \
+           "For answers to be taken, all since nothing was left to take; then closed.")  \
     NUMBER(api, idle_ms, AN_HTTP_IDLE_MS, 100, 3600000,                                  \
            "Between two requests of a connection; then closed.")
 #define AN_CONFIG_SEQUENCER(TEXT, CHOICE, NUMBER)                                        \

@@ -152,6 +152,7 @@ member_make_http(struct group *group, struct member *member, char *why, size_t w
         .conns_max = (uint32_t)config->api_conns_max,
         .body_len_max = (uint32_t)config->api_body_len_max,
         .request_ms = (uint32_t)config->api_request_ms,
+        .answer_ms = (uint32_t)config->api_answer_ms,
         .idle_ms = (uint32_t)config->api_idle_ms,
         .tls_cert = member_file(plan, member, config->gate_tls_cert, cert),
         .tls_key = member_file(plan, member, config->gate_tls_key, key),

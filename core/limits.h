@@ -148,15 +148,20 @@
 
 /* HTTP. */
 #define AN_HTTP_CONNS_MAX                                                                \
-    1024u /* connections of one api; beyond, the oldest that is still asking ends */
+    1024u /* connections of one api; beyond, one of the address that has most ends */
 #define AN_HTTP_BODY_LEN_MAX                                                             \
     (512u * 1024u) /* body of a request: a message of 64 KiB, every byte escaped */
 #define AN_HTTP_BODIES_BYTES_MAX                                                         \
-    (32u * 1024u * 1024u)         /* of all requests under way; beyond: BUSY */
+    (32u * 1024u * 1024u) /* of all requests under way; beyond: BUSY */
+#define AN_HTTP_BODIES_SHARE                                                             \
+    8u /* an address, /64 of IPv6, has an eighth of that, one body at least; beyond:     \
+        * BUSY                                                                           \
+        */
 #define AN_HTTP_REQUEST_MS 10000u /* for a whole request to come in; then closed */
 #define AN_HTTP_IDLE_MS    30000u /* between two requests of a connection; then closed */
 #define AN_HTTP_ANSWER_MS                                                                \
-    60000u /* for an answer to be taken: a picture of the page over a bad line */
+    60000u /* for answers to be taken, all since nothing was left to take: a picture of  \
+            * the page over a bad line */
 #define AN_HTTP_END_MS                                                                   \
     1000u /* an api that ends gives its last answers so long to be taken */
 #define AN_METRICS_MS 2000u /* for the numbers of a process's actors, asked by HTTP */

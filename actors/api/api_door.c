@@ -386,6 +386,7 @@ destroy(struct an_door *base)
     quit(base);
     end_all(door);
     assert(door->conns == NULL);
+    api_froms_fini(&door->froms);
     pthread_mutex_destroy(&door->lock);
     pthread_cond_destroy(&door->wake);
     pthread_cond_destroy(&door->errand);
@@ -429,6 +430,7 @@ defaults(struct api_door_cfg *cfg)
     DEFAULT(conns_max, AN_HTTP_CONNS_MAX);
     DEFAULT(body_len_max, AN_HTTP_BODY_LEN_MAX);
     DEFAULT(request_ms, AN_HTTP_REQUEST_MS);
+    DEFAULT(answer_ms, AN_HTTP_ANSWER_MS);
     DEFAULT(idle_ms, AN_HTTP_IDLE_MS);
 #undef DEFAULT
 }
@@ -445,6 +447,7 @@ init(struct api_door *door, const struct api_door_cfg *cfg)
     for (unsigned i = 0; i < API_DOOR_LISTEN_MAX; i++) {
         door->listeners[i].fd = -1;
     }
+    api_froms_init(&door->froms);
     pthread_mutex_init(&door->lock, NULL);
     pthread_condattr_init(&mono);
     pthread_condattr_setclock(&mono, CLOCK_MONOTONIC);

@@ -19,6 +19,7 @@ struct api_door_cfg {
     uint32_t conns_max;    /* AN_HTTP_CONNS_MAX */
     uint32_t body_len_max; /* AN_HTTP_BODY_LEN_MAX */
     uint32_t request_ms;   /* AN_HTTP_REQUEST_MS */
+    uint32_t answer_ms;    /* AN_HTTP_ANSWER_MS */
     uint32_t idle_ms;      /* AN_HTTP_IDLE_MS */
     /* PEM files of what listens with TLS. */
     const char *tls_cert, *tls_key;

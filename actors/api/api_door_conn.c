@@ -2,9 +2,11 @@
  * client that trickles bytes is as late as one that sends none. */
 #include "actors/api/api_door_priv.h"
 #include "core/limits.h"
+#include <linux/sockios.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 /* ------------------------------------------------------------------ deadlines */
@@ -16,7 +18,7 @@ patience_ms(const struct api_door *door, enum http_phase phase)
     case HTTP_ASKING:
         return door->cfg.request_ms;
     case HTTP_ANSWERING:
-        return AN_HTTP_ANSWER_MS;
+        return door->cfg.answer_ms;
     case HTTP_IDLE:
         return door->cfg.idle_ms;
     case HTTP_THINKING:
@@ -31,6 +33,10 @@ cut(struct http_conn *conn)
 {
     if (!conn->cut) {
         conn->cut = true;
+        conn->door->cut_count++;
+        if (conn->of != NULL) {
+            conn->of->conns--;
+        }
         (void)shutdown(conn->fd, SHUT_RDWR);
     }
 }
@@ -42,36 +48,41 @@ api_conn_sweep(struct api_door *door)
 
     pthread_mutex_lock(&door->lock);
     for (struct http_conn *conn = door->conns; conn != NULL; conn = conn->next) {
-        if (now_ms - conn->since_ms > patience_ms(door, conn->phase)) {
+        uint64_t before_ms = conn->phase == HTTP_ANSWERING ? conn->answered_ms : 0;
+
+        if (now_ms - conn->since_ms + before_ms > patience_ms(door, conn->phase)) {
             cut(conn);
         }
     }
     pthread_mutex_unlock(&door->lock);
 }
 
-/* Too many: who has asked nothing for the longest makes room. */
-static void
-make_room(struct api_door *door)
+/* Nothing that was sent is on its way to the client any more: a client who waits for an
+ * answer before he asks again has always got there. */
+static bool
+all_taken(const struct http_conn *conn)
 {
-    struct http_conn *oldest = NULL;
+    int left = 0;
 
-    for (struct http_conn *conn = door->conns; conn != NULL; conn = conn->next) {
-        if ((conn->phase == HTTP_ASKING || conn->phase == HTTP_IDLE) && !conn->cut &&
-            (oldest == NULL || conn->since_ms <= oldest->since_ms)) {
-            oldest = conn;
-        }
-    }
-    if (oldest != NULL) {
-        cut(oldest);
-    }
+    return ioctl(conn->fd, SIOCOUTQ, &left) == 0 && left == 0;
 }
 
+/* Requests sent ahead do not renew the time that answers have: who never takes the last
+ * byte of them is at its end some time. */
 void
 api_conn_phase(struct http_conn *conn, enum http_phase phase)
 {
+    uint64_t now_ms = api_door_now_ms();
+
     pthread_mutex_lock(&conn->door->lock);
+    if (conn->phase == HTTP_ANSWERING) {
+        conn->answered_ms += now_ms - conn->since_ms;
+    }
+    if (phase == HTTP_ASKING && all_taken(conn)) {
+        conn->answered_ms = 0;
+    }
     conn->phase = phase;
-    conn->since_ms = api_door_now_ms();
+    conn->since_ms = now_ms;
     pthread_mutex_unlock(&conn->door->lock);
 }
 
@@ -87,6 +98,31 @@ name_peer(struct http_conn *conn, struct MHD_Connection *connection)
         an_address_of(conn->address, info->client_addr);
     }
     an_address_print(conn->address, conn->from, sizeof(conn->from));
+}
+
+/* A proxy's connection is its client's while he asks (name_client), else nobody's. Under
+ * the lock. */
+static void
+enter(struct api_door *door, struct http_conn *conn)
+{
+    struct http_conn *victim;
+
+    conn->next = door->conns;
+    conn->link = &door->conns;
+    if (door->conns != NULL) {
+        door->conns->link = &conn->next;
+    }
+    door->conns = conn;
+    if (!an_nets_hold(&door->proxies, conn->address)) {
+        api_from_join(conn, conn->address);
+    }
+    if (++door->conn_count - door->cut_count <= door->cfg.conns_max) {
+        return;
+    }
+    victim = api_from_victim(door, conn);
+    if (victim != NULL) {
+        cut(victim);
+    }
 }
 
 static void
@@ -107,15 +143,7 @@ opened(struct api_door *door, struct MHD_Connection *connection, void **context)
     conn->since_ms = api_door_now_ms();
     name_peer(conn, connection);
     pthread_mutex_lock(&door->lock);
-    conn->next = door->conns;
-    conn->link = &door->conns;
-    if (door->conns != NULL) {
-        door->conns->link = &conn->next;
-    }
-    door->conns = conn;
-    if (++door->conn_count > door->cfg.conns_max) {
-        make_room(door);
-    }
+    enter(door, conn);
     if (door->conn_count == 1) {
         door->woken = true; /* there are deadlines to look at again */
         pthread_cond_signal(&door->wake);
@@ -135,6 +163,8 @@ closed(struct api_door *door, struct http_conn *conn)
         conn->next->link = conn->link;
     }
     door->conn_count--;
+    door->cut_count -= conn->cut;
+    api_from_leave(conn);
     pthread_mutex_unlock(&door->lock);
     free(conn);
 }

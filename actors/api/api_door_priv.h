@@ -4,6 +4,8 @@
 
 #include "actors/api/api_door.h"
 #include "actors/api/api_error.h"
+#include "core/chains.h"
+#include "core/hash.h"
 #include "core/http.h"
 #include "core/listen.h"
 #include "core/nets.h"
@@ -30,6 +32,20 @@ enum http_phase {
     HTTP_IDLE,      /* the next request */
 };
 
+/* What an address (/64 of IPv6) has of the door; there while a connection is its. */
+struct http_from {
+    struct an_chained chained; /* first; in http_froms */
+    uint8_t key[AN_ADDRESS_LEN];
+    uint32_t refs;  /* connections */
+    uint32_t conns; /* of them those that are not cut */
+    size_t body_bytes;
+};
+
+struct http_froms {
+    struct an_chains chains;
+    struct an_hash_key hash_key;
+};
+
 /* A TCP connection; of the door's list while its socket is open. */
 struct http_conn {
     struct http_conn *next, **link;
@@ -37,7 +53,10 @@ struct http_conn {
     int fd;
     enum http_phase phase;
     uint64_t since_ms;
-    bool cut; /* told to end */
+    /* In answers before this one, since the client had taken all there was. */
+    uint64_t answered_ms;
+    struct http_from *of; /* NULL: nobody's, it counts alone */
+    bool cut;             /* told to end */
     uint8_t address[AN_ADDRESS_LEN];
     char from[AN_HTTP_FROM_MAX];
 };
@@ -53,6 +72,7 @@ struct exchange {
     uint8_t *body;
     size_t body_len, body_cap;
     enum { EX_NEW, EX_READING, EX_AWAY, EX_BACK } state;
+    bool lent;           /* its connection is a proxy's, and its client's for now */
     enum an_err refused; /* while reading: the rest is thrown away */
     struct MHD_Response *response;
     unsigned status;
@@ -91,7 +111,8 @@ struct api_door {
     pthread_cond_t errand;
     struct api_cert *cert;   /* that handshakes are met with; NULL: no https:// */
     struct http_conn *conns; /* youngest first */
-    uint32_t conn_count;
+    uint32_t conn_count, cut_count;
+    struct http_froms froms;
     struct http_queue fresh;   /* for the actor */
     struct http_queue metrics; /* for the errands' thread */
     struct exchange *away;     /* the actor's, and those in fresh */
@@ -111,6 +132,22 @@ void api_conn_notify(void *cls, struct MHD_Connection *connection, void **contex
 /* Those past their deadlines end. On the door's thread. */
 void api_conn_sweep(struct api_door *door);
 void api_conn_phase(struct http_conn *conn, enum http_phase phase);
+
+/* api_door_from.c: what connections of one address have together. */
+void api_froms_init(struct http_froms *all);
+void api_froms_fini(struct http_froms *all);
+/* The connection is that address's, until it leaves; with a lack of memory nobody's. It
+ * must be nobody's. Under the lock. */
+void api_from_join(struct http_conn *conn, const uint8_t address[AN_ADDRESS_LEN]);
+/* Holding no bytes of a body. Under the lock. */
+void api_from_leave(struct http_conn *conn);
+/* So many bytes more of a body, if the connection's address and all have room for them.
+ * Takes the lock, as the next. */
+bool api_from_hold(struct http_conn *conn, size_t more);
+void api_from_let_go(struct http_conn *conn, size_t bytes);
+/* Who makes room for the newcomer. NULL: nobody. Under the lock. */
+struct http_conn *api_from_victim(const struct api_door *door,
+                                  const struct http_conn *newcomer);
 
 /* api_door_request.c: requests; callbacks of libmicrohttpd. */
 void *api_request_begin(void *cls, const char *uri, struct MHD_Connection *connection);

@@ -166,10 +166,12 @@ forwarded_line(void *cls, enum MHD_ValueKind kind, const char *name, const char 
 }
 
 /* Of a client behind a proxy of ours; the proxy has added him at the end: of the line, or
- * in a line of its own after those that the client has made up. */
+ * in a line of its own after those that the client has made up. The connection is his
+ * until the request ends. */
 static void
 name_client(struct exchange *exchange)
 {
+    struct api_door *door = exchange->door;
     const char *all = NULL, *last;
     struct an_nets one;
 
@@ -177,10 +179,14 @@ name_client(struct exchange *exchange)
                                     &all);
     last = all == NULL ? NULL : strrchr(all, ',');
     last = last == NULL ? all : last + 1;
-    if (last != NULL && an_nets_hold(&exchange->door->proxies, exchange->conn->address) &&
+    if (last != NULL && an_nets_hold(&door->proxies, exchange->conn->address) &&
         an_nets_parse(&one, last) && one.count == 1) {
         an_address_print(one.net[0].address, exchange->request.from,
                          sizeof(exchange->request.from));
+        pthread_mutex_lock(&door->lock);
+        api_from_join(exchange->conn, one.net[0].address);
+        exchange->lent = true;
+        pthread_mutex_unlock(&door->lock);
     }
 }
 
@@ -261,7 +267,22 @@ headers_in(struct exchange *exchange, const char *method)
     return MHD_YES;
 }
 
-/* Room for as many bytes as have come; all requests share a bound. */
+/* Wipes and frees what has come: there are passwords in it. */
+static void
+body_free(struct exchange *exchange)
+{
+    if (exchange->body != NULL) {
+        sodium_memzero(exchange->body, exchange->body_cap);
+        free(exchange->body);
+        api_from_let_go(exchange->conn, exchange->body_cap);
+    }
+    exchange->body = NULL;
+    exchange->body_len = 0;
+    exchange->body_cap = 0;
+}
+
+/* Room for as many bytes as have come; all requests share a bound, and an address has a
+ * part of it. */
 static enum an_err
 body_grow(struct exchange *exchange, size_t more)
 {
@@ -269,7 +290,6 @@ body_grow(struct exchange *exchange, size_t more)
     size_t want = exchange->body_len + more;
     size_t cap = exchange->body_cap == 0 ? 1024 : exchange->body_cap;
     uint8_t *bigger;
-    bool fits;
 
     if (want > door->cfg.body_len_max) {
         return AN_ERR_BODY_TOO_LARGE;
@@ -280,18 +300,13 @@ body_grow(struct exchange *exchange, size_t more)
     while (cap < want) {
         cap *= 2;
     }
-    pthread_mutex_lock(&door->lock);
-    fits = door->body_bytes + cap - exchange->body_cap <= AN_HTTP_BODIES_BYTES_MAX;
-    door->body_bytes += fits ? cap - exchange->body_cap : 0;
-    pthread_mutex_unlock(&door->lock);
-    if (!fits) {
+    cap = cap < door->cfg.body_len_max ? cap : door->cfg.body_len_max;
+    if (!api_from_hold(exchange->conn, cap - exchange->body_cap)) {
         return AN_ERR_BUSY;
     }
     bigger = malloc(cap); /* not realloc: old copies of passwords are wiped */
     if (bigger == NULL) {
-        pthread_mutex_lock(&door->lock);
-        door->body_bytes -= cap - exchange->body_cap;
-        pthread_mutex_unlock(&door->lock);
+        api_from_let_go(exchange->conn, cap - exchange->body_cap);
         return AN_ERR_NO_MEMORY;
     }
     if (exchange->body != NULL) {
@@ -310,10 +325,12 @@ body_in(struct exchange *exchange, const char *data, size_t len)
     if (exchange->refused == AN_OK) {
         exchange->refused = body_grow(exchange, len);
     }
-    if (exchange->refused == AN_OK) {
-        memcpy(exchange->body + exchange->body_len, data, len);
-        exchange->body_len += len;
+    if (exchange->refused != AN_OK) {
+        body_free(exchange); /* others have the room while the rest comes */
+        return;
     }
+    memcpy(exchange->body + exchange->body_len, data, len);
+    exchange->body_len += len;
 }
 
 /* ------------------------------------------------------------------ away and back */
@@ -500,17 +517,16 @@ api_request_end(void *cls, struct MHD_Connection *connection, void **context,
     }
     *context = NULL;
     api_conn_phase(exchange->conn, HTTP_IDLE);
+    body_free(exchange);
     pthread_mutex_lock(&door->lock);
+    if (exchange->lent) {
+        api_from_leave(exchange->conn);
+    }
     door->exchange_count--;
-    door->body_bytes -= exchange->body_cap;
     pthread_cond_signal(&door->wake);
     pthread_mutex_unlock(&door->lock);
     if (exchange->response != NULL) {
         MHD_destroy_response(exchange->response);
-    }
-    if (exchange->body != NULL) {
-        sodium_memzero(exchange->body, exchange->body_cap);
-        free(exchange->body);
     }
     free(exchange->uri);
     free(exchange);

@@ -150,9 +150,16 @@ def case_a_body_without_a_clear_end_ends_the_connection(case):
     node.stop()
 
 
-def dial(node):
-    s = socket.create_connection(node.doors["http"], timeout=20)
+def dial(node, source=None, receive=None):
+    """source: the address it comes from; receive: bytes of its receive buffer."""
+    s = socket.socket()
     node.case.sockets.append(s)
+    s.settimeout(20)
+    if receive is not None:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive)
+    if source is not None:
+        s.bind((source, 0))
+    s.connect(node.doors["http"])
     return s
 
 
@@ -198,6 +205,99 @@ def case_silent_ones_make_room(case):
             ended += 1
     assert ended == len(silent)  # the last by their deadline
     node.stop()
+
+
+def slow_reader(node, count):
+    """One from 127.0.0.1 that asks ahead and, once its first answer comes, reads nothing."""
+    s = dial(node, source="127.0.0.1", receive=2048)
+    s.sendall(b"GET /big.js HTTP/1.1\r\nHost: a\r\n\r\n" * count)
+    assert s.recv(1, socket.MSG_PEEK) == b"H"
+    return s
+
+
+def big_node(case, size, config):
+    web = case.new_dir("web")
+    with open(os.path.join(web, "big.js"), "wb") as f:
+        f.write(b"x" * size)
+    return case.new_node(config=f"api: {{web: {web}, {config}}}\n").start()
+
+
+def case_readers_that_do_not_read_make_room(case):
+    """An address fills the door with answers it does not take: another is served all the while,
+    on a new connection and on one that it has."""
+    node = big_node(case, 8 << 20, "conns_max: 8")
+    kept = http.client.HTTPConnection(*node.doors["http"], timeout=20,
+                                      source_address=("127.0.0.2", 0))
+
+    def ask_kept():
+        kept.request("GET", "/healthz")
+        with kept.getresponse() as answer:
+            assert json.loads(answer.read()) == {"ok": True}
+
+    ask_kept()
+    there = kept.sock
+    readers = []
+    for _ in range(12):
+        readers += [slow_reader(node, 20) for _ in range(8)]
+        assert curl(node, "/healthz", "--interface", "127.0.0.2").status == 200
+        ask_kept()
+    assert kept.sock is there
+    kept.close()
+    for s in readers:
+        s.close()
+    node.stop()
+
+
+def case_answers_that_are_not_taken_end(case):
+    """Who asks ahead and takes a little of each answer, never all there is, has no time anew."""
+    node = big_node(case, 1 << 20, "answer_ms: 1000")
+    s = slow_reader(node, 60)
+    pause, took = threading.Event(), 0
+    try:
+        while data := s.recv(65536):
+            took += len(data)
+            pause.wait(len(data) / (4 << 20))  # an answer in a quarter of a second
+    except ConnectionResetError:
+        pass
+    assert 1 << 20 < took < 30 << 20, took
+    for _ in range(3):
+        assert curl(node, "/big.js", "--limit-rate", "4M").status == 200
+    node.stop()
+
+
+def hold_bodies(case, config, lines, sources, args):
+    """The first address holds bodies back that are as good as whole, as many as there is room
+    for: it is BUSY, the second is not. lines: of its headers; args: of curl, by address."""
+    node = case.new_node(config=f"api: {{request_ms: 60000{config}}}\n").start()
+    largest = 512 << 10
+    held = [dial(node, source="127.0.0.1") for _ in range(64)]
+    for s in held:
+        s.sendall(b"POST /v1/login HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n" +
+                  lines + b"Content-Length: %d\r\n\r\n" % largest + b" " * (largest - 8))
+
+    def post(source):
+        return curl(node, "/v1/login", "-H", "Content-Type: application/json", "-H", "Expect:",
+                    *args(source), body=b" " * largest)
+
+    await_that("no room", lambda: post(sources[0]).status == 503)
+    other = post(sources[1])
+    assert other.status == 400, (other.status, other.body)
+    refused = post(sources[0])
+    assert (refused.status, refused.error) == (503, "BUSY")
+    for s in held:
+        s.close()
+    await_that("room again", lambda: post(sources[0]).status == 400)
+    node.stop()
+
+
+def case_held_bodies_are_of_their_address(case):
+    hold_bodies(case, "", b"", ("127.0.0.1", "127.0.0.2"), lambda who: ("--interface", who))
+
+
+def case_held_bodies_behind_a_proxy_are_of_its_client(case):
+    hold_bodies(case, ", proxies: 127.0.0.1", b"X-Forwarded-For: 2001:db8::1\r\n",
+                ("2001:db8::2", "2001:db8:0:1::1"),
+                lambda who: ("--interface", "127.0.0.1", "-H", f"X-Forwarded-For: {who}"))
 
 
 def case_a_stop_answers_and_ends(case):
