@@ -138,19 +138,20 @@ def flooded(case, window, size):
     people = [node.client("carol", device=f"quiet{n}", send_only=True) for n in range(QUIET)]
     alone = talk(people)
     process, so_far = flood(case, node, window, size)
-    before = so_far()
-    beside = talk(people)
-    taken = so_far() - before
+    before, taken, beside = so_far(), 0, []
+    while taken <= QUIET * MESSAGES and len(beside) < 20 * MESSAGES:
+        beside = sorted(beside + talk(people))
+        taken = so_far() - before
     assert process.poll() is None, "the flood ended"
     process.kill()
     figures = (f"round of {QUIET} alone: median {alone[MESSAGES // 2] * 1e3:.1f} ms, "
                f"worst {alone[-1] * 1e3:.1f}; beside {taken} messages of the flood: "
-               f"{beside[MESSAGES // 2] * 1e3:.1f}, worst {beside[-1] * 1e3:.1f}")
+               f"{beside[len(beside) // 2] * 1e3:.1f}, worst {beside[-1] * 1e3:.1f}")
     print(f"     {figures}")
     assert taken > QUIET * MESSAGES, f"no flood: {figures}"
     # Nobody waits for more than the batches under way: the flood's whole window would be
     # many of them. A loaded machine is slow for everybody; these bounds are wide.
-    assert beside[MESSAGES // 2] < 20 * alone[MESSAGES // 2] + 0.25, figures
+    assert beside[len(beside) // 2] < 20 * alone[MESSAGES // 2] + 0.25, figures
     assert beside[-1] < 5, figures
     return node
 

@@ -330,7 +330,7 @@ def case_R2_R3_marks_of_delivery_between_gates(case):
     cluster = three(case)
     cluster.add_users("alice", "bob")
     alice = cluster.client("alice", gate=0)
-    sent = alice.send("bob", "are you there?")
+    sent = alice.send_until_taken("bob", "are you there?")
     alice.await_receipt(RECEIPT_STORED, sent.seq)
     bob = Sdk(case, cluster, "bob", cluster.urls[1])
     bob.until("the message", lambda lines: bob.messages())
