@@ -13,10 +13,10 @@
 
 enum { API_PASSWORD_MAX = 256 };
 
-/* The order in which they go. */
+/* The first go before the others, which take turns. */
 enum api_hash_class {
     API_HASH_CHECK,    /* somebody waits to be let in */
-    API_HASH_CHANGE,   /* of who is known */
+    API_HASH_CHANGE,   /* of who is known, and of imports */
     API_HASH_REGISTER, /* of anybody */
 };
 

@@ -81,7 +81,7 @@ struct api_task {
     char path[AN_NAME_LEN_MAX + 1]; /* the last part of the path, decoded */
     enum an_err judged; /* of the account, kept until the password is known to be right */
     bool existed;       /* making: the name had a key before we came */
-    bool registers;     /* anybody may ask that: its hash goes last */
+    bool registers;     /* anybody may ask that: its hash waits for logins */
     bool has_password;  /* making: hash is the account's */
     char hash[AN_PASSWORD_HASH_LEN_MAX];
     char verified[AN_PASSWORD_HASH_LEN_MAX]; /* what the password shown fits; "": none */
@@ -147,6 +147,7 @@ struct api {
     struct api_guess *guess;
     struct api_hash_job *jobs; /* all, the youngest first */
     uint64_t job_count, jobs_out;
+    enum api_hash_class turn; /* whose it is, when others than checks wait */
     bool stopping;
     /* Which gates live, as a router said last. */
     bool live[UINT8_MAX + 1];

@@ -317,26 +317,56 @@ hash_fits_in(const struct api *api, enum api_hash_class class, uint64_t address)
            (class != API_HASH_REGISTER || registrations < AN_API_HASHES_REGISTER_MAX);
 }
 
-/* The oldest of the best class. */
+/* Of those that wait; NULL: none. */
+static struct api_hash_job *
+oldest(const struct api *api, enum api_hash_class class)
+{
+    struct api_hash_job *found = NULL;
+
+    for (struct api_hash_job *job = api->jobs; job != NULL; job = job->next) {
+        if (!job->out && job->class == class) {
+            found = job;
+        }
+    }
+    return found;
+}
+
+/* Checks, of which each address has a share, first. The others by turns: an import has
+ * always some that wait, and so has a flood of registrations. */
+static struct api_hash_job *
+hash_choose(struct api *api)
+{
+    struct api_hash_job *check = oldest(api, API_HASH_CHECK);
+    struct api_hash_job *change = oldest(api, API_HASH_CHANGE);
+    struct api_hash_job *registers = oldest(api, API_HASH_REGISTER);
+
+    if (check != NULL) {
+        return check;
+    }
+    if (registers != NULL && (change == NULL || api->turn == API_HASH_REGISTER)) {
+        api->turn = API_HASH_CHANGE;
+        return registers;
+    }
+    if (change != NULL) {
+        api->turn = API_HASH_REGISTER;
+    }
+    return change;
+}
+
 static void
 hash_next(struct api_run *run)
 {
     struct api *api = run->api;
 
     while (api->jobs_out < AN_API_HASHES_OUT_MAX) {
-        struct api_hash_job *best = NULL;
+        struct api_hash_job *job = hash_choose(api);
 
-        for (struct api_hash_job *job = api->jobs; job != NULL; job = job->next) {
-            if (!job->out && (best == NULL || job->class <= best->class)) {
-                best = job;
-            }
-        }
-        if (best == NULL) {
+        if (job == NULL) {
             return;
         }
-        best->out = true;
+        job->out = true;
         api->jobs_out++;
-        an_out_offload(run->out, &best->job);
+        an_out_offload(run->out, &job->job);
     }
 }
 

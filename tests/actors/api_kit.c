@@ -1,6 +1,11 @@
 #include "tests/actors/api_kit.h"
 #include <assert.h>
+#include <sodium.h>
+#include <stdio.h>
 #include <string.h>
+
+const struct an_app_keys api_kit_app_keys = {
+    .key = {{.id = "a1", .secret = "secret", .app = "default"}}, .count = 1};
 
 struct harness *
 api_kit_create(const struct api_cfg *cfg, struct an_topology *topology)
@@ -31,6 +36,34 @@ api_kit_say(struct harness *h, const char *words)
     inspect.words.len = strlen(words);
     return harness_request_budget(h, (struct an_addr){AN_ROLE_RUNNER, 0}, AN_KIND_INSPECT,
                                   &inspect.base, 10000);
+}
+
+void
+api_kit_sign(struct api_kit_signature *out, struct an_http_request *request,
+             const char *nonce, uint64_t wall_ms)
+{
+    unsigned char hash[crypto_hash_sha256_BYTES], mac[crypto_auth_hmacsha256_BYTES];
+    const char *const secret = api_kit_app_keys.key[0].secret;
+    crypto_auth_hmacsha256_state state;
+    char text[4096], hex[2 * sizeof(hash) + 1];
+    size_t len;
+
+    /* Of before the api's start, or of the same second: refused. */
+    snprintf(out->time, sizeof(out->time), "%llu",
+             (unsigned long long)(wall_ms / 1000 + 1));
+    crypto_hash_sha256(hash, request->body, request->body_len);
+    sodium_bin2hex(hex, sizeof(hex), hash, sizeof(hash));
+    len = (size_t)snprintf(text, sizeof(text), "%s\n%s\n%s\n%s\n%s", request->method_name,
+                           request->uri, out->time, nonce, hex);
+    assert(len < sizeof(text));
+    crypto_auth_hmacsha256_init(&state, (const unsigned char *)secret, strlen(secret));
+    crypto_auth_hmacsha256_update(&state, (const unsigned char *)text, len);
+    crypto_auth_hmacsha256_final(&state, mac);
+    sodium_bin2hex(out->hex, sizeof(out->hex), mac, sizeof(mac));
+    request->key = api_kit_app_keys.key[0].id;
+    request->time = out->time;
+    request->nonce = nonce;
+    request->signature = out->hex;
 }
 
 /* ------------------------------------------------------------------ what was asked */

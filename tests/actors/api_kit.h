@@ -12,6 +12,15 @@ struct harness *api_kit_create(const struct api_cfg *cfg, struct an_topology *to
 /* An operator's words; the request's number. */
 uint64_t api_kit_say(struct harness *h, const char *words);
 
+/* A request of a back end with the key "a1" of the app "default". The headers' texts live
+ * in *out; nonce, which has to last, is one of them. */
+struct api_kit_signature {
+    char time[24], hex[2 * 32 + 1];
+};
+extern const struct an_app_keys api_kit_app_keys;
+void api_kit_sign(struct api_kit_signature *out, struct an_http_request *request,
+                  const char *nonce, uint64_t wall_ms);
+
 /* Answers a Read, a Submit, a TakeSegment. Returns the (first) query or command, which
  * lives as long as the ask. */
 const Anser__Bus__Query *api_kit_give_answer(struct harness *h,

@@ -22,8 +22,6 @@ static const char *const methods[] = {"GET", "POST", "PATCH", "DELETE", "PUT", "
 static const enum an_http_method numbers[] = {AN_HTTP_GET,    AN_HTTP_POST, AN_HTTP_PATCH,
                                               AN_HTTP_DELETE, AN_HTTP_PUT,  AN_HTTP_HEAD};
 static struct an_token_keys keys = {.key = {{.id = "k1"}}, .count = 1};
-static struct an_app_keys app_keys = {
-    .key = {{.id = "a1", .secret = "secret", .app = "default"}}, .count = 1};
 
 /* ------------------------------------------------------------------ who is asked */
 
@@ -87,35 +85,9 @@ answer_one(struct harness *h, bool known, bool refused)
 /* ------------------------------------------------------------------ who asks */
 
 struct asker {
-    char uri[URI_MAX], header[1024], time[24], nonce[16];
-    char signature[2 * crypto_auth_hmacsha256_BYTES + 1];
+    char uri[URI_MAX], header[1024];
+    struct api_kit_signature signature;
 };
-
-static void
-sign(struct asker *asker, struct an_http_request *request, uint64_t wall_ms)
-{
-    unsigned char hash[crypto_hash_sha256_BYTES], mac[crypto_auth_hmacsha256_BYTES];
-    crypto_auth_hmacsha256_state state;
-    char text[URI_MAX + 128], hex[2 * sizeof(hash) + 1];
-    size_t len;
-
-    /* Of before the api's start, or of the same second: refused. */
-    snprintf(asker->time, sizeof(asker->time), "%llu",
-             (unsigned long long)(wall_ms / 1000 + 1));
-    snprintf(asker->nonce, sizeof(asker->nonce), "nonce-nonce");
-    crypto_hash_sha256(hash, request->body, request->body_len);
-    sodium_bin2hex(hex, sizeof(hex), hash, sizeof(hash));
-    len = (size_t)snprintf(text, sizeof(text), "%s\n%s\n%s\n%s\n%s", request->method_name,
-                           request->uri, asker->time, asker->nonce, hex);
-    crypto_auth_hmacsha256_init(&state, (const unsigned char *)"secret", 6);
-    crypto_auth_hmacsha256_update(&state, (const unsigned char *)text, len);
-    crypto_auth_hmacsha256_final(&state, mac);
-    sodium_bin2hex(asker->signature, sizeof(asker->signature), mac, sizeof(mac));
-    request->key = "a1";
-    request->time = asker->time;
-    request->nonce = asker->nonce;
-    request->signature = asker->signature;
-}
 
 static void
 show_token(struct asker *asker, struct an_http_request *request, uint64_t wall_ms)
@@ -153,7 +125,7 @@ make_api(void)
     static struct an_topology topology;
     const struct api_cfg cfg = {.seed = 1,
                                 .keys = &keys,
-                                .app_keys = &app_keys,
+                                .app_keys = &api_kit_app_keys,
                                 .hash_passes = 1,
                                 .hash_bytes = 8192};
 
@@ -198,7 +170,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     if (who % 4 == 1) {
         show_token(&asker, &request, wall_ms);
     } else if (who % 4 == 2) {
-        sign(&asker, &request, wall_ms);
+        api_kit_sign(&asker.signature, &request, "nonce-nonce", wall_ms);
     }
     harness_http(h, &request);
     do {
