@@ -9,6 +9,7 @@
 #include "proto/bus.pb-c.h"
 #include "store/files_sim.h"
 #include "tests/fuzz/asked.h"
+#include "tests/fuzz/cast_bus.h"
 #include "tests/fuzz/friends.h"
 #include <assert.h>
 #include <stdlib.h>
@@ -23,9 +24,7 @@ enum {
 };
 
 struct ask {
-    struct an_addr to;
-    uint16_t kind;
-    uint64_t tag, trace;
+    struct an_effect e;
     ProtobufCMessage *body;
 };
 
@@ -41,7 +40,7 @@ struct cast {
     unsigned ask_count;
     struct due timers[TIMERS_MAX];
     unsigned timer_count;
-    struct held *helds; /* requests not answered yet, by next_free */
+    struct cast_bus bus;
     struct files_sim *sim;
     bool failed;
 };
@@ -72,83 +71,6 @@ bus_msg(const struct an_runner *runner, struct an_envelope *env, const uint8_t *
         memcpy((uint8_t *)nng_msg_body(msg) + AN_ENVELOPE_LEN, body, env->body_len);
     }
     return msg;
-}
-
-/* What leaves must be what a peer takes: a whole envelope, an error that is known, and
- * with AN_OK a body of its kind. */
-void
-mailbox_answer(struct held *held, nng_msg *msg)
-{
-    struct an_envelope env;
-    const char *why = NULL;
-    struct held **link = &current->helds;
-    bool good = an_envelope_get(&env, nng_msg_body(msg), nng_msg_len(msg), &why);
-
-    assert(good && env.answer && an_err_known(env.err));
-    if (env.err == AN_OK) {
-        ProtobufCMessage *body = protobuf_c_message_unpack(
-            an_kind_row(env.kind)->body, NULL, env.body_len,
-            (const uint8_t *)nng_msg_body(msg) + AN_ENVELOPE_LEN);
-        assert(body != NULL);
-        protobuf_c_message_free_unpacked(body, NULL);
-    }
-    while (*link != NULL && *link != held) {
-        link = &(*link)->next_free;
-    }
-    assert(*link == held); /* once, and one that was asked */
-    *link = held->next_free;
-    nng_msg_free(msg);
-    free(held);
-}
-
-void
-call_free(struct call *call)
-{
-    if (call->msg != NULL) {
-        nng_msg_free(call->msg);
-    }
-    free(call->peer);
-    free(call);
-}
-
-/* Nobody asks from within: there is one actor. */
-nng_msg *
-local_request(const struct local *local, uint64_t *received_ms)
-{
-    (void)local;
-    (void)received_ms;
-    abort();
-}
-
-void
-local_hold(struct instance *inst, struct local *local)
-{
-    (void)inst;
-    (void)local;
-    abort();
-}
-
-void
-local_answer(struct instance *inst, struct local *local, nng_msg *msg)
-{
-    (void)inst;
-    (void)local;
-    (void)msg;
-    abort();
-}
-
-struct call *
-local_answered(struct parcel *parcel)
-{
-    (void)parcel;
-    abort();
-}
-
-void
-local_drop(struct parcel *parcel)
-{
-    (void)parcel;
-    abort();
 }
 
 struct instance *
@@ -200,8 +122,9 @@ instance_metrics(struct instance *inst, struct an_metrics *metrics)
 /* ------------------------------------------------------------------ steps */
 
 static void
-step(struct cast *c, struct an_msg *msg)
+step(void *ctx, struct an_msg *msg)
 {
+    struct cast *c = ctx;
     struct instance *inst = &c->inst;
 
     if (msg == NULL) {
@@ -217,13 +140,6 @@ step(struct cast *c, struct an_msg *msg)
         inst->actor->ops->step(inst->actor, msg, inst->now, &inst->out);
     }
     an_msg_release(msg);
-}
-
-void
-inbox_put(struct instance *inst, struct parcel *parcel)
-{
-    inst->inbox.requests += parcel->type == PARCEL_REQUEST;
-    step(current, msg_from_parcel(inst, parcel));
 }
 
 static void
@@ -265,8 +181,7 @@ carry_ask(struct cast *c, const struct an_effect *e, const uint8_t *bytes)
     if (c->ask_count == ASKS_MAX) {
         cast_answer(c, 0, AN_ERR_BUSY, NULL, 0);
     }
-    c->asks[c->ask_count++] =
-        (struct ask){e->to, e->kind, e->tag, e->trace, whole(e->kind, bytes, e->len)};
+    c->asks[c->ask_count++] = (struct ask){*e, whole(e->kind, bytes, e->len)};
 }
 
 static void
@@ -283,6 +198,8 @@ carry_answer(struct cast *c, const struct an_effect *e, const uint8_t *bytes)
     memcpy(&reply, e->reply_to, sizeof(reply));
     if (reply.type == REPLY_QUESTION) {
         question_answer(reply.waiter, e->err, bytes, e->len);
+    } else if (reply.type == REPLY_LOCAL) {
+        local_answer(&c->inst, reply.waiter, bus_msg(&c->runner, &env, bytes));
     } else {
         mailbox_answer(reply.waiter, bus_msg(&c->runner, &env, bytes));
     }
@@ -363,34 +280,11 @@ cast_settle(struct cast *c)
 void
 cast_raw(struct cast *c, const uint8_t *data, size_t len, bool request)
 {
-    struct parcel *parcel;
-    nng_msg *msg = NULL;
-    int rv = nng_msg_alloc(&msg, len);
-
-    assert(rv == 0);
-    if (len > 0) {
-        memcpy(nng_msg_body(msg), data, len);
-    }
     if (request) {
-        struct held *held = calloc(1, sizeof(*held));
-
-        assert(held != NULL);
-        held->parcel.type = PARCEL_REQUEST;
-        held->msg = msg;
-        held->received_ms = c->inst.now.mono_ms;
-        held->next_free = c->helds;
-        c->helds = held;
-        parcel = &held->parcel;
+        cast_bus_request(&c->bus, cast_bus_msg(data, len));
     } else {
-        struct hint *hint = calloc(1, sizeof(*hint));
-
-        assert(hint != NULL);
-        hint->parcel.type = PARCEL_PUBLISHED;
-        hint->msg = msg;
-        c->inst.inbox.hint_bytes += len;
-        parcel = &hint->parcel;
+        cast_bus_publish(&c->bus, cast_bus_msg(data, len));
     }
-    inbox_put(&c->inst, parcel);
 }
 
 void
@@ -430,20 +324,10 @@ cast_asks(const struct cast *c)
 static void
 ask_end(struct cast *c, struct ask *ask, nng_msg *msg, enum an_err err)
 {
-    struct call *call = calloc(1, sizeof(*call));
-    struct peer *peer = calloc(1, sizeof(*peer));
+    const struct an_effect e = ask->e;
 
-    assert(call != NULL && peer != NULL);
-    peer->inst = &c->inst;
-    peer->link.to = ask->to;
-    *call = (struct call){.parcel.type = PARCEL_ANSWER, .peer = peer};
-    call->kind = ask->kind;
-    call->tag = ask->tag;
-    call->trace = ask->trace;
-    call->msg = msg;
-    call->err = err;
     ask_forget(c, (unsigned)(ask - c->asks));
-    inbox_put(&c->inst, &call->parcel);
+    cast_bus_answer(&c->bus, &e, msg, err);
 }
 
 static struct ask *
@@ -460,9 +344,9 @@ cast_answer(struct cast *c, unsigned which, enum an_err err, const uint8_t *body
     struct an_envelope env = {.answer = true};
 
     if (ask != NULL) {
-        env.kind = an_kind_row(ask->kind)->answer;
+        env.kind = an_kind_row(ask->e.kind)->answer;
         env.err = (uint16_t)err;
-        env.from = ask->to;
+        env.from = ask->e.to;
         env.body_len = (uint32_t)len;
         ask_end(c, ask, bus_msg(&c->runner, &env, body), AN_OK);
     }
@@ -472,13 +356,9 @@ void
 cast_answer_raw(struct cast *c, unsigned which, const uint8_t *data, size_t len)
 {
     struct ask *ask = ask_find(c, which);
-    nng_msg *msg = NULL;
 
-    if (ask != NULL && nng_msg_alloc(&msg, len) == 0) {
-        if (len > 0) {
-            memcpy(nng_msg_body(msg), data, len);
-        }
-        ask_end(c, ask, msg, AN_OK);
+    if (ask != NULL) {
+        ask_end(c, ask, cast_bus_msg(data, len), AN_OK);
     }
 }
 
@@ -509,16 +389,16 @@ cast_befriend(struct cast *c, unsigned which)
 {
     const struct ask *ask = &c->asks[c->ask_count == 0 ? 0 : which % c->ask_count];
     const Anser__Bus__Sessions *sessions =
-        c->ask_count > 0 && ask->kind == AN_KIND_SESSIONS
+        c->ask_count > 0 && ask->e.kind == AN_KIND_SESSIONS
             ? (const Anser__Bus__Sessions *)ask->body
             : NULL;
     uint64_t deaf = sessions != NULL && sessions->deaf ? sessions->incarnation : 0;
-    uint16_t router = c->ask_count > 0 ? ask->to.index : 0;
+    uint16_t router = c->ask_count > 0 ? ask->e.to.index : 0;
     uint8_t *bytes = NULL;
     size_t len;
 
     if (c->ask_count > 0) {
-        len = friend_answer(&bytes, ask->kind, ask->body);
+        len = friend_answer(&bytes, ask->e.kind, ask->body);
         cast_answer(c, which, AN_OK, bytes, len);
         free(bytes);
     }
@@ -669,6 +549,7 @@ begin(struct cast *c, struct an_actor *actor, enum an_role role)
     c->inst.out = (struct an_outbox){.watched = true, .traced = true};
     pthread_mutex_init(&c->inst.inbox.lock, NULL);
     pthread_mutex_init(&c->runner.lock, NULL);
+    cast_bus_begin(&c->bus, &c->inst, step, c);
     c->runner.cfg.topology = &topology;
     c->runner.cluster = an_cluster_digest("fuzz");
     c->runner.stores = an_topology_digest(&topology);
@@ -724,12 +605,7 @@ cast_destroy(struct cast *c)
 {
     c->inst.actor->ops->destroy(c->inst.actor); /* with the requests it holds */
     msgs_fini(&c->inst);
-    while (c->helds != NULL) {
-        struct held *held = c->helds;
-
-        c->helds = held->next_free;
-        free(held);
-    }
+    cast_bus_end(&c->bus);
     while (c->ask_count > 0) {
         ask_forget(c, 0);
     }

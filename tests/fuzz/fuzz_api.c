@@ -2,7 +2,8 @@
  * none, a user with a good token, a back end with a good signature), another for the
  * method, a line with the URI, and the body. Whatever comes is answered once, with JSON,
  * in bounded steps; those who are asked answer, know nothing of whom they are asked
- * about, or refuse the n-th ask: more of the letter. */
+ * about, or refuse the n-th ask; and the user is as usual, forbidden, deleted or muted:
+ * all of it more of the letter. */
 #include "tests/actors/api_kit.h"
 #include "tests/fuzz/input.h"
 
@@ -15,6 +16,7 @@
 
 #define URI_MAX 2048u
 enum { STEPS_MAX = 400, USER = 42 };
+enum state { USUAL, FORBIDDEN, DELETED, MUTED };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
@@ -38,20 +40,25 @@ password_hash(void)
 }
 
 static void
-answer_read(struct harness *h, const struct harness_effect *ask, bool known)
+answer_read(struct harness *h, const struct harness_effect *ask, bool known,
+            enum state state)
 {
     Anser__Bus__Answer answer = ANSER__BUS__ANSWER__INIT;
     Anser__Bus__AccountState account = ANSER__BUS__ACCOUNT_STATE__INIT;
     Anser__Bus__AccountDetails details = ANSER__BUS__ACCOUNT_DETAILS__INIT;
     Anser__Bus__DeviceState device = ANSER__BUS__DEVICE_STATE__INIT, *devices = &device;
-    uint8_t name[] = {'d', 'e', 'v'};
+    uint8_t name[] = {'d', 'e', 'v'}, extra[] = {'{', '}'};
 
+    account.forbidden = state == FORBIDDEN;
+    account.deleted = state == DELETED;
+    account.muted_until_ms = state == MUTED ? UINT64_MAX : 0;
     answer.err = known ? AN_OK : AN_ERR_NOT_FOUND;
     answer.user = USER;
     answer.name = (ProtobufCBinaryData){sizeof(name), name};
     details.app = answer.name;
     details.password_hash = (ProtobufCBinaryData){strlen(password_hash()),
                                                   (uint8_t *)(uintptr_t)password_hash()};
+    details.extra = (ProtobufCBinaryData){sizeof(extra), extra};
     device.device = device.refresh_hash = answer.name;
     device.used_ms = harness_now(h).wall_ms;
     answer.account = &account;
@@ -62,7 +69,7 @@ answer_read(struct harness *h, const struct harness_effect *ask, bool known)
 }
 
 static bool
-answer_one(struct harness *h, bool known, bool refused)
+answer_one(struct harness *h, bool known, bool refused, enum state state)
 {
     const Anser__Bus__Result done = ANSER__BUS__RESULT__INIT;
     const struct harness_effect *ask = harness_take(h, AN_EFFECT_ASK);
@@ -73,7 +80,7 @@ answer_one(struct harness *h, bool known, bool refused)
     if (refused) {
         harness_answer(h, ask, AN_ERR_CORRUPT, NULL);
     } else if (ask->e.kind == AN_KIND_READ) {
-        answer_read(h, ask, known);
+        answer_read(h, ask, known, state);
     } else if (ask->e.kind == AN_KIND_SUBMIT) {
         api_kit_give_result(h, ask, &done);
     } else {
@@ -176,7 +183,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     do {
         assert(++steps < STEPS_MAX);
         harness_run_jobs(h);
-    } while (answer_one(h, who < 128, steps == who / 4 % 8));
+    } while (answer_one(h, who < 128, steps == who / 4 % 8, (enum state)(who / 32 % 4)));
     judge(h);
     harness_destroy(h);
     return 0;
