@@ -79,6 +79,20 @@ api_on_app_user(struct api_run *run, struct api_task *task)
 
 /* ------------------------------------------------------------------ change, delete */
 
+/* By a back end, or by an operator's words. */
+static void
+say_changed(struct api_run *run, const struct api_task *task)
+{
+    if ((task->set & ANSER__BUS__ACCOUNT_SET__ACCOUNT_SET_FORBIDDEN) != 0) {
+        api_say(run, task->forbidden ? API_EVENT_FORBIDDEN : API_EVENT_ALLOWED, task, "");
+    }
+    if ((task->set & ANSER__BUS__ACCOUNT_SET__ACCOUNT_SET_DELETED) != 0) {
+        api_say(run, API_EVENT_DELETED, task, "");
+    } else if ((task->set & ANSER__BUS__ACCOUNT_SET__ACCOUNT_SET_REVOKE) != 0) {
+        api_say(run, API_EVENT_REVOKED, task, "");
+    }
+}
+
 static void
 then_updated(struct api_run *run, struct api_task *task, const struct api_reply *reply)
 {
@@ -86,6 +100,7 @@ then_updated(struct api_run *run, struct api_task *task, const struct api_reply 
         api_end_err(run, task, reply->err);
         return;
     }
+    say_changed(run, task);
     api_read_account(run, task, then_user);
 }
 
@@ -103,6 +118,7 @@ then_updated_clear(struct api_run *run, struct api_task *task,
         api_end_err(run, task, reply->err);
         return;
     }
+    say_changed(run, task);
     api_clear_devices(run, task, after_cleared);
 }
 
@@ -231,6 +247,7 @@ then_deleted(struct api_run *run, struct api_task *task, const struct api_reply 
         api_end_err(run, task, reply->err);
         return;
     }
+    say_changed(run, task);
     api_clear_devices(run, task, after_deleted);
 }
 
@@ -333,6 +350,16 @@ api_on_app_token(struct api_run *run, struct api_task *task)
     }
 }
 
+static void
+then_device_revoked(struct api_run *run, struct api_task *task,
+                    const struct api_reply *reply)
+{
+    if (reply->err == AN_OK) {
+        api_say_device(run, API_EVENT_REVOKED, task);
+    }
+    then_done(run, task, reply);
+}
+
 /* Of one device; its session is made where there was none, so that the time is kept. */
 static void
 then_revoke_device(struct api_run *run, struct api_task *task,
@@ -345,7 +372,7 @@ then_revoke_device(struct api_run *run, struct api_task *task,
     api_update_device(run, task,
                       ANSER__BUS__DEVICE_SET__DEVICE_SET_REFRESH |
                           ANSER__BUS__DEVICE_SET__DEVICE_SET_REVOKE,
-                      then_done);
+                      then_device_revoked);
 }
 
 void

@@ -181,6 +181,21 @@ api_guess_try(struct api_guess *guess, const char *app, const char *name,
     return 0;
 }
 
+uint64_t
+api_guess_wait(struct api_guess *guess, const char *app, const char *name,
+               const char *from, uint64_t now_ms, bool *address)
+{
+    const struct tries *pair = find(guess->pairs, id_of(guess, app, name, from), now_ms);
+    const struct tries *all =
+        find(guess->addresses, api_guess_address(guess, from), now_ms);
+    uint64_t pair_ms = pair == NULL ? 0 : pair->until_ms;
+    uint64_t all_ms = all == NULL ? 0 : all->until_ms;
+    uint64_t until_ms = pair_ms > all_ms ? pair_ms : all_ms;
+
+    *address = all_ms > now_ms;
+    return until_ms > now_ms ? until_ms - now_ms : 0;
+}
+
 /* A later one began after its own wait, and has set another: that one stands. */
 static void
 take_back(struct tries *tries, uint64_t began_ms, bool all)

@@ -23,6 +23,10 @@ uint64_t api_guess_address(const struct api_guess *guess, const char *from);
  * begin; 0: now. from: the address, numeric; of IPv6 the network counts. */
 uint64_t api_guess_try(struct api_guess *guess, const char *app, const char *name,
                        const char *from, uint64_t now_ms);
+/* In how many ms the next try may begin; 0: now. *address: all of the address wait. No
+ * try, it counts nothing. */
+uint64_t api_guess_wait(struct api_guess *guess, const char *app, const char *name,
+                        const char *from, uint64_t now_ms, bool *address);
 /* The try that began then was right, or came to no end: it does not count. right: earlier
  * ones of the pair are forgotten, too. What a later try made others wait stands. */
 void api_guess_pass(struct api_guess *guess, const char *app, const char *name,

@@ -131,6 +131,25 @@ struct api_task {
     X(signatures_refused, "Requests of back ends refused for their signature")           \
     X(messages_sent, "Messages sent for back ends")
 
+/* Who is let in and who is not, for the log. X(name, level, words) */
+#define API_EVENTS(X)                                                                    \
+    X(SLOWED, INFO, "slowed for wrong passwords")                                        \
+    X(REUSED, WARN, "refresh token used twice, its device is revoked")                   \
+    X(UNSIGNED, INFO, "signature refused")                                               \
+    X(FORBIDDEN, INFO, "user forbidden")                                                 \
+    X(ALLOWED, INFO, "user not forbidden any more")                                      \
+    X(DELETED, INFO, "user deleted")                                                     \
+    X(REVOKED, INFO, "tokens revoked")
+
+#define API_EVENT(name, level, words) API_EVENT_##name,
+enum api_event { API_EVENTS(API_EVENT) API_EVENT_COUNT };
+#undef API_EVENT
+
+struct api_said {
+    uint64_t at_ms;  /* the last line; 0: none yet */
+    uint64_t unsaid; /* since then */
+};
+
 #define API_COUNTER_FIELD(name, sentence) uint64_t name;
 struct api_counters {
     API_COUNTERS(API_COUNTER_FIELD)
@@ -154,6 +173,7 @@ struct api {
     uint64_t live_ms; /* 0: none has said yet */
     uint16_t live_router;
     struct api_counters count;
+    struct api_said said[API_EVENT_COUNT];
 };
 
 /* ------------------------------------------------------------------ api_task.c */
@@ -218,6 +238,17 @@ AN_MUST_USE enum an_err api_take_password(struct api_task *task, const json_t *b
                                           const char *key, const char **out);
 /* Overwrites the passwords and frees. */
 void api_body_free(json_t *body);
+
+/* ------------------------------------------------------------------ api_say.c */
+
+/* A line for the log that names the task's address, app and user; of each event at most
+ * one a second, with how many there were since the last. more: "", or further
+ * " key=value" without secrets. */
+void api_say(struct api_run *run, enum api_event event, const struct api_task *task,
+             const char *more);
+/* The same with the task's device. */
+void api_say_device(struct api_run *run, enum api_event event,
+                    const struct api_task *task);
 
 /* ------------------------------------------------------------------ api_route.c */
 

@@ -205,6 +205,22 @@ ask_claim(struct api_run *run, struct api_task *task)
     api_ask_sequencer(run, task, an_slot_mark(task->signature.mark), &command);
 }
 
+/* With whose key, if that is one of ours: the others' may be somebody's secret. */
+static void
+say_unsigned(struct api_run *run, struct api_task *task, enum an_err err)
+{
+    const struct an_app_key *key = task->signature.key;
+    char more[sizeof(key->id) + 64];
+
+    if (key != NULL) {
+        snprintf(task->app, sizeof(task->app), "%s", key->app);
+    }
+    snprintf(more, sizeof(more), " key=%s err=%s", key == NULL ? "-" : key->id,
+             an_err_name(err));
+    run->api->count.signatures_refused++;
+    api_say(run, API_EVENT_UNSIGNED, task, more);
+}
+
 static void
 then_claimed(struct api_run *run, struct api_task *task, const struct api_reply *reply)
 {
@@ -215,7 +231,9 @@ then_claimed(struct api_run *run, struct api_task *task, const struct api_reply 
         task->taken(run, task);
         return;
     }
-    run->api->count.signatures_refused += an_err_category(reply->err) == AN_CAT_AUTH;
+    if (an_err_category(reply->err) == AN_CAT_AUTH) {
+        say_unsigned(run, task, reply->err);
+    }
     if (reply->err == AN_ERR_SIGNATURE_EXPIRED) {
         api_end_saying(run, task, reply->err, words,
                        (reply->result->retry_after_ms + 999) / 1000);
@@ -231,7 +249,7 @@ begin_signed(struct api_run *run, struct api_task *task, api_ask_f *then)
                                      &task->signature);
 
     if (err != AN_OK) {
-        run->api->count.signatures_refused++;
+        say_unsigned(run, task, err);
         api_end_err(run, task, err);
         return;
     }

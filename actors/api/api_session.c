@@ -119,6 +119,9 @@ end_grant(struct api_run *run, struct api_task *task)
 static void
 then_granted(struct api_run *run, struct api_task *task, const struct api_reply *reply)
 {
+    if (reply->err == AN_ERR_REFRESH_REUSED) {
+        api_say_device(run, API_EVENT_REUSED, task);
+    }
     if (reply->err != AN_OK) {
         api_end_err(run, task, reply->err);
         return;
@@ -251,18 +254,33 @@ api_on_register(struct api_run *run, struct api_task *task)
 
 /* ------------------------------------------------------------------ login */
 
+static void
+say_slowed(struct api_run *run, const struct api_task *task, uint64_t wait_ms,
+           bool address)
+{
+    char more[64];
+
+    snprintf(more, sizeof(more), " what=%s wait_s=%llu", address ? "address" : "account",
+             (unsigned long long)((wait_ms + 999) / 1000));
+    api_say(run, API_EVENT_SLOWED, task, more);
+}
+
 /* Too many wrong ones: it is answered, and over. */
 static bool
 slowed(struct api_run *run, struct api_task *task)
 {
     uint64_t wait_ms = api_guess_try(run->api->guess, task->app, task->user.name,
                                      task->http->from, run->now.mono_ms);
+    bool address;
 
     task->tried_ms = run->now.mono_ms;
     if (wait_ms == 0) {
         return false;
     }
     run->api->count.tries_slowed++;
+    (void)api_guess_wait(run->api->guess, task->app, task->user.name, task->http->from,
+                         run->now.mono_ms, &address);
+    say_slowed(run, task, wait_ms, address);
     api_refuse_http(run, task->http, AN_ERR_TOO_MANY_TRIES,
                     (uint32_t)((wait_ms + 999) / 1000));
     api_task_free(run->api, task);
@@ -274,7 +292,14 @@ static void
 login_failed(struct api_run *run, struct api_task *task, enum an_err err)
 {
     if (err == AN_ERR_PASSWORD_WRONG) {
+        bool address;
+        uint64_t wait_ms = api_guess_wait(run->api->guess, task->app, task->user.name,
+                                          task->http->from, run->now.mono_ms, &address);
+
         run->api->count.passwords_wrong++;
+        if (wait_ms > 0) { /* who then waits as told is never refused */
+            say_slowed(run, task, wait_ms, address);
+        }
     } else {
         api_guess_pass(run->api->guess, task->app, task->user.name, task->http->from,
                        task->tried_ms, false);

@@ -96,6 +96,7 @@ api_sign_check(const struct an_app_keys *keys, const struct an_http_request *req
 {
     uint64_t now_s = wall_ms / 1000;
 
+    out->key = NULL;
     if (request->key == NULL || request->time == NULL || request->nonce == NULL ||
         request->signature == NULL) {
         return AN_ERR_SIGNATURE_MISSING;

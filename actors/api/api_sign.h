@@ -14,7 +14,8 @@ struct api_signed {
     uint8_t mark[AN_MARK_LEN];
 };
 
-/* *out: whose request it is, written on success. AN_ERR_SIGNATURE_MISSING, _KEY,
+/* *out: whose request it is, written on success; its key, that of any app that is said
+ * with it, else NULL, always. AN_ERR_SIGNATURE_MISSING, _KEY,
  * _EXPIRED, _WRONG. */
 AN_MUST_USE enum an_err api_sign_check(const struct an_app_keys *keys,
                                        const struct an_http_request *request,

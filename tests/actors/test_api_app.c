@@ -171,6 +171,103 @@ test_api_registrations_leave_an_import_every_other_hash(void **state)
     assert_int_equal(registrations_of(8), 4);
 }
 
+/* ------------------------------------------------------------------ the operator */
+
+/* The next line for him, or none. */
+static void
+said(const char *line)
+{
+    const struct harness_effect *log = harness_take(h, AN_EFFECT_LOG);
+
+    if (log == NULL || line == NULL) {
+        assert_true(log == NULL && line == NULL);
+    } else {
+        assert_string_equal(log->text, line);
+    }
+}
+
+/* Of a back end that has changed something: bob is there, with a device. */
+static void
+find_bob(void)
+{
+    Anser__Bus__Answer answer = ANSER__BUS__ANSWER__INIT;
+    Anser__Bus__AccountDetails details = ANSER__BUS__ACCOUNT_DETAILS__INIT;
+
+    answer.user = 42;
+    answer.name = (ProtobufCBinaryData){3, (uint8_t *)(uintptr_t) "bob"};
+    details.app = (ProtobufCBinaryData){7, (uint8_t *)(uintptr_t) "default"};
+    answer.details = &details;
+    api_kit_read(h, &answer); /* the name */
+    api_kit_read(h, &answer); /* the account */
+}
+
+static void
+change_bob(enum an_http_method method, const char *name, const char *uri,
+           const char *body, const char *line)
+{
+    (void)app(method, name, uri, body);
+    find_bob();
+    said(NULL); /* not before it is so */
+    api_kit_decide(h, AN_OK, 42);
+    said(line);
+    (void)harness_take_ask(h, AN_ROLE_STORE, AN_KIND_READ); /* what it answers with */
+}
+
+static void
+test_api_back_ends_changes_are_said_to_the_operator(void **state)
+{
+    static const char path[] = "/v1/app/users/bob", revoke[] = "/v1/app/tokens:revoke";
+
+    (void)state;
+    change_bob(AN_HTTP_PATCH, "PATCH", path, "{\"forbidden\":true}",
+               "user forbidden address=192.0.2.7 app=default user=bob count=1");
+    change_bob(AN_HTTP_PATCH, "PATCH", path, "{\"forbidden\":false}",
+               "user not forbidden any more address=192.0.2.7 app=default user=bob "
+               "count=1");
+    change_bob(AN_HTTP_PATCH, "PATCH", path, "{\"nick\":\"Bob\"}", NULL);
+    change_bob(AN_HTTP_POST, "POST", revoke, "{\"user\":\"bob\"}",
+               "tokens revoked address=192.0.2.7 app=default user=bob count=1");
+    harness_advance(h, 1000);
+    change_bob(AN_HTTP_POST, "POST", revoke, "{\"user\":\"bob\",\"device\":\"tv\"}",
+               "tokens revoked address=192.0.2.7 app=default user=bob device=tv count=1");
+    change_bob(AN_HTTP_DELETE, "DELETE", path, "",
+               "user deleted address=192.0.2.7 app=default user=bob count=1");
+}
+
+static void
+test_api_refused_signatures_are_said_to_the_operator(void **state)
+{
+    static const char path[] = "/v1/app/users/bob";
+    struct asked *one;
+
+    (void)state;
+    one = prepare(AN_HTTP_GET, "GET", path, "");
+    sign(one);
+    one->signature.hex[0] ^= 1;
+    harness_http(h, &one->request);
+    said("signature refused address=192.0.2.7 app=default user=- key=a1 "
+         "err=SIGNATURE_WRONG count=1");
+    one = prepare(AN_HTTP_GET, "GET", path, "");
+    sign(one);
+    one->request.key = "a secret by mistake";
+    harness_http(h, &one->request);
+    said(NULL);
+    harness_advance(h, 1000);
+    sign(one);
+    one->request.key = "a secret by mistake";
+    one->request.id = ++asked;
+    harness_http(h, &one->request);
+    said("signature refused address=192.0.2.7 app=- user=- key=- err=SIGNATURE_KEY "
+         "count=2");
+    harness_advance(h, 1000);
+    one = prepare(AN_HTTP_GET, "GET", path, "");
+    sign(one);
+    harness_http(h, &one->request);
+    api_kit_decide(h, AN_ERR_SIGNATURE_REPLAYED, 0);
+    said("signature refused address=192.0.2.7 app=default user=- key=a1 "
+         "err=SIGNATURE_REPLAYED count=1");
+}
+
 int
 main(void)
 {
@@ -178,6 +275,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_api_an_import_leaves_registrations_every_other_hash),
         TEST(test_api_registrations_leave_an_import_every_other_hash),
+        TEST(test_api_back_ends_changes_are_said_to_the_operator),
+        TEST(test_api_refused_signatures_are_said_to_the_operator),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

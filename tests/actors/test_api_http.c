@@ -283,6 +283,19 @@ test_api_forbidden_is_said_to_the_owner_alone(void **state)
     free(hash);
 }
 
+/* The next line for the operator, if there is one. */
+static void
+said(const char *line)
+{
+    const struct harness_effect *log = harness_take(h, AN_EFFECT_LOG);
+
+    if (log == NULL || line == NULL) {
+        assert_true(log == NULL && line == NULL);
+    } else {
+        assert_string_equal(log->text, line);
+    }
+}
+
 static uint64_t
 try_wrong(const char *from)
 {
@@ -325,6 +338,29 @@ test_api_guessing_waits_longer_and_longer(void **state)
     assert_int_equal(harness_metric(h, "tries_slowed_total"), 4);
 }
 
+static void
+test_api_slowed_guesses_are_said_to_the_operator(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        fail_once("10.0.0.1");
+    }
+    said(NULL);
+    fail_once("10.0.0.1");
+    said("slowed for wrong passwords address=10.0.0.1 app=default user=alice "
+         "what=account wait_s=1 count=1");
+    for (int i = 0; i < 3; i++) {
+        (void)refused(try_wrong("10.0.0.1"), 429, "TOO_MANY_TRIES");
+    }
+    said(NULL); /* one a second */
+    harness_advance(h, 1000);
+    fail_once("10.0.0.1");
+    said("slowed for wrong passwords address=10.0.0.1 app=default user=alice "
+         "what=account wait_s=2 count=4");
+    fail_once("10.0.0.2");
+    said(NULL);
+}
+
 /* A network is one guesser, whichever of its addresses it takes. */
 static void
 test_api_guessing_from_a_network_is_one(void **state)
@@ -355,6 +391,8 @@ test_api_one_address_guessing_many_names_waits(void **state)
         harness_run_jobs(h);
         refused(id, 401, "PASSWORD_WRONG");
     }
+    said("slowed for wrong passwords address=10.0.0.1 app=default user=u49 what=address "
+         "wait_s=1 count=1");
     refused(post("/v1/login", "{\"user\":\"z\",\"password\":\"a wrong one\"}"), 429,
             "TOO_MANY_TRIES");
 }
@@ -452,11 +490,15 @@ test_api_refresh_of_a_used_token_is_the_sequencers_word(void **state)
     answer.details = &details;
     answer.devices = &devices;
     answer.n_devices = 1;
+    answer.name = (ProtobufCBinaryData){5, (uint8_t *)(uintptr_t) "alice"};
+    details.app = (ProtobufCBinaryData){7, (uint8_t *)(uintptr_t) "default"};
     api_kit_read(h, &answer);
     command = api_kit_decide(h, AN_ERR_REFRESH_REUSED, 0);
     assert_int_equal(command->update_device->expect_refresh_hash.len,
                      AN_REFRESH_HASH_LEN);
     refused(id, 401, "REFRESH_REUSED");
+    said("refresh token used twice, its device is revoked address=10.0.0.1 app=default "
+         "user=alice device=dev count=1");
     /* Of before a revocation it is not even tried; nor after its time. */
     account.tokens_from_ms = harness_now(h).wall_ms;
     id = post("/v1/refresh", body);
@@ -645,6 +687,7 @@ main(void)
         TEST(test_api_wrong_logins_look_the_same),
         TEST(test_api_forbidden_is_said_to_the_owner_alone),
         TEST(test_api_guessing_waits_longer_and_longer),
+        TEST(test_api_slowed_guesses_are_said_to_the_operator),
         TEST(test_api_guessing_from_a_network_is_one),
         TEST(test_api_one_address_guessing_many_names_waits),
         TEST(test_api_too_many_hashes_are_busy),
