@@ -3,50 +3,10 @@
 #include "core/slot.h"
 #include "proto/bus.pb-c.h"
 #include "proto/bytes.h"
+#include "tests/sim/puppet.h"
 #include "tests/sim/sim_priv.h"
 #include <stdlib.h>
 #include <string.h>
-
-struct toy {
-    struct an_actor actor;
-    struct duel *duel;
-};
-
-static void
-toy_destroy(struct an_actor *actor)
-{
-    free(actor);
-}
-
-static void
-toy_drained(struct an_actor *actor, struct an_now now, struct an_outbox *out)
-{
-    (void)actor;
-    (void)now;
-    (void)out;
-}
-
-static struct an_actor *
-toy_make(void *ctx, const struct an_actor_ops *ops)
-{
-    struct toy *toy = sim_alloc(sizeof(*toy));
-
-    toy->actor.ops = ops;
-    toy->duel = ctx;
-    return &toy->actor;
-}
-
-/* START and STOP of every toy. */
-static bool
-life(const struct an_msg *msg, struct an_outbox *out)
-{
-    if (msg->kind == AN_KIND_START) {
-        an_out_ready(out);
-    } else if (msg->kind == AN_KIND_STOP) {
-        an_out_stopped(out);
-    }
-    return msg->kind == AN_KIND_START || msg->kind == AN_KIND_STOP;
-}
 
 static struct an_conv
 conv_of(const ProtobufCBinaryData *key)
@@ -264,42 +224,32 @@ store_read(struct duel *d, struct an_msg *msg, struct an_outbox *out)
 }
 
 static void
-store_step(struct an_actor *actor, struct an_msg *msg, struct an_now now,
-           struct an_outbox *out)
+store_step(void *ctx, struct an_msg *msg, struct an_now now, struct an_outbox *out)
 {
-    struct duel *d = ((struct toy *)actor)->duel;
+    struct duel *d = ctx;
 
     (void)now;
-    if (life(msg, out)) {
-        return;
-    }
     if (msg->kind == AN_KIND_CLAIM) {
         store_claim(d, msg, out);
     } else if (msg->kind == AN_KIND_APPEND) {
         store_append(d, msg, out);
-    } else {
+    } else if (msg->kind == AN_KIND_READ) {
         store_read(d, msg, out);
     }
 }
 
-static const struct an_actor_ops store_ops = {.role = AN_ROLE_STORE,
-                                              .step = store_step,
-                                              .drained = toy_drained,
-                                              .destroy = toy_destroy};
-
 /* ------------------------------------------------------------------ ids */
 
 static void
-idgen_step(struct an_actor *actor, struct an_msg *msg, struct an_now now,
-           struct an_outbox *out)
+idgen_step(void *ctx, struct an_msg *msg, struct an_now now, struct an_outbox *out)
 {
-    struct duel *d = ((struct toy *)actor)->duel;
+    struct duel *d = ctx;
     Anser__Bus__TakenIds taken = ANSER__BUS__TAKEN_IDS__INIT;
     Anser__Bus__IdRun run = ANSER__BUS__ID_RUN__INIT;
     Anser__Bus__IdRun *runs = &run;
 
     (void)now;
-    if (life(msg, out)) {
+    if (msg->kind != AN_KIND_TAKE_IDS) {
         return;
     }
     run.prefix = ++d->next_ms << 22;
@@ -310,11 +260,6 @@ idgen_step(struct an_actor *actor, struct an_msg *msg, struct an_now now,
     taken.n_runs = 1;
     an_out_answer(out, msg, AN_OK, &taken.base);
 }
-
-static const struct an_actor_ops idgen_ops = {.role = AN_ROLE_IDGEN,
-                                              .step = idgen_step,
-                                              .drained = toy_drained,
-                                              .destroy = toy_destroy};
 
 /* ------------------------------------------------------------------ the gate */
 
@@ -443,23 +388,16 @@ gate_send(struct duel *d, struct an_now now, struct an_outbox *out)
 }
 
 static void
-gate_step(struct an_actor *actor, struct an_msg *msg, struct an_now now,
-          struct an_outbox *out)
+gate_step(void *ctx, struct an_msg *msg, struct an_now now, struct an_outbox *out)
 {
-    struct duel *d = ((struct toy *)actor)->duel;
+    struct duel *d = ctx;
 
     if (msg->kind == AN_KIND_START || msg->kind == AN_KIND_TIMER) {
         gate_send(d, now, out);
-    }
-    if (!life(msg, out) && msg->answer) {
+    } else if (msg->answer) {
         gate_answered(d, msg);
     }
 }
-
-static const struct an_actor_ops gate_ops = {.role = AN_ROLE_GATE,
-                                             .step = gate_step,
-                                             .drained = toy_drained,
-                                             .destroy = toy_destroy};
 
 /* ------------------------------------------------------------------ making them */
 
@@ -471,7 +409,7 @@ static const struct an_actor_ops gate_ops = {.role = AN_ROLE_GATE,
         (void)seed;                                                                      \
         (void)why;                                                                       \
         (void)why_len;                                                                   \
-        return toy_make(ctx, &role##_ops);                                               \
+        return puppet_create(ctx, role##_step);                                          \
     }
 DUEL_MAKE(store)
 DUEL_MAKE(idgen)
@@ -490,7 +428,7 @@ duel_gate_make(void *ctx, struct an_addr addr, uint64_t seed, char *why, size_t 
             d->clients[k].messages[i].out = false;
         }
     }
-    return toy_make(ctx, &gate_ops);
+    return puppet_create(ctx, gate_step);
 }
 
 struct an_actor *

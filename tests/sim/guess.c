@@ -2,6 +2,7 @@
 #include "actors/api/api.h"
 #include "core/slot.h"
 #include "proto/bus.pb-c.h"
+#include "tests/sim/puppet.h"
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,47 +26,7 @@ static const char RIGHT[] = "correct horse";
 /* Of that; made once, since its salt is random. */
 static char hash[crypto_pwhash_STRBYTES];
 
-/* ------------------------------------------------------------------ the toys */
-
-struct toy {
-    struct an_actor actor;
-    struct guess *guess;
-};
-
-static void
-toy_destroy(struct an_actor *actor)
-{
-    free(actor);
-}
-
-static void
-toy_drained(struct an_actor *actor, struct an_now now, struct an_outbox *out)
-{
-    (void)actor;
-    (void)now;
-    (void)out;
-}
-
-static struct an_actor *
-toy_make(void *ctx, const struct an_actor_ops *ops)
-{
-    struct toy *toy = sim_alloc(sizeof(*toy));
-
-    toy->actor.ops = ops;
-    toy->guess = ctx;
-    return &toy->actor;
-}
-
-static bool
-life(const struct an_msg *msg, struct an_outbox *out)
-{
-    if (msg->kind == AN_KIND_START) {
-        an_out_ready(out);
-    } else if (msg->kind == AN_KIND_STOP) {
-        an_out_stopped(out);
-    }
-    return msg->kind == AN_KIND_START || msg->kind == AN_KIND_STOP;
-}
+/* ------------------------------------------------------------------ whom it asks */
 
 static void
 account_of(const struct guess *g, const ProtobufCBinaryData *name,
@@ -84,10 +45,9 @@ account_of(const struct guess *g, const ProtobufCBinaryData *name,
 }
 
 static void
-store_step(struct an_actor *actor, struct an_msg *msg, struct an_now now,
-           struct an_outbox *out)
+store_step(void *ctx, struct an_msg *msg, struct an_now now, struct an_outbox *out)
 {
-    const struct guess *g = ((struct toy *)actor)->guess;
+    const struct guess *g = ctx;
     const Anser__Bus__Read *read = (const Anser__Bus__Read *)msg->body;
     Anser__Bus__ReadDone done = ANSER__BUS__READ_DONE__INIT;
     Anser__Bus__Answer answer = ANSER__BUS__ANSWER__INIT, *answers = &answer;
@@ -96,7 +56,7 @@ store_step(struct an_actor *actor, struct an_msg *msg, struct an_now now,
     char name[16];
 
     (void)now;
-    if (life(msg, out) || msg->kind != AN_KIND_READ) {
+    if (msg->kind != AN_KIND_READ) {
         return;
     }
     if (sim_chance(g->sim, g->unwell)) {
@@ -121,15 +81,14 @@ store_step(struct an_actor *actor, struct an_msg *msg, struct an_now now,
 }
 
 static void
-sequencer_step(struct an_actor *actor, struct an_msg *msg, struct an_now now,
-               struct an_outbox *out)
+sequencer_step(void *ctx, struct an_msg *msg, struct an_now now, struct an_outbox *out)
 {
     Anser__Bus__Submitted done = ANSER__BUS__SUBMITTED__INIT;
     Anser__Bus__Result result = ANSER__BUS__RESULT__INIT, *results = &result;
 
-    (void)actor;
+    (void)ctx;
     (void)now;
-    if (life(msg, out) || msg->kind != AN_KIND_SUBMIT) {
+    if (msg->kind != AN_KIND_SUBMIT) {
         return;
     }
     done.results = &results;
@@ -139,12 +98,11 @@ sequencer_step(struct an_actor *actor, struct an_msg *msg, struct an_now now,
 
 /* Which gates there are nobody can say. */
 static void
-router_step(struct an_actor *actor, struct an_msg *msg, struct an_now now,
-            struct an_outbox *out)
+router_step(void *ctx, struct an_msg *msg, struct an_now now, struct an_outbox *out)
 {
-    (void)actor;
+    (void)ctx;
     (void)now;
-    if (!life(msg, out)) {
+    if (msg->request) {
         an_out_answer(out, msg, AN_ERR_UNAVAILABLE, NULL);
     }
 }
@@ -152,37 +110,22 @@ router_step(struct an_actor *actor, struct an_msg *msg, struct an_now now,
 static struct an_actor *
 store_make(void *ctx, struct an_addr addr, uint64_t seed, char *why, size_t why_len)
 {
-    static const struct an_actor_ops ops = {.role = AN_ROLE_STORE,
-                                            .step = store_step,
-                                            .drained = toy_drained,
-                                            .destroy = toy_destroy};
-
     (void)addr, (void)seed, (void)why, (void)why_len;
-    return toy_make(ctx, &ops);
+    return puppet_create(ctx, store_step);
 }
 
 static struct an_actor *
 sequencer_make(void *ctx, struct an_addr addr, uint64_t seed, char *why, size_t why_len)
 {
-    static const struct an_actor_ops ops = {.role = AN_ROLE_SEQUENCER,
-                                            .step = sequencer_step,
-                                            .drained = toy_drained,
-                                            .destroy = toy_destroy};
-
     (void)addr, (void)seed, (void)why, (void)why_len;
-    return toy_make(ctx, &ops);
+    return puppet_create(ctx, sequencer_step);
 }
 
 static struct an_actor *
 router_make(void *ctx, struct an_addr addr, uint64_t seed, char *why, size_t why_len)
 {
-    static const struct an_actor_ops ops = {.role = AN_ROLE_ROUTER,
-                                            .step = router_step,
-                                            .drained = toy_drained,
-                                            .destroy = toy_destroy};
-
     (void)addr, (void)seed, (void)why, (void)why_len;
-    return toy_make(ctx, &ops);
+    return puppet_create(ctx, router_step);
 }
 
 static struct an_actor *
