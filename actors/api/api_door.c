@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -386,7 +387,7 @@ destroy(struct an_door *base)
     quit(base);
     end_all(door);
     assert(door->conns == NULL);
-    api_froms_fini(&door->froms);
+    an_froms_fini(&door->froms);
     pthread_mutex_destroy(&door->lock);
     pthread_cond_destroy(&door->wake);
     pthread_cond_destroy(&door->errand);
@@ -447,7 +448,7 @@ init(struct api_door *door, const struct api_door_cfg *cfg)
     for (unsigned i = 0; i < API_DOOR_LISTEN_MAX; i++) {
         door->listeners[i].fd = -1;
     }
-    api_froms_init(&door->froms);
+    randombytes_buf(&door->froms.hash_key, sizeof(door->froms.hash_key));
     pthread_mutex_init(&door->lock, NULL);
     pthread_condattr_init(&mono);
     pthread_condattr_setclock(&mono, CLOCK_MONOTONIC);

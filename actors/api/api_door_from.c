@@ -3,60 +3,15 @@
 #include "actors/api/api_door_priv.h"
 #include "core/limits.h"
 #include <assert.h>
-#include <sodium.h>
-#include <stdlib.h>
-#include <string.h>
 
 /* ------------------------------------------------------------------ addresses */
 
 void
-api_froms_init(struct http_froms *all)
-{
-    randombytes_buf(&all->hash_key, sizeof(all->hash_key));
-}
-
-void
-api_froms_fini(struct http_froms *all)
-{
-    assert(all->chains.count == 0);
-    an_chains_fini(&all->chains);
-}
-
-/* NULL without memory. */
-static struct http_from *
-find_or_add(struct http_froms *all, const uint8_t key[AN_ADDRESS_LEN])
-{
-    uint64_t hash = an_hash(&all->hash_key, key, AN_ADDRESS_LEN);
-    struct an_chained *at = an_chains_first(&all->chains, hash);
-    struct http_from *from;
-
-    while (at != NULL &&
-           memcmp(((struct http_from *)at)->key, key, AN_ADDRESS_LEN) != 0) {
-        at = an_chains_next(at);
-    }
-    if (at != NULL) {
-        return (struct http_from *)at;
-    }
-    from = calloc(1, sizeof(*from));
-    if (from == NULL || !an_chains_add(&all->chains, &from->chained, hash)) {
-        free(from);
-        return NULL;
-    }
-    memcpy(from->key, key, AN_ADDRESS_LEN);
-    return from;
-}
-
-void
 api_from_join(struct http_conn *conn, const uint8_t address[AN_ADDRESS_LEN])
 {
-    uint8_t key[AN_ADDRESS_LEN];
-
     assert(conn->of == NULL);
-    memcpy(key, address, sizeof(key));
-    an_address_network(key);
-    conn->of = find_or_add(&conn->door->froms, key);
+    conn->of = an_froms_join(&conn->door->froms, address, sizeof(*conn->of));
     if (conn->of != NULL) {
-        conn->of->refs++;
         conn->of->conns += !conn->cut;
     }
 }
@@ -71,12 +26,8 @@ api_from_leave(struct http_conn *conn)
     }
     conn->of = NULL;
     from->conns -= !conn->cut;
-    if (--from->refs > 0) {
-        return;
-    }
-    assert(from->conns == 0 && from->body_bytes == 0);
-    an_chains_remove(&conn->door->froms.chains, &from->chained);
-    free(from);
+    assert(from->from.conns > 1 || (from->conns == 0 && from->body_bytes == 0));
+    an_froms_leave(&conn->door->froms, &from->from);
 }
 
 /* ------------------------------------------------------------------ bodies */

@@ -4,11 +4,9 @@
 
 #include "actors/api/api_door.h"
 #include "actors/api/api_error.h"
-#include "core/chains.h"
-#include "core/hash.h"
+#include "core/froms.h"
 #include "core/http.h"
 #include "core/listen.h"
-#include "core/nets.h"
 #include <gnutls/abstract.h>
 #include <microhttpd.h>
 #include <pthread.h>
@@ -34,16 +32,9 @@ enum http_phase {
 
 /* What an address (/64 of IPv6) has of the door; there while a connection is its. */
 struct http_from {
-    struct an_chained chained; /* first; in http_froms */
-    uint8_t key[AN_ADDRESS_LEN];
-    uint32_t refs;  /* connections */
-    uint32_t conns; /* of them those that are not cut */
+    struct an_from from; /* first */
+    uint32_t conns;      /* that are not cut */
     size_t body_bytes;
-};
-
-struct http_froms {
-    struct an_chains chains;
-    struct an_hash_key hash_key;
 };
 
 /* A TCP connection; of the door's list while its socket is open. */
@@ -112,7 +103,7 @@ struct api_door {
     struct api_cert *cert;   /* that handshakes are met with; NULL: no https:// */
     struct http_conn *conns; /* youngest first */
     uint32_t conn_count, cut_count;
-    struct http_froms froms;
+    struct an_froms froms;
     struct http_queue fresh;   /* for the actor */
     struct http_queue metrics; /* for the errands' thread */
     struct exchange *away;     /* the actor's, and those in fresh */
@@ -134,8 +125,6 @@ void api_conn_sweep(struct api_door *door);
 void api_conn_phase(struct http_conn *conn, enum http_phase phase);
 
 /* api_door_from.c: what connections of one address have together. */
-void api_froms_init(struct http_froms *all);
-void api_froms_fini(struct http_froms *all);
 /* The connection is that address's, until it leaves; with a lack of memory nobody's. It
  * must be nobody's. Under the lock. */
 void api_from_join(struct http_conn *conn, const uint8_t address[AN_ADDRESS_LEN]);

@@ -466,7 +466,7 @@ gate_door_create(struct an_door **out, const struct gate_door_cfg *cfg, char *wh
     door->fd_max = descriptors_max();
     door->accept_rate = an_rate_of(cfg->accept_per_s, cfg->accept_burst);
     if (cfg->unlimited != NULL) {
-        door->froms.unlimited = *cfg->unlimited;
+        door->unlimited = *cfg->unlimited;
     }
     (void)uv_random(NULL, NULL, &door->froms.hash_key, sizeof(door->froms.hash_key), 0,
                     NULL);

@@ -4,62 +4,22 @@
 #include "core/log.h"
 #include <assert.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 /* ------------------------------------------------------------------ addresses */
-
-static struct door_from *
-find(const struct door_froms *all, uint64_t hash, const uint8_t key[AN_ADDRESS_LEN])
-{
-    struct an_chained *at = an_chains_first(&all->chains, hash);
-
-    while (at != NULL &&
-           memcmp(((struct door_from *)at)->key, key, AN_ADDRESS_LEN) != 0) {
-        at = an_chains_next(at);
-    }
-    return (struct door_from *)at;
-}
-
-/* NULL without memory. */
-static struct door_from *
-find_or_add(struct door_froms *all, const uint8_t key[AN_ADDRESS_LEN])
-{
-    uint64_t hash = an_hash(&all->hash_key, key, AN_ADDRESS_LEN);
-    struct door_from *from = find(all, hash, key);
-
-    if (from != NULL) {
-        return from;
-    }
-    from = calloc(1, sizeof(*from));
-    if (from == NULL || !an_chains_add(&all->chains, &from->chained, hash)) {
-        free(from);
-        return NULL;
-    }
-    memcpy(from->key, key, AN_ADDRESS_LEN);
-    return from;
-}
 
 bool
 gate_from_join(struct gate_door *door, struct door_conn *conn)
 {
     struct sockaddr_storage peer = {.ss_family = AF_UNSPEC};
     int len = sizeof(peer);
-    uint8_t key[AN_ADDRESS_LEN];
 
     (void)uv_tcp_getpeername(&conn->tcp, (struct sockaddr *)&peer, &len);
     an_address_of(conn->address, (struct sockaddr *)&peer);
-    if (an_nets_hold(&door->froms.unlimited, conn->address)) {
+    if (an_nets_hold(&door->unlimited, conn->address)) {
         return true;
     }
-    memcpy(key, conn->address, sizeof(key));
-    an_address_network(key);
-    conn->from = find_or_add(&door->froms, key);
-    if (conn->from == NULL) {
-        return false;
-    }
-    conn->from->conns++;
-    return true;
+    conn->from = an_froms_join(&door->froms, conn->address, sizeof(*conn->from));
+    return conn->from != NULL;
 }
 
 void
@@ -71,19 +31,14 @@ gate_from_leave(struct gate_door *door, struct door_conn *conn)
         return;
     }
     conn->from = NULL;
-    if (--from->conns > 0) {
-        return;
-    }
-    assert(from->held_bytes == 0 && from->handshakes == 0);
-    an_chains_remove(&door->froms.chains, &from->chained);
-    free(from);
+    assert(from->from.conns > 1 || (from->held_bytes == 0 && from->handshakes == 0));
+    an_froms_leave(&door->froms, &from->from);
 }
 
 void
 gate_from_fini(struct gate_door *door)
 {
-    assert(door->froms.chains.count == 0);
-    an_chains_fini(&door->froms.chains);
+    an_froms_fini(&door->froms);
 }
 
 /* ------------------------------------------------------------------ what is held */

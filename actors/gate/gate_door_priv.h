@@ -17,8 +17,7 @@
 #include "actors/gate/gate_json.h"
 #include "actors/gate/gate_ws.h"
 #include "core/bucket.h"
-#include "core/chains.h"
-#include "core/hash.h"
+#include "core/froms.h"
 #include "core/limits.h"
 #include "core/listen.h"
 #include "core/noise_conn.h"
@@ -65,18 +64,11 @@ enum {
     X(accept_pauses, "Times that accepting waited for file descriptors")                 \
     X(read_pauses, "Times that a client's unread output stopped its input")
 
-/* An address that connections are of now; a network of IPv6. */
+/* What the connections of an address have of the door. */
 struct door_from {
-    struct an_chained chained; /* first; in door_froms */
-    uint8_t key[AN_ADDRESS_LEN];
-    uint32_t conns, handshakes;
+    struct an_from from; /* first */
+    uint32_t handshakes;
     size_t held_bytes;
-};
-
-struct door_froms {
-    struct an_chains chains;
-    struct an_hash_key hash_key; /* clients choose their addresses */
-    struct an_nets unlimited;
 };
 
 /* Counted in tens of thousands: what a connection needs only now and then is allocated
@@ -197,7 +189,8 @@ struct gate_door {
     struct gate_ws_shared ws;
     struct an_arena arena; /* of a message of JSON */
     size_t held_bytes;     /* of all struct door_held, and of records not whole */
-    struct door_froms froms;
+    struct an_froms froms;
+    struct an_nets unlimited; /* of no address */
     char *origins;
     struct door_scratch gathered; /* frames that go out through a layer */
     struct door_seg *segs;        /* of this drain */
