@@ -29,6 +29,34 @@ api_door_log(struct api_door *door, int level, const char *line)
     }
 }
 
+uint64_t
+api_door_due(struct http_said *said)
+{
+    uint64_t now_ms = api_door_now_ms(), count = ++said->unsaid;
+
+    if (said->at_ms != 0 && now_ms - said->at_ms < DOOR_SAY_MS) {
+        return 0;
+    }
+    said->at_ms = now_ms;
+    said->unsaid = 0;
+    return count;
+}
+
+void
+api_door_say(struct api_door *door, const char *words, const char *address,
+             const char *what, uint64_t count)
+{
+    char line[DOOR_LINE_MAX];
+
+    if (count == 0) {
+        return;
+    }
+    snprintf(line, sizeof(line), "%s address=%s%s%s%s count=%llu", words, address,
+             what == NULL ? "" : " what=\"", what == NULL ? "" : what,
+             what == NULL ? "" : "\"", (unsigned long long)count);
+    api_door_log(door, AN_LOG_INFO, line);
+}
+
 /* What clients do wrong is no operator's business; what keeps the door from starting is.
  */
 __attribute__((format(printf, 2, 0))) static void
@@ -305,6 +333,27 @@ reload(struct an_door *base, char *why, size_t why_len)
     return api_tls_reload((struct api_door *)base, why, why_len);
 }
 
+static void
+metrics(const struct an_door *base, an_metric_f *metric, void *ctx)
+{
+    struct api_door *door = (struct api_door *)(uintptr_t)base; /* for its lock */
+    struct http_counters count;
+    uint32_t conns;
+    size_t body_bytes;
+
+    pthread_mutex_lock(&door->lock);
+    count = door->count;
+    conns = door->conn_count - door->cut_count;
+    body_bytes = door->body_bytes;
+    pthread_mutex_unlock(&door->lock);
+#define METRIC(name, sentence) metric(ctx, #name "_total", sentence, true, count.name);
+    API_DOOR_COUNTERS(METRIC)
+#undef METRIC
+    metric(ctx, "conns", "HTTP connections now", false, conns);
+    metric(ctx, "body_bytes", "Bytes held for bodies of HTTP requests now", false,
+           body_bytes);
+}
+
 /* ------------------------------------------------------------------ the end */
 
 static void
@@ -471,6 +520,7 @@ api_door_create(struct an_door **out, const struct api_door_cfg *cfg, char *why,
         .carry = carry,
         .flush = flush,
         .reload = reload,
+        .metrics = metrics,
         .close_listeners = close_listeners,
         .quit = quit,
         .destroy = destroy,

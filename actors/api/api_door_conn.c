@@ -101,11 +101,10 @@ name_peer(struct http_conn *conn, struct MHD_Connection *connection)
 }
 
 /* A proxy's connection is its client's while he asks (name_client), else nobody's. Under
- * the lock. */
-static void
+ * the lock. Returns who has to go, NULL: nobody. */
+static struct http_conn *
 enter(struct api_door *door, struct http_conn *conn)
 {
-    struct http_conn *victim;
 
     conn->next = door->conns;
     conn->link = &door->conns;
@@ -117,18 +116,30 @@ enter(struct api_door *door, struct http_conn *conn)
         api_from_join(conn, conn->address);
     }
     if (++door->conn_count - door->cut_count <= door->cfg.conns_max) {
-        return;
+        return NULL;
     }
-    victim = api_from_victim(door, conn);
-    if (victim != NULL) {
-        cut(victim);
+    return api_from_victim(door, conn);
+}
+
+/* Under the lock. How many a line is due for; 0: none. */
+static uint64_t
+evict(struct api_door *door, struct http_conn *victim, char address[AN_ADDRESS_TEXT_MAX])
+{
+    if (victim == NULL) {
+        return 0;
     }
+    api_from_print(victim, address);
+    cut(victim);
+    door->count.conns_evicted++;
+    return api_door_due(&door->evicted_said);
 }
 
 static void
 opened(struct api_door *door, struct MHD_Connection *connection, void **context)
 {
     struct http_conn *conn = calloc(1, sizeof(*conn));
+    char address[AN_ADDRESS_TEXT_MAX] = "";
+    uint64_t said;
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
 
@@ -143,12 +154,13 @@ opened(struct api_door *door, struct MHD_Connection *connection, void **context)
     conn->since_ms = api_door_now_ms();
     name_peer(conn, connection);
     pthread_mutex_lock(&door->lock);
-    enter(door, conn);
+    said = evict(door, enter(door, conn), address);
     if (door->conn_count == 1) {
         door->woken = true; /* there are deadlines to look at again */
         pthread_cond_signal(&door->wake);
     }
     pthread_mutex_unlock(&door->lock);
+    api_door_say(door, "full, a connection made room", address, NULL, said);
 }
 
 static void

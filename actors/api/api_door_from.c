@@ -30,6 +30,13 @@ api_from_leave(struct http_conn *conn)
     an_froms_leave(&conn->door->froms, &from->from);
 }
 
+void
+api_from_print(const struct http_conn *conn, char out[AN_ADDRESS_TEXT_MAX])
+{
+    an_address_print(conn->of == NULL ? conn->address : conn->of->from.network, out,
+                     AN_ADDRESS_TEXT_MAX);
+}
+
 /* ------------------------------------------------------------------ bodies */
 
 /* The largest body that is allowed always fits: of one who sends but that one. */
@@ -46,11 +53,18 @@ api_from_hold(struct http_conn *conn, size_t more)
 {
     struct api_door *door = conn->door;
     struct http_from *from = conn->of;
-    bool fits;
+    char address[AN_ADDRESS_TEXT_MAX] = "";
+    uint64_t said = 0;
+    bool fits, own;
 
     pthread_mutex_lock(&door->lock);
-    fits = door->body_bytes + more <= AN_HTTP_BODIES_BYTES_MAX &&
-           (from == NULL || from->body_bytes + more <= share_bytes(door));
+    own = from == NULL || from->body_bytes + more <= share_bytes(door);
+    fits = own && door->body_bytes + more <= AN_HTTP_BODIES_BYTES_MAX;
+    if (!fits) {
+        door->count.bodies_refused++;
+        said = api_door_due(&door->refused_said);
+        api_from_print(conn, address);
+    }
     if (fits) {
         door->body_bytes += more;
     }
@@ -58,6 +72,8 @@ api_from_hold(struct http_conn *conn, size_t more)
         from->body_bytes += more;
     }
     pthread_mutex_unlock(&door->lock);
+    api_door_say(door, "no room for a body", address,
+                 own ? "bodies of all have it" : "its address has its share", said);
     return fits;
 }
 

@@ -18,6 +18,7 @@ enum {
     DOOR_SPARE_CONNS = 64, /* above conns_max, until the oldest have made room */
     DOOR_TICK_MS = 1000,   /* deadlines of connections are looked at this often */
     DOOR_BACKLOG = 511,
+    DOOR_SAY_MS = 1000, /* between two lines about the same */
 };
 
 struct api_door;
@@ -75,6 +76,23 @@ struct http_queue {
     struct exchange *first, **end;
 };
 
+/* X(name, sentence) */
+#define API_DOOR_COUNTERS(X)                                                             \
+    X(conns_evicted, "HTTP connections closed to make room, of addresses that had most") \
+    X(bodies_refused, "HTTP requests refused since there was no room for their bodies")
+
+#define API_DOOR_COUNTER(name, sentence) uint64_t name;
+struct http_counters {
+    API_DOOR_COUNTERS(API_DOOR_COUNTER)
+};
+#undef API_DOOR_COUNTER
+
+/* A line of the log: at most one a second. */
+struct http_said {
+    uint64_t at_ms; /* the last; 0: none yet */
+    uint64_t unsaid;
+};
+
 struct http_listener {
     struct an_listen at;
     char address[AN_LISTEN_TEXT_MAX];
@@ -109,6 +127,8 @@ struct api_door {
     struct exchange *away;     /* the actor's, and those in fresh */
     uint64_t serial;
     size_t body_bytes;
+    struct http_counters count;
+    struct http_said evicted_said, refused_said;
     size_t exchange_count;
     size_t leaving; /* on the way to away */
     bool woken, quitting;
@@ -116,6 +136,12 @@ struct api_door {
 
 uint64_t api_door_now_ms(void);
 void api_door_log(struct api_door *door, int level, const char *line);
+/* One more: how many a line is due for; 0: none now. Under the lock, the line after it.
+ */
+uint64_t api_door_due(struct http_said *said);
+/* The line: words, address, what (NULL: none) and count. */
+void api_door_say(struct api_door *door, const char *words, const char *address,
+                  const char *what, uint64_t count);
 
 /* api_door_conn.c: connections. */
 void api_conn_notify(void *cls, struct MHD_Connection *connection, void **context,
@@ -130,6 +156,8 @@ void api_conn_phase(struct http_conn *conn, enum http_phase phase);
 void api_from_join(struct http_conn *conn, const uint8_t address[AN_ADDRESS_LEN]);
 /* Holding no bytes of a body. Under the lock. */
 void api_from_leave(struct http_conn *conn);
+/* Whose it is, or the network that counts as one. Under the lock. */
+void api_from_print(const struct http_conn *conn, char out[AN_ADDRESS_TEXT_MAX]);
 /* So many bytes more of a body, if the connection's address and all have room for them.
  * Takes the lock, as the next. */
 bool api_from_hold(struct http_conn *conn, size_t more);

@@ -215,6 +215,14 @@ def slow_reader(node, count):
     return s
 
 
+def api_number(node, name):
+    """A metric of the node's api."""
+    for line in curl(node, "/metrics").body.decode().splitlines():
+        if line.startswith(f"anser_api_{name}{{"):
+            return int(line.split()[-1])
+    raise AssertionError(name)
+
+
 def big_node(case, size, config):
     web = case.new_dir("web")
     with open(os.path.join(web, "big.js"), "wb") as f:
@@ -243,6 +251,11 @@ def case_readers_that_do_not_read_make_room(case):
         ask_kept()
     assert kept.sock is there
     kept.close()
+    evicted = api_number(node, "conns_evicted_total")
+    assert evicted >= 80, evicted
+    lines = [line for line in node.stderr().splitlines() if "full, a connection made room" in line]
+    assert lines and all(" address=127.0.0.1 " in line for line in lines), lines
+    assert "count=1" in lines[0] and len(lines) < evicted / 2, (evicted, lines)
     for s in readers:
         s.close()
     node.stop()
@@ -284,6 +297,9 @@ def hold_bodies(case, config, lines, sources, args):
     assert other.status == 400, (other.status, other.body)
     refused = post(sources[0])
     assert (refused.status, refused.error) == (503, "BUSY")
+    assert api_number(node, "bodies_refused_total") >= 2
+    assert any("no room for a body address=" in line and "its address has its share" in line
+               for line in node.stderr().splitlines())
     for s in held:
         s.close()
     await_that("room again", lambda: post(sources[0]).status == 400)
