@@ -84,9 +84,9 @@ def case_model_without_a_browser(case):
 class Server:
     """A node whose doors stay where they are when it comes back."""
 
-    def __init__(self, case):
+    def __init__(self, case, config):
         self.case = case
-        self.node = Node(case)
+        self.node = Node(case, config=config)
         self.node.listen = "tcp://127.0.0.1:0,ws://127.0.0.1:0"
         self.node.start()
         doors = {scheme: f"{scheme}://{host}:{port}"
@@ -100,13 +100,16 @@ class Server:
     def start(self):
         self.node.start()
 
+    def delete(self):
+        self.node.run("user", "delete", "alice")
+
     def fill(self):
         lines = "".join(f"m{i}\n" for i in range(1, 181))
         self.node.run("send", "--user", "bob", "--device", "old", "--to", "alice", "-",
                       stdin=lines.encode())
 
 
-def browse(case, name):
+def browse(case, name, config=None):
     """Runs a case of web.mjs, and does what it asks for."""
     need("chromium")
     modules = packages(case)
@@ -116,7 +119,7 @@ def browse(case, name):
     shutil.copy(SCRIPT, folder)
     shutil.copy(os.path.join(WEB, "package.json"), folder)
     os.symlink(modules, os.path.join(folder, "node_modules"))
-    server = Server(case)
+    server = Server(case, config)
     process = subprocess.Popen(
         ["node", "web.mjs", name, f"{server.node.http}/", pictures, shutil.which("chromium")],
         cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -144,6 +147,14 @@ def case_Q3_history_on_scroll(case):
 
 def case_windows_devices_and_passwords(case):
     browse(case, "windows")
+
+
+def case_wrong_fields_are_marked_and_lengths_are_bytes(case):
+    browse(case, "faults")
+
+
+def case_what_ended_a_session_is_said_over_reloads(case):
+    browse(case, "ended", "apps: [{name: default, login: single}]\n")
 
 
 def case_who_does_not_stay_leaves_nothing(case):

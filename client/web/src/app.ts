@@ -9,7 +9,7 @@ import { t } from "./i18n.js";
 import { preview } from "./preview.js";
 import type { Session } from "./session.js";
 import { Side } from "./side.js";
-import { openStore } from "./store.js";
+import { openStore, type Store } from "./store.js";
 import { TalkView } from "./talk.js";
 import { accountView } from "./you.js";
 
@@ -27,10 +27,12 @@ export class App {
     readonly #heard = document.querySelector("#heard")!;
     readonly #ends = new AbortController();
     #chat!: Chat;
+    #store: Store | undefined;
     #side!: Side;
     #bar!: HTMLElement;
     #main!: HTMLElement;
     #talk: TalkView | undefined;
+    #you: ReturnType<typeof accountView> | undefined;
     #route = "";
     #drawing = 0;
     #offlineSince = Date.now();
@@ -43,7 +45,7 @@ export class App {
 
     async open(): Promise<void> {
         const { user, device, kept } = this.#session;
-        const store = await openStore(user, device, this.#session.stay);
+        const store = this.#store = await openStore(user, device, this.#session.stay);
         const gates = await this.#session.gates();
         if (gates.length === 0) throw new HttpError(0, "OTHER", t("noGate"), 0);
         this.#chat = new Chat(user, kept.since, store, {
@@ -65,7 +67,7 @@ export class App {
         await this.#chat.open();
     }
 
-    #client(gates: readonly string[], store: Awaited<ReturnType<typeof openStore>>, handlers: Handlers): Client {
+    #client(gates: readonly string[], store: Store, handlers: Handlers): Client {
         let last = "";
         return new Client({
             ...handlers,
@@ -115,11 +117,18 @@ export class App {
         await this.#chat?.close().catch(() => undefined);
     }
 
-    async #signOut(): Promise<void> {
-        await this.close();
-        await this.#session.signOut();
-        await this.#chat.store.destroy().catch(() => undefined);
+    /** Nor does anything of theirs stay here. It begins at once: the window may be closed any moment. */
+    async clear(): Promise<void> {
+        const gone = this.#store?.destroy().catch(() => undefined);
         history.replaceState(null, "", "#/");
+        await this.close();
+        await gone;
+    }
+
+    async #signOut(): Promise<void> {
+        this.#ends.abort(); // that the server ends it now is no news
+        void this.#session.signOut();
+        await this.clear();
         this.#leaving.over(undefined);
     }
 
@@ -131,7 +140,7 @@ export class App {
         if (hash === this.#route) return;
         const before = this.#talk?.peer;
         this.#route = hash;
-        this.#talk = undefined;
+        this.#talk = this.#you = undefined;
         let peer = "";
         try {
             peer = decodeURIComponent(/^#\/with\/(.+)$/.exec(hash)?.[1] ?? "");
@@ -149,9 +158,10 @@ export class App {
         } else if (hash === "#/you") {
             set(app, "data-pane", "you");
             const { chat, session } = { chat: this.#chat, session: this.#session };
-            fill(this.#main, accountView({
+            this.#you = accountView({
                 chat, session, signOut: () => void this.#signOut(), redraw: () => this.draw(),
-            }));
+            });
+            fill(this.#main, this.#you.element);
             if (focus) this.#main.querySelector("h1")!.focus();
         } else {
             set(app, "data-pane", "list");
@@ -180,8 +190,10 @@ export class App {
     // --- the connection
 
     #state(state: State, why: AnserError | undefined): void {
-        if (state === "online") this.#offlineSince = 0;
-        else this.#offlineSince ||= Date.now();
+        if (state === "online") {
+            this.#offlineSince = 0;
+            this.#you?.online();
+        } else this.#offlineSince ||= Date.now();
         if (state !== "closed" || this.#ends.signal.aborted) return;
         void this.close();
         this.#leaving.over(why ?? AnserError.of("CONNECTION"));

@@ -9,7 +9,10 @@ export class HttpError extends Error {
     }
     /** It may be another answer later. */
     get passing(): boolean {
-        return this.status === 0 || this.status === 429 || this.status >= 500;
+        return this.status === 0 || this.code === "NETWORK" || this.status === 429 || this.status >= 500;
+    }
+    static of(fault: unknown): HttpError {
+        return fault instanceof HttpError ? fault : new HttpError(0, "OTHER", String(fault), 0);
     }
 }
 
@@ -40,7 +43,7 @@ async function call(method: string, path: string, token: string, body?: object):
     try {
         response = await fetch(path, {
             method, headers, body: body ? JSON.stringify(body) : null, cache: "no-store",
-            credentials: "omit", redirect: "error", signal: AbortSignal.timeout(TIMEOUT_MS),
+            credentials: "omit", redirect: "error", keepalive: path === "/v1/logout", signal: AbortSignal.timeout(TIMEOUT_MS),
         });
         text = await response.text();
     } catch (fault) {

@@ -6,7 +6,7 @@ import { App } from "./app.js";
 import { fill } from "./dom.js";
 import { HttpError } from "./http.js";
 import { findLanguage, t, tellError } from "./i18n.js";
-import { type Kept, type Session, Windows } from "./session.js";
+import { type Kept, notice, type Session, Windows } from "./session.js";
 import { elsewhereView, type SignIn, signView } from "./sign.js";
 
 const page = document.querySelector("#page")!;
@@ -20,10 +20,26 @@ const windows = new Windows(() => {
     leftTo(kept, true);
 });
 
-function options(notice: string, user: string, redraw: () => void, elsewhere?: Kept): SignIn {
+/** Another device of this user has it, or the operator: it may go on later, with what is here. */
+const PAUSED = /^(REFRESH_REUSED|KICKED|USER_FORBIDDEN)$/;
+/** The server will have no more of this device: nothing of it stays in this browser. */
+const VOID = /^(REFRESH_INVALID|TOKEN_REVOKED|USER_DELETED)$/;
+
+/** Why the session ended that this window had. */
+function ending(): string {
+    const code = notice.get()?.code;
+    return !code ? "" : code === "USER_DELETED" || PAUSED.test(code) ? tellError(code, "")
+        : VOID.test(code) ? tellError("REVOKED", "") : t("ended");
+}
+
+function options(said: () => string, user: string, elsewhere?: Kept): SignIn {
     return {
-        notice, user, elsewhere, redraw,
-        done: (session) => void run(session),
+        said, user, elsewhere,
+        dismiss: () => notice.drop(),
+        done: (session) => {
+            notice.drop();
+            void run(session);
+        },
         takeOver: (kept) => {
             windows.take(kept.device);
             void begin();
@@ -31,52 +47,57 @@ function options(notice: string, user: string, redraw: () => void, elsewhere?: K
     };
 }
 
-function signIn(notice: string, user: string): void {
-    const view = signView(options(notice, user, () => signIn(notice, user)));
+function signIn(said: () => string, user: string): void {
+    const view = signView(options(said, user));
     fill(page, view);
     view.querySelector<HTMLElement>(user ? "#password" : "#name")!.focus();
 }
 
 /** Another window goes on with it. */
 function leftTo(kept: Kept, moved: boolean): void {
-    fill(page, elsewhereView(options("", "", () => leftTo(kept, moved)), kept, moved));
+    fill(page, elsewhereView(options(() => "", "", kept), kept, moved, () => leftTo(kept, moved)));
 }
 
 async function run(session: Session): Promise<void> {
     current = session;
     windows.hold(session.device);
-    app = new App(session, { over: (why) => over(session, why) });
+    const mine = app = new App(session, { over: (why) => over(mine, session, why) });
     try {
         await app.open();
     } catch (fault) {
-        void app.close();
-        if (fault instanceof HttpError) {
-            over(session, undefined, tellError(fault.code, fault.message));
-        } else {
-            over(session, undefined, tellError("OTHER", String(fault)));
-        }
+        const { code, message, passing } = HttpError.of(fault);
+        void mine.close();
+        if (!session.kept.refresh && !passing) return over(mine, session, { name: code, message });
+        windows.hold("");
+        signIn(() => tellError(code, message), session.user);
     }
 }
 
-function over(session: Session, why: AnserError | undefined, notice = ""): void {
+/** It is over: by the user's own wish, or for the reason of that name. */
+function over(gone: App, session: Session, why: Pick<AnserError, "name" | "message"> | undefined): void {
     app = undefined;
     windows.hold("");
     if (why?.name === "REPLACED") return leftTo(session.kept, true);
-    if (why) {
+    if (!why) return signIn(() => "", "");
+    // The page's own token function tells the HTTP error's name in the text.
+    const code = why.name === "TOKEN_INVALID" ? why.message : why.name;
+    if (VOID.test(code)) {
+        session.forget();
+        void gone.clear();
+    } else {
         session.ended();
-        // The page's own token function tells the HTTP error's name in the text.
-        const name = why.name === "TOKEN_INVALID" ? why.message : why.name;
-        notice = /^(REFRESH_REUSED|KICKED|USER_FORBIDDEN|USER_DELETED)$/.test(name)
-            ? tellError(name, why.message) : t("ended");
     }
-    signIn(notice, why || notice ? session.user : "");
+    notice.keep({ code, user: session.user });
+    signIn(ending, session.user);
 }
 
 async function begin(): Promise<void> {
+    const said = notice.get();
+    if (said) return signIn(ending, said.user);
     const { session, elsewhere } = await windows.find();
     if (session) await run(session);
     else if (elsewhere) leftTo(elsewhere, false);
-    else signIn("", "");
+    else signIn(() => "", "");
 }
 
 findLanguage();

@@ -19,6 +19,7 @@ export interface Kept {
 
 const PREFIX = "anser.session.";
 const MINE = "anser.device";
+const NOTICE = "anser.notice";
 const SPARE_MS = 20_000; // a token is renewed so long before its end
 const ASK_MS = 150;
 
@@ -46,6 +47,7 @@ export class Session {
     #grant: Grant | undefined;
     #renewing: Promise<Grant> | undefined;
     #changing: Promise<void> | undefined;
+    #forgotten = false;
 
     constructor(readonly kept: Kept, readonly stay: boolean, grant?: Grant) {
         this.#grant = grant;
@@ -129,24 +131,45 @@ export class Session {
         await change;
     }
 
-    /** Tells the server if it can be told, and forgets. */
+    /** Forgets, and tells the server if it can be told. */
     async signOut(): Promise<void> {
-        const token = await this.token().catch(() => "");
-        if (token) await http.logout(token).catch(() => undefined);
+        const token = this.token();
         this.forget();
+        await token.then((it) => http.logout(it)).catch(() => undefined);
     }
 
+    /** Nothing of it is kept in this browser from now on. */
     forget(): void {
+        this.#forgotten = true;
         localStorage.removeItem(PREFIX + this.device);
         sessionStorage.removeItem(PREFIX + this.device);
         sessionStorage.removeItem(MINE);
     }
 
     #save(): void {
+        if (this.#forgotten) return;
         (this.stay ? localStorage : sessionStorage)
             .setItem(PREFIX + this.device, JSON.stringify(this.kept));
     }
 }
+
+/** Why a session ended that was this window's: said until somebody signs in or puts it away. */
+export interface Notice {
+    readonly code: string;
+    readonly user: string;
+}
+
+export const notice = {
+    get(): Notice | undefined {
+        return JSON.parse(sessionStorage.getItem(NOTICE) ?? "null") ?? undefined;
+    },
+    keep(said: Notice): void {
+        sessionStorage.setItem(NOTICE, JSON.stringify(said));
+    },
+    drop(): void {
+        sessionStorage.removeItem(NOTICE);
+    },
+};
 
 function keptSessions(): Kept[] {
     return Object.keys(localStorage).filter((key) => key.startsWith(PREFIX)).sort()

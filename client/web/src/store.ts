@@ -65,6 +65,7 @@ class Database implements Store {
 
     constructor(db: IDBDatabase) {
         this.#db = db;
+        db.onversionchange = () => db.close(); // another window deletes it
     }
 
     #write(stores: string[], work: (t: IDBTransaction) => void): Promise<void> {

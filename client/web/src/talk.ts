@@ -6,6 +6,7 @@ import type { Chat, Line, Talk } from "./chat.js";
 import { arrange, fill, h, icon, linked, say, set, unseen } from "./dom.js";
 import { bytes, clock, day, daysAgo, t, tellError } from "./i18n.js";
 import { preview } from "./preview.js";
+import { byteLength } from "./rules.js";
 import { avatar } from "./side.js";
 
 const TOGETHER_MS = 5 * 60_000; // messages of one person within it stand together
@@ -262,7 +263,7 @@ export class TalkView {
             return true;
         } catch (fault) {
             const error = fault as AnserError;
-            const size = bytes(new TextEncoder().encode(this.#field.value).length);
+            const size = bytes(byteLength(this.#field.value));
             say(this.#alert, error.name === "BODY_TOO_LARGE" ? t("tooLong", { size, most: "64 KB" })
                 : error.name === "FULL" ? t("tooMany") : tellError(error.name, error.message));
             return false;

@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
+import { gzipSync } from "node:zlib";
 
 import { load } from "./load.mjs";
 
@@ -36,4 +38,26 @@ test("a device's name says where it is, and is one", async () => {
     const name = nameDevice("Mozilla/5.0 (iPhone) AppleWebKit Version/17 Safari/604");
     assert.match(name, /^safari-ios-[0-9a-z]{8}$/);
     assert.notEqual(name, nameDevice("Mozilla/5.0 (iPhone) AppleWebKit Version/17 Safari/604"));
+});
+
+test("what a browser loads stays small", () => {
+    const size = (name) => gzipSync(readFileSync(new URL(`../dist/${name}`, import.meta.url)), { level: 9 }).length;
+    assert.ok(size("app.js") < 36_000, `${size("app.js")} bytes of JavaScript with gzip`);
+    assert.ok(size("app.css") < 5_000, `${size("app.css")} bytes of CSS with gzip`);
+});
+
+test("lengths are bytes, as the server counts them", async () => {
+    const { isName, isPassword } = await load("rules.ts");
+    assert.deepEqual(["a", "雁".repeat(21), "雁".repeat(22), "", "a b", "a/b", 'a"b', "a".repeat(65)].map(isName),
+        [true, true, false, false, false, false, false, false]);
+    assert.deepEqual(["1234567", "12345678", "密码", "密码好", "雁".repeat(85), "雁".repeat(86), "x".repeat(257)]
+        .map(isPassword), [false, true, false, true, true, false, false]);
+});
+
+test("an error is of the member that it names, or is known to be of", async () => {
+    const { memberOf } = await load("form.ts");
+    const of = (code, message = "") => memberOf({ code, message });
+    assert.deepEqual([of("PASSWORD_LENGTH"), of("USER_EXISTS"), of("ARGUMENT", "password: is missing"),
+        of("JSON", "the body: is not JSON"), of("BUSY", "the server is overloaded")],
+    ["password", "user", "password", "", ""]);
 });

@@ -78,6 +78,28 @@ const texts = (page) => page.$$eval(".line .text", (all) => all.map((one) => one
 const seqs = (page) => page.$$eval(".line", (all) => all.map((one) => Number(one.dataset.seq)));
 const until = (page, what, value) => page.waitForFunction(what, value, { timeout: PATIENCE });
 
+/** That of the user in this browser: the database of each of its devices here. */
+const databases = (page, user) => page.evaluate(async (user) => (await indexedDB.databases())
+    .filter((one) => one.name.split("/")[1] === user).length, user);
+const emptied = (page, user) => until(page, async (user) => !(await indexedDB.databases())
+    .some((one) => one.name.split("/")[1] === user) &&
+    !Object.keys(localStorage).some((key) => localStorage[key].includes(`"${user}"`)), user);
+
+/** The field is marked, told why by `alert`, and gone to. */
+async function blamed(page, field, alert, words) {
+    await until(page, ([field, alert, words]) => {
+        const { id, ariaInvalid } = document.activeElement;
+        const told = document.activeElement.getAttribute("aria-describedby") ?? "";
+        return `#${id}` === field && ariaInvalid === "true" && told.split(" ").includes(alert) &&
+            document.getElementById(alert).textContent.includes(words);
+    }, [field, alert, words]).catch(async (fault) => {
+        throw new Error(`not ${field}, but ${await page.evaluate((alert) =>
+            `${document.activeElement.outerHTML} ${document.getElementById(alert).textContent}`, alert)}`,
+        { cause: fault });
+    });
+    assert.equal(await page.$$eval('[aria-invalid="true"]', (all) => all.length), 1);
+}
+
 /** In the page: what is read from the window's database comes late. */
 function slowDisk() {
     const { openCursor } = IDBObjectStore.prototype;
@@ -157,11 +179,16 @@ const cases = {
         await alice.waitForSelector(".bar .text");
         await say(alice, "kept over a reload");
         await marked(alice, "kept over a reload", "wait");
+        await bob.goto(`${url}#/you`); // what cannot be had now is when the server is back
+        await until(bob, () => document.querySelector(".you .answer")?.textContent !== "");
         const context = alice.context();
         await alice.close();
         await context.addInitScript(slowDisk);
         await ask("start");
         const again = await open(context);
+        await bob.waitForSelector(".devices li");
+        assert.equal(await bob.textContent(".you .answer"), "");
+        await bob.goto(`${url}#/with/alice`);
         await hears(bob, "kept over a reload");
         await again.click(".talks a");
         await marked(again, "kept over a reload", "delivered");
@@ -253,10 +280,37 @@ const cases = {
         await first.waitForSelector(".devices button");
         assert.equal(await first.$$eval(".devices .tag", (all) => all.length), 1);
         await shot(first, "devices-desktop");
+        await other.click(".talks a");
+        await other.waitForSelector(".line");
+        assert.equal(await databases(other, "alice"), 1);
         await first.click(".devices button");
+        // Nothing is left of it: not here, nor in the other's browser; why is said until it is known.
+        await until(first, () => document.querySelectorAll(".devices li").length === 1);
+        assert.equal(await first.$$eval(".devices button", (all) => all.length), 0);
         await other.waitForSelector("form .notice");
+        await emptied(other, "alice");
+        for (let i = 0; i < 2; i++) {
+            await other.reload();
+            await other.waitForSelector("form .notice");
+            assert.match(await other.textContent(".notice"), /it was removed/);
+        }
+        await shot(other, "removed-desktop");
+        assert.equal(await other.inputValue("#name"), "alice");
         await signIn(other, "alice");
         await online(other);
+        await other.reload();
+        await online(other);
+        await other.goto("about:blank"); // not there while it is removed
+        await first.reload();
+        await first.click(".devices button");
+        await until(first, () => document.querySelectorAll(".devices li").length === 1);
+        await other.goto(url);
+        await other.waitForSelector("form .notice");
+        await emptied(other, "alice");
+        await signIn(other, "alice");
+        await online(other);
+        await first.reload();
+        await first.waitForSelector(".devices button");
 
         // The language is switched, and stays.
         await first.click('.languages [lang="zh"]');
@@ -267,11 +321,21 @@ const cases = {
         // A password that is changed ends the others, not this one.
         await first.goto(`${url}#/you`);
         await first.click("summary");
+        await first.fill("#old", "not the password");
+        await first.fill("#new", "another horse 2");
+        await first.click("details button");
+        await blamed(first, "#old", "change-alert", "当前密码不正确");
+        await shot(first, "old-password-desktop");
         await first.fill("#old", PASSWORD);
+        await first.fill("#new", "密码");
+        await first.click("details button");
+        await blamed(first, "#new", "change-alert", "8 至 256 字节");
         await first.fill("#new", "another horse 2");
         await first.click("details button");
         await until(first, () => document.querySelector("details .answer").textContent !== "");
+        await until(first, () => document.querySelectorAll(".devices li").length === 1);
         await other.waitForSelector("form .notice");
+        await emptied(other, "alice");
         await online(first);
 
         // Signed out: nothing is left, and the way back is the new password.
@@ -284,6 +348,113 @@ const cases = {
         await signIn(first, "alice", "another horse 2");
         await online(first);
         await first.waitForSelector(".talks a");
+    },
+
+    async faults() {
+        const page = await open(await person());
+        let asked = 0;
+        page.on("request", (request) => (asked += Number(request.url().includes("/v1/"))));
+        const tries = async (name, password) => {
+            await page.fill("#name", name);
+            await page.fill("#password", password);
+            await page.click("form .primary");
+        };
+        await tries("alice", "");
+        await blamed(page, "#password", "sign-alert", "missing");
+        await page.click(".other button");
+        assert.match(await page.textContent("#name-hint"), /64 bytes/);
+        assert.match(await page.textContent("#password-hint"), /8 to 256 bytes/);
+        await tries("雁".repeat(22), PASSWORD); // 66 bytes
+        await blamed(page, "#name", "sign-alert", "64 bytes");
+        await shot(page, "faults-name-desktop");
+        for (const wrong of ["密码", "short", "码".repeat(86), "x".repeat(257)]) {
+            await tries("雁".repeat(21), wrong);
+            await blamed(page, "#password", "sign-alert", "8 to 256 bytes");
+        }
+        await page.keyboard.type("!");
+        await until(page, () => !document.querySelector('[aria-invalid="true"]'));
+        assert.equal(await page.getAttribute("#password", "aria-describedby"), "password-hint");
+        assert.equal(asked, 0, "asked for what cannot be");
+
+        // What was written stays when the language is switched, and so does what it was written for.
+        await page.fill("#password", "密码");
+        await page.click('.languages [lang="zh"]');
+        assert.match(await page.textContent("#password-hint"), /8 至 256 字节/);
+        assert.equal(await page.inputValue("#name"), "雁".repeat(21));
+        await page.click("form .primary");
+        await blamed(page, "#password", "sign-alert", "8 至 256 字节");
+        await shot(page, "faults-password-desktop");
+        await page.click('.languages [lang="en"]');
+
+        // The server's own refusals: its error says of what, or is known to.
+        const says = async (error, field, words) => {
+            const answer = { status: 400, contentType: "application/json", body: JSON.stringify({ error }) };
+            await page.route("**/v1/register", (route) => route.fulfill(answer));
+            await tries("alice", PASSWORD);
+            await blamed(page, field, "sign-alert", words);
+            await page.unroute("**/v1/register");
+        };
+        await says({ code: 617, name: "PASSWORD_LENGTH", message: "a password has 8 to 256 bytes" }, "#password", "8 to 256");
+        await says({ code: 610, name: "ARGUMENT", message: "password: is missing" }, "#password", "is missing");
+        await says({ code: 610, name: "ARGUMENT", message: "user: has to be a text" }, "#name", "has to be");
+        await says({ code: 611, name: "USER_NAME", message: "the user name is not allowed" }, "#name", "kept");
+        await tries("system", PASSWORD);
+        await blamed(page, "#name", "sign-alert", "kept");
+        await tries("雁".repeat(21), "密码好"); // 63 bytes, and 9
+        await online(page);
+        await page.goto(`${url}#/you`);
+        await page.click(".danger");
+        await page.waitForSelector("form #name");
+        await page.click(".other button");
+        await tries("雁".repeat(21), PASSWORD);
+        await blamed(page, "#name", "sign-alert", "taken");
+        await page.click(".other button");
+        await tries("雁".repeat(21), PASSWORD);
+        await blamed(page, "#password", "sign-alert", "wrong");
+        await tries("雁".repeat(21), "密码好");
+        await online(page);
+    },
+
+    // The application lets a user be at one place; and then deletes it.
+    async ended() {
+        const first = await open(await person());
+        await register(first, "alice");
+        await talkTo(first, "alice");
+        await say(first, "a note");
+        await marked(first, "a note", "delivered");
+        const other = await open(await person({ ...PHONE, locale: "zh-CN", colorScheme: "dark" }));
+        await signIn(other, "alice");
+        await online(other);
+        await first.waitForSelector("form .notice");
+        await first.reload();
+        await first.waitForSelector("form .notice");
+        assert.match(await first.textContent(".notice"), /on another device/);
+        assert.equal(await databases(first, "alice"), 1, "it may go on with what is here");
+        await shot(first, "kicked-desktop");
+        await first.click('.languages [lang="zh"]');
+        assert.match(await first.textContent(".notice"), /另一台设备/);
+        await first.click('.languages [lang="en"]');
+        await first.click(".notice .close");
+        await first.waitForSelector("#password:focus");
+        assert.equal(await first.$(".notice"), null);
+        await first.click(".other button");
+        assert.equal(await first.$(".notice"), null);
+        await first.reload();
+        await first.waitForSelector("form #name");
+        assert.equal(await first.$(".notice"), null);
+        await signIn(first, "alice");
+        await online(first);
+        await other.waitForSelector("form .notice");
+        await shot(other, "kicked-phone");
+        await first.click(".talks a");
+        await marked(first, "a note", "delivered");
+
+        await ask("delete");
+        await first.waitForSelector("form .notice");
+        await emptied(first, "alice");
+        await first.reload();
+        await first.waitForSelector("form .notice");
+        assert.match(await first.textContent(".notice"), /deleted/);
     },
 
     // Not staying signed in: nothing remains behind the window.
