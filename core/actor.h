@@ -113,6 +113,7 @@ struct an_effect {
     uint64_t conn;        /* CONN_*; HTTP: the request's id */
     uint16_t status;      /* HTTP */
     uint32_t retry_s;     /* HTTP: Retry-After; 0: none */
+    uint32_t allow;       /* HTTP: Allow, 1 << method each; 0: none */
     struct an_job *job;   /* OFFLOAD */
     uint8_t reply_to_len; /* ANSWER: copied from the request */
     uint8_t reply_to[AN_REPLY_TO_MAX];
@@ -192,6 +193,9 @@ void an_out_conn_close(struct an_outbox *out, uint64_t conn);
  * body: JSON. retry_s: when to come again, as Retry-After; 0: nothing is said. */
 void an_out_http(struct an_outbox *out, uint64_t id, unsigned status, uint32_t retry_s,
                  const char *body, size_t len);
+/* The same with status 405; allow: 1 << an_http_method for each that the path has. */
+void an_out_http_allow(struct an_outbox *out, uint64_t id, uint32_t allow,
+                       const char *body, size_t len);
 /* A line for `nngcat`: "TOPIC {json}". Check out->watched first: it costs nothing while
  * nobody listens. fmt makes the JSON object's text. */
 void an_out_event(struct an_outbox *out, const char *topic, const char *fmt, ...)

@@ -268,9 +268,9 @@ an_out_conn_close(struct an_outbox *out, uint64_t conn)
     add(out, AN_EFFECT_CONN_CLOSE)->conn = conn;
 }
 
-void
-an_out_http(struct an_outbox *out, uint64_t id, unsigned status, uint32_t retry_s,
-            const char *body, size_t len)
+static struct an_effect *
+add_http(struct an_outbox *out, uint64_t id, unsigned status, uint32_t retry_s,
+         const char *body, size_t len)
 {
     struct an_effect *effect = add(out, AN_EFFECT_HTTP);
 
@@ -283,6 +283,21 @@ an_out_http(struct an_outbox *out, uint64_t id, unsigned status, uint32_t retry_
     }
     out->bytes_len += len;
     effect->len = len;
+    return effect;
+}
+
+void
+an_out_http(struct an_outbox *out, uint64_t id, unsigned status, uint32_t retry_s,
+            const char *body, size_t len)
+{
+    (void)add_http(out, id, status, retry_s, body, len);
+}
+
+void
+an_out_http_allow(struct an_outbox *out, uint64_t id, uint32_t allow, const char *body,
+                  size_t len)
+{
+    add_http(out, id, 405, 0, body, len)->allow = allow;
 }
 
 void

@@ -139,6 +139,16 @@ api_refuse_http(struct api_run *run, const struct an_http_request *request,
 }
 
 void
+api_refuse_method(struct api_run *run, const struct an_http_request *request,
+                  uint32_t allow)
+{
+    char json[API_ERROR_JSON_MAX];
+    size_t len = api_error_json(AN_ERR_METHOD, NULL, json);
+
+    an_out_http_allow(run->out, request->id, allow, json, len);
+}
+
+void
 api_answer_http(struct api_run *run, const struct an_http_request *request,
                 const char *json)
 {

@@ -316,8 +316,11 @@ carry(struct an_door *base, const struct an_effect *effect, const uint8_t *bytes
     }
     pthread_mutex_unlock(&door->lock);
     if (exchange != NULL) {
-        api_request_back(exchange, effect->status,
-                         api_response_json(bytes, effect->len, effect->retry_s));
+        struct MHD_Response *response =
+            api_response_json(bytes, effect->len, effect->retry_s);
+
+        api_response_allow(response, effect->allow);
+        api_request_back(exchange, effect->status, response);
     }
 }
 

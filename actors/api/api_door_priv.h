@@ -179,6 +179,8 @@ void api_request_back(struct exchange *exchange, unsigned status,
                       struct MHD_Response *response);
 /* An answer of JSON; copies. NULL without memory. */
 struct MHD_Response *api_response_json(const void *body, size_t len, uint32_t retry_s);
+/* Names the methods, 1 << an_http_method each, in a response that may be NULL; 0: not. */
+void api_response_allow(struct MHD_Response *response, uint32_t allow);
 struct MHD_Response *api_response_error(enum an_err err);
 void api_queue_add(struct http_queue *queue, struct exchange *exchange);
 struct exchange *api_queue_take_all(struct http_queue *queue);

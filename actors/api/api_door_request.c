@@ -30,6 +30,29 @@ api_response_json(const void *body, size_t len, uint32_t retry_s)
     return response;
 }
 
+static const char *const methods[] = {
+#define NAME(method) #method,
+    AN_HTTP_METHODS(NAME)
+#undef NAME
+};
+
+void
+api_response_allow(struct MHD_Response *response, uint32_t allow)
+{
+    char text[64] = "";
+    size_t len = 0;
+
+    for (unsigned i = 0; i < AN_HTTP_OTHER; i++) {
+        if ((allow & 1u << i) != 0 && len < sizeof(text)) {
+            len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%s",
+                                    len == 0 ? "" : ", ", methods[i]);
+        }
+    }
+    if (response != NULL && len > 0) {
+        (void)MHD_add_response_header(response, "Allow", text);
+    }
+}
+
 struct MHD_Response *
 api_response_error(enum an_err err)
 {
@@ -73,7 +96,7 @@ let_read(const struct exchange *exchange, struct MHD_Response *response)
     if (origin != NULL) {
         (void)MHD_add_response_header(response, "Access-Control-Allow-Origin", origin);
         (void)MHD_add_response_header(response, "Access-Control-Expose-Headers",
-                                      "Retry-After");
+                                      "Retry-After, Allow");
     }
 }
 
@@ -101,6 +124,9 @@ refuse(struct exchange *exchange, enum an_err err)
     if (response != NULL && err == AN_ERR_BODY_TOO_LARGE) {
         /* What it still wants to send is not read. */
         (void)MHD_add_response_header(response, "Connection", "close");
+    }
+    if (err == AN_ERR_METHOD) { /* what the door gives by itself is but read */
+        api_response_allow(response, 1u << AN_HTTP_GET | 1u << AN_HTTP_HEAD);
     }
     return answer(exchange, api_error_status(err), response);
 }
@@ -138,14 +164,8 @@ is_path(const char *uri, const char *path)
 static enum an_http_method
 method_of(const char *name)
 {
-    static const char *const names[] = {
-#define NAME(method) #method,
-        AN_HTTP_METHODS(NAME)
-#undef NAME
-    };
-
     for (unsigned i = 0; i < AN_HTTP_OTHER; i++) {
-        if (strcmp(names[i], name) == 0) {
+        if (strcmp(methods[i], name) == 0) {
             return (enum an_http_method)i;
         }
     }

@@ -216,6 +216,9 @@ void api_end_saying(struct api_run *run, struct api_task *task, enum an_err err,
 /* Without a task. */
 void api_refuse_http(struct api_run *run, const struct an_http_request *request,
                      enum an_err err, uint32_t retry_s);
+/* METHOD; allow: 1 << method for each that the path has. */
+void api_refuse_method(struct api_run *run, const struct an_http_request *request,
+                       uint32_t allow);
 void api_answer_http(struct api_run *run, const struct an_http_request *request,
                      const char *json);
 /* What is wrong with the request, for who sent it: "what: rule", both words of ours,

@@ -120,20 +120,26 @@ fits(const struct route *route, const char *uri, size_t len, const char **part)
            memchr(*part, '/', len - (own - 1)) == NULL;
 }
 
-/* NULL: *err says why. */
+/* Bits, 1 << method: a GET is asked by HEAD, too. */
+static uint32_t
+methods_of(const struct route *route)
+{
+    return 1u << route->method | (route->method == AN_HTTP_GET ? 1u << AN_HTTP_HEAD : 0u);
+}
+
+/* NULL: *allow has the methods of the path; 0: there is no such. */
 static const struct route *
-find(const struct an_http_request *request, const char **part, enum an_err *err)
+find(const struct an_http_request *request, const char **part, uint32_t *allow)
 {
     size_t len = strcspn(request->uri, "?");
 
-    *err = AN_ERR_NOT_FOUND;
+    *allow = 0;
     for (size_t i = 0; i < ROUTES_COUNT; i++) {
         if (fits(&routes[i], request->uri, len, part)) {
-            *err = AN_ERR_METHOD;
-            if (routes[i].method == request->method ||
-                (routes[i].method == AN_HTTP_GET && request->method == AN_HTTP_HEAD)) {
+            if ((methods_of(&routes[i]) & 1u << request->method) != 0) {
                 return &routes[i];
             }
+            *allow |= methods_of(&routes[i]);
         }
     }
     return NULL;
@@ -314,16 +320,20 @@ api_http(struct api_run *run, const struct an_http_request *request)
 {
     const char *part = NULL;
     const struct route *route;
-    enum an_err err;
+    uint32_t allow;
 
     run->api->count.http_requests++;
     if (run->api->stopping) {
         api_refuse_http(run, request, AN_ERR_SHUTTING_DOWN, 0);
         return;
     }
-    route = find(request, &part, &err);
+    route = find(request, &part, &allow);
+    if (route == NULL && allow != 0) {
+        api_refuse_method(run, request, allow);
+        return;
+    }
     if (route == NULL) {
-        api_refuse_http(run, request, err, 0);
+        api_refuse_http(run, request, AN_ERR_NOT_FOUND, 0);
         return;
     }
     dispatch(run, request, route, strchr(route->path, '*') == NULL ? NULL : part);

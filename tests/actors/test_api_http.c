@@ -609,7 +609,10 @@ test_api_paths_and_methods(void **state)
     answered(get("/healthz", NULL), 200);
     answered(get("/healthz?x=1", NULL), 200);
     refused(get("/healthzz", NULL), 404, "NOT_FOUND");
-    refused(get("/v1/login", NULL), 405, "METHOD");
+    assert_int_equal(refused(get("/v1/login", NULL), 405, "METHOD")->e.allow,
+                     1u << AN_HTTP_POST);
+    assert_int_equal(refused(post("/v1/profile", "{}"), 405, "METHOD")->e.allow,
+                     1u << AN_HTTP_GET | 1u << AN_HTTP_HEAD | 1u << AN_HTTP_PATCH);
     refused(get("/v1/devices/", NULL), 404, "NOT_FOUND");
     refused(get("/v1/devices/a/b", NULL), 404, "NOT_FOUND");
     refused(post("/v1/nothing", "{}"), 404, "NOT_FOUND");

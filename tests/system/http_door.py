@@ -113,6 +113,8 @@ def case_wrong_requests_are_named(case):
             ("/metrics", ("-X", "POST"), None, 405, "METHOD"),
             ("/", ("-X", "POST"), b"x", 405, "METHOD"),
             ("/", ("-X", "BREW"), None, 405, "METHOD"),
+            ("/v1/register", (), None, 405, "METHOD"),
+            ("/v1/app/users/bob", ("-X", "PUT"), None, 405, "METHOD"),
             ("/v1/login", (), b"x" * 5000, 413, "BODY_TOO_LARGE"),
             ("/v1/login", ("-H", "Content-Length: 99999999999999999999"), b"x", None, None),
             ("/v1/login", ("-H", "Transfer-Encoding: chunked"), b"x" * 5000, 413,
@@ -122,6 +124,9 @@ def case_wrong_requests_are_named(case):
             assert reply.status in (400, 413), reply.status
         else:
             assert (reply.status, reply.error) == (status, name), (path, reply.status)
+        allow = {"/v1/register": "POST", "/v1/app/users/bob": "DELETE, GET, HEAD, PATCH"}
+        said = ", ".join(sorted(reply.headers.get("allow", "").split(", ")))
+        assert said == (allow.get(path, "GET, HEAD") if status == 405 else ""), (path, said)
     node.stop()
 
 

@@ -23,7 +23,7 @@ import harness
 MODULES = ("powercut", "bitflips", "scenario", "frames", "edges", "features", "features_sync",
            "features_sdk", "durability", "kill9", "backup", "inspect_nngcat", "chat_tty",
            "scenario@five", "kill9@five", "scenario@namespaces", "kill9@namespaces", "chaos",
-           "http_door", "http_calls", "http_cluster",
+           "http_door", "http_calls", "http_cluster", "http_openapi",
            "web",
            "shapes", "wire", "features_cluster", "processes", "operations", "peer",
            "client_python", "client_js", "conformance", "doors", "doors_web", "doors_noise",
