@@ -195,6 +195,19 @@ store_outgoing_blocked(const struct store *store, uint64_t user)
     return blocked(&outgoing->peers[outgoing->slots[an_slot_user(user)].store]);
 }
 
+bool
+store_outgoing_begun(const struct store *store)
+{
+    const struct store_outgoing *outgoing = store->outgoing;
+
+    for (uint16_t i = 0; outgoing != NULL && i < outgoing->peer_count; i++) {
+        if (i != store->index && !outgoing->peers[i].known) {
+            return false;
+        }
+    }
+    return true;
+}
+
 size_t
 store_outgoing_list_blocked(const struct store *store, uint32_t *out)
 {
@@ -315,6 +328,21 @@ store_outgoing_failed(struct store *store, struct store_peer *peer, enum an_err 
     peer->retry_ms *= 2;
     if (peer->retry_ms > STORE_FORWARD_RETRY_MAX_MS) {
         peer->retry_ms = STORE_FORWARD_RETRY_MAX_MS;
+    }
+}
+
+void
+store_outgoing_heard(struct store *store, uint16_t index)
+{
+    struct store_peer *peer;
+
+    if (store->outgoing == NULL || index >= store->outgoing->peer_count) {
+        return;
+    }
+    peer = &store->outgoing->peers[index];
+    peer->retry_mono_ms = 0; /* the end of this step asks */
+    if (peer->retry_ms > STORE_FORWARD_RETRY_MS) {
+        peer->retry_ms = STORE_FORWARD_RETRY_MS;
     }
 }
 

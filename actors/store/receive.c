@@ -463,6 +463,7 @@ store_marks(struct store *store, struct an_msg *msg)
         store_refuse(store, msg, AN_ERR_ARGUMENT);
         return;
     }
+    store_outgoing_heard(store, source);
     queries = calloc(AN_SLOTS, sizeof(*queries) + 6);
     read = calloc(1, sizeof(*read));
     if (queries == NULL || read == NULL || store->reads_in_flight >= AN_STORE_READS_MAX) {

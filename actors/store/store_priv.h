@@ -314,6 +314,11 @@ void store_receive_fini(struct store *store);
 /* outgoing.c, forward*.c: to other stores. The user is of one of them. */
 /* Can no entry for the user be noted now? */
 bool store_outgoing_blocked(const struct store *store, uint64_t user);
+/* Has every other store said how far it is? Until then, entries for it are refused. */
+bool store_outgoing_begun(const struct store *store);
+/* Another store has started and asks for marks: what we had to ask it need not wait for
+ * the pause after an earlier failure to end. */
+void store_outgoing_heard(struct store *store, uint16_t index);
 /* The stores of which that is so, at most AN_SLOTS of them; their count. */
 size_t store_outgoing_list_blocked(const struct store *store, uint32_t *out);
 /* The row of an entry for the user, into the batch; its number. Room was reserved. */
