@@ -236,7 +236,10 @@ api_on_register(struct api_run *run, struct api_task *task)
     enum an_err err = take_account(run, task);
 
     if (err == AN_OK && closed(run, task)) {
-        err = AN_ERR_FORBIDDEN;
+        api_end_saying(run, task, AN_ERR_FORBIDDEN,
+                       "registration is closed: nobody makes his own account in this app",
+                       0);
+        return;
     }
     if (err == AN_OK) {
         err = api_take_password(task, task->body, "password", &password);

@@ -682,8 +682,9 @@ def case_A6_a_changed_password_ends_what_was_before(case):
 
 def case_registration_can_be_closed(case):
     node, api = start(case, config="api: {register: closed, gates: \"wss://chat.example.com\"}\n")
-    assert api.refused("POST", "/v1/register", {"user": "x", "password": PASSWORD}) == (
-        403, "FORBIDDEN")
+    status, _, answer = api.call("POST", "/v1/register", {"user": "x", "password": PASSWORD})
+    assert (status, answer["error"]["name"]) == (403, "FORBIDDEN"), answer
+    assert "registration is closed" in answer["error"]["message"], answer
     assert api.good("GET", "/v1/gates") == {"gates": ["wss://chat.example.com"]}
     node.stop()
 
