@@ -212,6 +212,9 @@ config_take(struct config *config, struct an_yaml_at map, bool settings)
             an_yaml_refuse(an_yaml_find(gate, "unlimited"),
                            "not addresses with commas between, at most %d", AN_NETS_MAX);
     }
+    if (err == AN_OK) {
+        err = config_urls_check(config, map);
+    }
     if (err == AN_OK && settings) {
         struct an_yaml_at at = an_yaml_find(an_yaml_find(map, "api"), "listen");
 

@@ -154,11 +154,70 @@ test_config_wrong_value_names_line_key_and_bounds(void **state)
                    "anser.yaml:1: bus: 'carrier-pigeon' is none of inproc|ipc");
     expect_refused("log: {level: loud}\n", "anser.yaml:1: log.level: 'loud' is none of");
     expect_refused("log: 5\n", "anser.yaml:1: log: Expecting MAPPING");
+    expect_refused(
+        "api:\n  gates: chat.example.com\n",
+        "anser.yaml:2: api.gates: 'chat.example.com' is no address of a gate, ");
+    expect_refused("api:\n  web: w\n  gates: tcp://a:1, http://b:2\n",
+                   "anser.yaml:3: api.gates: 'http://b:2' is no address of a gate, ");
+    expect_refused("api: {origins: 'https://a.example/'}\n",
+                   "anser.yaml:1: api.origins: 'https://a.example/' is no origin, ");
     expect_refused("gate:\n  idle_ms: 10000\n",
                    "anser.yaml:2: gate.idle_ms: less than twice heartbeat_ms");
     expect_refused("gate:\n  unlimited: localhost\n",
                    "anser.yaml:2: gate.unlimited: not addresses");
     expect_refused("idgen:\n  worker: 1024\n", "anser.yaml:2: idgen.worker: 1024");
+}
+
+static bool
+takes(const char *key, const char *value)
+{
+    char text[512];
+
+    snprintf(text, sizeof(text), "api: {%s: \"%s\"}\n", key, value);
+    return parse(text) == AN_OK;
+}
+
+static void
+test_config_addresses_that_are_told_are_judged(void **state)
+{
+    static const char *const gates[] = {
+        "wss://chat.example.com", "wss://Chat.Example.com",
+        "wss://chat.example.com/ws?x=1",
+        "tcp://a:7400, tls://[::1]:7401,noise://10.0.0.1:65535"};
+    static const char *const no_gates[] = {
+        "tcp://",        "tcp://:7400",    "tcp://a:",           "tcp://a:0",
+        "tcp://a:65536", "tcp://a:123456", "tcp://a/b",          "tcp://[::1",
+        "://a:1",        "tcpp://a:1",     "tcp:/a:1",           "https://a:1",
+        "wss://a b",     "tcp://[]:1",     "tcp://a:1;tls://b:2"};
+    static const char *const origins[] = {"*", "https://a.example",
+                                          "http://localhost:5173, capacitor://localhost",
+                                          "http://[::1]:80"};
+    static const char *const no_origins[] = {"a.example",
+                                             "https://a.example/",
+                                             "https://A.example",
+                                             "https://a.example/x",
+                                             "HTTPS://a.example",
+                                             "https://*.example",
+                                             "null",
+                                             "https://a, b"};
+    char url[200] = "tcp://";
+
+    (void)state;
+#define EACH(list, key, wanted)                                                          \
+    for (size_t i = 0; i < sizeof(list) / sizeof((list)[0]); i++) {                      \
+        if (takes(key, (list)[i]) != (wanted)) {                                         \
+            fail_msg("%s: %s: %s", key, (list)[i], why);                                 \
+        }                                                                                \
+    }
+    EACH(gates, "gates", true)
+    EACH(no_gates, "gates", false)
+    EACH(origins, "origins", true)
+    EACH(no_origins, "origins", false)
+#undef EACH
+    memset(url + 6, 'a', 153); /* 159 bytes in all */
+    assert_true(takes("gates", url));
+    url[159] = 'a';
+    assert_false(takes("gates", url)); /* it was left out, and nobody told */
 }
 
 static void
@@ -234,6 +293,7 @@ main(void)
         TEST(test_config_named_keys_are_set_others_kept),
         TEST(test_config_unknown_key_names_line_and_key),
         TEST(test_config_wrong_value_names_line_key_and_bounds),
+        TEST(test_config_addresses_that_are_told_are_judged),
         TEST(test_config_key_twice_names_the_second),
         TEST(test_config_broken_yaml_is_refused),
         TEST(test_config_missing_file_is_named),
