@@ -11,6 +11,16 @@
 /* name may hold any bytes; NULL only with len 0. */
 bool an_name_valid(const uint8_t *name, size_t len);
 
+/* Whether a new account may have that name: a valid one that looks like no other. Without
+ * invisible characters and marks of direction (U+200B to U+200F, U+2028 to U+202E, U+2060
+ * to U+2064, U+2066 to U+2069, U+FEFF), and without spaces of any kind at its ends.
+ * Accounts of before have what they have: not for looking up. */
+bool an_name_new(const uint8_t *name, size_t len);
+/* Whether text may be shown beside others: valid UTF-8 without control characters (C0,
+ * DEL, C1) and without what turns the direction of what follows (U+202A to U+202E, U+2066
+ * to U+2069). Joiners stay: emoji and Persian have them. No text is. */
+bool an_nick_valid(const uint8_t *nick, size_t len);
+
 /* X(platform) as clients name them. The first is who names none at a gate. */
 #define AN_PLATFORMS(X) X(api) X(ios) X(android) X(windows) X(mac) X(linux) X(web)
 

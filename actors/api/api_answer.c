@@ -66,6 +66,22 @@ api_take_name(struct api_task *task, const json_t *body, const char *key,
 }
 
 enum an_err
+api_take_new_user(struct api_task *task, const json_t *body)
+{
+    static const char rule[] =
+        "has to be without invisible characters, marks of direction, and spaces at its "
+        "ends";
+    char *name = task->user.name;
+    enum an_err err = api_take_name(task, body, "user", NULL, AN_ERR_USER_NAME, name);
+
+    if (err == AN_OK && !an_name_new((const uint8_t *)name, strlen(name))) {
+        (void)!api_wrong(task, "user", rule);
+        err = AN_ERR_USER_NAME;
+    }
+    return err;
+}
+
+enum an_err
 api_take_password(struct api_task *task, const json_t *body, const char *key,
                   const char **out)
 {

@@ -442,10 +442,9 @@ static void
 import_one(struct api_run *run, struct api_task *task, const json_t *one)
 {
     const char *password;
-    enum an_err err =
-        json_is_object(one)
-            ? api_take_name(task, one, "user", NULL, AN_ERR_USER_NAME, task->user.name)
-            : api_wrong(task, "the user", "has to be an object");
+    enum an_err err = json_is_object(one)
+                          ? api_take_new_user(task, one)
+                          : api_wrong(task, "the user", "has to be an object");
 
     if (err == AN_OK && json_object_get(one, "password") != NULL) {
         err = api_take_password(task, one, "password", &password);

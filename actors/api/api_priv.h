@@ -233,6 +233,9 @@ AN_MUST_USE enum an_err api_take_text(struct api_task *task, const json_t *body,
 AN_MUST_USE enum an_err api_take_name(struct api_task *task, const json_t *body,
                                       const char *key, const char *otherwise,
                                       enum an_err bad, char out[AN_NAME_LEN_MAX + 1]);
+/* The name of the user to be made, into the task: AN_ERR_USER_NAME, too, when it could
+ * pass for another's (an_name_new). */
+AN_MUST_USE enum an_err api_take_new_user(struct api_task *task, const json_t *body);
 /* A platform of the body, or otherwise. False: none of AN_PLATFORMS, and the task has
  * ended with words that name them. */
 bool api_take_platform(struct api_run *run, struct api_task *task, const char *otherwise);

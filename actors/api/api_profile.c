@@ -1,5 +1,6 @@
 /* What users see and change of themselves, and where the gates are. */
 #include "actors/api/api_priv.h"
+#include "proto/names.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,6 +68,11 @@ api_take_profile(struct api_task *task, const json_t *body)
 {
     enum an_err err = api_take_text(task, body, "nick", task->nick, sizeof(task->nick));
 
+    if (err == AN_OK && !an_nick_valid((const uint8_t *)task->nick, strlen(task->nick))) {
+        err = api_wrong(task, "nick",
+                        "has to be without control characters and what "
+                        "turns the direction of text");
+    }
     if (err == AN_OK) {
         err = api_take_text(task, body, "avatar", task->avatar, sizeof(task->avatar));
     }

@@ -242,6 +242,9 @@ api_on_register(struct api_run *run, struct api_task *task)
         return;
     }
     if (err == AN_OK) {
+        err = api_take_new_user(task, task->body);
+    }
+    if (err == AN_OK) {
         err = api_take_password(task, task->body, "password", &password);
     }
     if (err == AN_OK && strcmp(task->user.name, API_SYSTEM) == 0) {

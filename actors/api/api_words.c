@@ -102,6 +102,12 @@ then_added(struct api_run *run, struct api_task *task, const struct api_reply *r
 static void
 on_add(struct api_run *run, struct api_task *task)
 {
+    const char *name = task->user.name;
+
+    if (!an_name_new((const uint8_t *)name, strlen(name))) {
+        api_end_err(run, task, AN_ERR_USER_NAME);
+        return;
+    }
     api_make_user(run, task, then_added);
 }
 

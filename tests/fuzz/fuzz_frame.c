@@ -130,5 +130,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     if (an_name_valid(data, len)) {
         assert(an_utf8_valid(data, len) && len <= AN_NAME_LEN_MAX);
     }
+    assert(!an_name_new(data, len) || an_name_valid(data, len));
+    assert(!an_nick_valid(data, len) || an_utf8_valid(data, len));
     return 0;
 }

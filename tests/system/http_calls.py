@@ -385,6 +385,30 @@ def case_names_of_every_kind(case):
     node.stop()
 
 
+def case_names_that_pass_for_others_are_refused(case):
+    node, api = start(case)
+    for name in ("al\u200bice", "\u202eecila", "alice\u00a0", "\ufeffalice"):
+        status, _, answer = api.call("POST", "/v1/register",
+                                     {"user": name, "password": PASSWORD})
+        assert (status, answer["error"]["name"]) == (400, "USER_NAME"), (name, answer)
+        assert "invisible" in answer["error"]["message"], answer
+        status, answer = api.signed("POST", "/v1/app/users:import", {"users": [{"user": name}]})
+        error = answer["results"][0]["error"]
+        assert error["name"] == "USER_NAME" and "invisible" in error["message"], answer
+        assert "USER_NAME" in node.run("user", "add", name, expect=8).err
+        # Those of before are looked up as ever.
+        status, answer = api.signed("GET", "/v1/app/users/" + urllib.parse.quote(name))
+        assert (status, answer["error"]["name"]) == (404, "USER_NOT_FOUND"), answer
+        assert api.refused("POST", "/v1/login", {"user": name, "password": PASSWORD}) == (
+            401, "PASSWORD_WRONG")
+    api.register("alice")
+    token = api.login("alice")["token"]
+    for nick, wanted in (("\U0001f469\u200d\U0001f680", 200), ("A\u202eb", 400), ("A\nb", 400)):
+        status, _, answer = api.call("PATCH", "/v1/profile", {"nick": nick}, token=token)
+        assert status == wanted, (nick, answer)
+    node.stop()
+
+
 def case_a_platform_is_one_that_gates_know(case):
     node, api = start(case)
     api.register("alice")
