@@ -1,7 +1,8 @@
 /* When clients are let in: every sequencer and store has said that it is ready, and every
  * router has answered and was heard. Who is away for good must not keep everybody out:
- * once one of each has answered, the other sequencers and stores are waited for
- * AN_GATE_JOIN_MS, and the routers until one heartbeat after our start.
+ * once one of each has answered, the other sequencers and stores are waited for as long
+ * as one of these questions may take, and the routers until one heartbeat after our
+ * start. Longer would keep a gate closed most of the time where hosts die all the time.
  *
  * What we ask of sequencers and stores is empty. BUSY: not ready yet, what a client sends
  * could be refused. */
@@ -65,7 +66,7 @@ static bool
 needed_joined(const struct gate *g)
 {
     return (all_ready(g, AN_ROLE_SEQUENCER) && all_ready(g, AN_ROLE_STORE)) ||
-           (g->some_ms != 0 && g->now.mono_ms - g->some_ms >= AN_GATE_JOIN_MS);
+           (g->some_ms != 0 && g->now.mono_ms - g->some_ms >= AN_GATE_TICK_MS);
 }
 
 static bool

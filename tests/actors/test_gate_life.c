@@ -135,11 +135,11 @@ test_gate_joins_without_a_dead_sequencer_and_store_after_a_while(void **state)
     sequencer_says(h, AN_ERR_UNAVAILABLE);
     store_says(h, AN_ERR_UNAVAILABLE);
     store_says(h, AN_ERR_TIMEOUT);
-    harness_advance(h, 2 * AN_GATE_JOIN_MS);
+    harness_advance(h, 2 * AN_GATE_TICK_MS);
     assert_false(lets_in(h)); /* without any store there is nothing to let in for */
     store_says(h, AN_ERR_UNAVAILABLE);
     store_says(h, AN_ERR_BUSY);
-    harness_advance(h, AN_GATE_JOIN_MS - 200);
+    harness_advance(h, AN_GATE_TICK_MS - 200);
     assert_false(lets_in(h));
     harness_advance(h, 200);
     assert_true(lets_in(h));
