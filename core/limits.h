@@ -67,9 +67,6 @@
 #define AN_GATE_TICK_MS                                                                  \
     1000u /* idle, login and heartbeat lists are walked this often                       \
            */
-#define AN_GATE_JOIN_MS                                                                  \
-    3000u /* a gate that starts waits so long for sequencers and stores, once one of     \
-           * each is there: all may be starting, and none is awaited for ever */
 #define AN_GATE_SIGNS                                                                    \
     4u /* signs of life of a gate to each router in a heartbeat; a router that has heard \
         * none of the last three believes the gate gone: it knows within a heartbeat */

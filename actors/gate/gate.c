@@ -536,7 +536,6 @@ destroy(struct an_actor *actor)
     assert(g->op_count == 0);
     an_arena_fini(&g->frame);
     an_arena_fini(&g->scratch);
-    gate_join_fini(g);
     free(g->stores);
     free(g->owner);
     free(g);
@@ -601,7 +600,7 @@ gate_create(struct an_actor **out, const struct gate_cfg *cfg)
     g->links = calloc(topology->count[AN_ROLE_ROUTER], sizeof(*g->links));
     g->stores = calloc(topology->count[AN_ROLE_STORE], sizeof(*g->stores));
     g->owner = calloc(AN_SLOTS, sizeof(*g->owner));
-    if (g->links == NULL || g->stores == NULL || g->owner == NULL || !gate_join_init(g)) {
+    if (g->links == NULL || g->stores == NULL || g->owner == NULL) {
         destroy(&g->actor);
         return AN_ERR_NO_MEMORY;
     }

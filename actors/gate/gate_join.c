@@ -1,72 +1,18 @@
-/* When clients are let in: every sequencer and store has said that it is ready, and every
- * router has answered and was heard. Who is away for good must not keep everybody out:
- * once one of each has answered, the other sequencers and stores are waited for as long
- * as one of these questions may take, and the routers until one heartbeat after our
- * start. Longer would keep a gate closed most of the time where hosts die all the time.
- *
- * What we ask of sequencers and stores is empty. BUSY: not ready yet, what a client sends
- * could be refused. */
+/* When clients are let in: one of each of those they cannot be served without has
+ * answered, and every router has and was heard, or one heartbeat has passed (a router
+ * that is away for good must not keep everybody out). What we ask is empty: any answer
+ * will do. */
 #include "actors/gate/gate_priv.h"
-#include <stdlib.h>
 
 static void
-needed_add(struct gate *g, enum an_role role)
+ask_all(struct gate *g, enum an_role role, enum an_kind kind,
+        const ProtobufCMessage *body)
 {
     for (uint16_t i = 0; i < g->topology->count[role]; i++) {
-        g->needed[g->needed_count++].addr = (struct an_addr){(uint8_t)role, i};
+        an_out_ask(g->out, (struct an_addr){(uint8_t)role, i}, kind, body,
+                   AN_GATE_TICK_MS, GATE_TAG(TAG_JOIN, role), an_rng_next(&g->rng));
+        g->joining++;
     }
-}
-
-bool
-gate_join_init(struct gate *g)
-{
-    const uint16_t *count = g->topology->count;
-
-    g->needed = calloc((size_t)count[AN_ROLE_SEQUENCER] + count[AN_ROLE_STORE],
-                       sizeof(*g->needed));
-    if (g->needed == NULL) {
-        return false;
-    }
-    needed_add(g, AN_ROLE_SEQUENCER);
-    needed_add(g, AN_ROLE_STORE);
-    return true;
-}
-
-void
-gate_join_fini(struct gate *g)
-{
-    free(g->needed);
-}
-
-/* ------------------------------------------------------------------ are they ready */
-
-static bool
-all_ready(const struct gate *g, enum an_role role)
-{
-    for (size_t i = 0; i < g->needed_count; i++) {
-        if (g->needed[i].addr.role == role && !g->needed[i].ready) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool
-any_there(const struct gate *g, enum an_role role)
-{
-    for (size_t i = 0; i < g->needed_count; i++) {
-        if (g->needed[i].addr.role == role && g->needed[i].there) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool
-needed_joined(const struct gate *g)
-{
-    return (all_ready(g, AN_ROLE_SEQUENCER) && all_ready(g, AN_ROLE_STORE)) ||
-           (g->some_ms != 0 && g->now.mono_ms - g->some_ms >= AN_GATE_TICK_MS);
 }
 
 static bool
@@ -82,8 +28,6 @@ routers_joined(const struct gate *g)
            (answered > 0 && g->now.mono_ms - g->started_ms >= g->heartbeat_ms);
 }
 
-/* ------------------------------------------------------------------ asking */
-
 static void
 say(struct gate *g)
 {
@@ -93,30 +37,16 @@ say(struct gate *g)
     g->said_ms = g->now.mono_ms;
     an_out_log(g->out, AN_LOG_INFO, 0, "no clients yet: waiting for%s%s%s",
                routers_joined(g) ? "" : " routers",
-               all_ready(g, AN_ROLE_SEQUENCER) ? "" : " sequencers",
-               all_ready(g, AN_ROLE_STORE) ? "" : " stores");
-}
-
-static void
-ask(struct gate *g, size_t index)
-{
-    const Anser__Bus__Submit submit = ANSER__BUS__SUBMIT__INIT;
-    const Anser__Bus__Read read = ANSER__BUS__READ__INIT;
-    struct gate_needed *needed = &g->needed[index];
-    bool store = needed->addr.role == AN_ROLE_STORE;
-
-    if (needed->ready || needed->asked) {
-        return;
-    }
-    needed->asked = true;
-    an_out_ask(g->out, needed->addr, store ? AN_KIND_READ : AN_KIND_SUBMIT,
-               store ? &read.base : &submit.base, AN_GATE_TICK_MS,
-               GATE_TAG(TAG_JOIN, index), an_rng_next(&g->rng));
+               g->joined_sequencer ? "" : " a sequencer",
+               g->joined_store ? "" : " a store");
 }
 
 void
 gate_join(struct gate *g)
 {
+    const Anser__Bus__Submit submit = ANSER__BUS__SUBMIT__INIT;
+    const Anser__Bus__Read read = ANSER__BUS__READ__INIT;
+
     if (g->ready || g->stopping) {
         return;
     }
@@ -125,8 +55,13 @@ gate_join(struct gate *g)
     }
     say(g);
     gate_router_listen(g);
-    for (size_t i = 0; i < g->needed_count; i++) {
-        ask(g, i);
+    if (g->joining == 0) {
+        if (!g->joined_sequencer) {
+            ask_all(g, AN_ROLE_SEQUENCER, AN_KIND_SUBMIT, &submit.base);
+        }
+        if (!g->joined_store) {
+            ask_all(g, AN_ROLE_STORE, AN_KIND_READ, &read.base);
+        }
     }
     an_out_timer(g->out, g->now.mono_ms + GATE_JOIN_RETRY_MS, GATE_TAG(TAG_JOIN, 0));
 }
@@ -134,22 +69,20 @@ gate_join(struct gate *g)
 void
 gate_join_answered(struct gate *g, const struct an_msg *msg)
 {
-    struct gate_needed *needed = &g->needed[GATE_TAG_N(msg->tag)];
+    bool there = msg->err != AN_ERR_UNAVAILABLE && msg->err != AN_ERR_TIMEOUT;
 
-    needed->asked = false;
-    needed->there |= msg->err != AN_ERR_UNAVAILABLE && msg->err != AN_ERR_TIMEOUT;
-    /* A sequencer has no better word for it than that there is nothing to do. */
-    needed->ready |= msg->err == AN_OK || msg->err == AN_ERR_ARGUMENT;
-    if (g->some_ms == 0 && any_there(g, AN_ROLE_SEQUENCER) &&
-        any_there(g, AN_ROLE_STORE)) {
-        g->some_ms = g->now.mono_ms;
+    g->joining--;
+    if (GATE_TAG_N(msg->tag) == AN_ROLE_SEQUENCER) {
+        g->joined_sequencer |= there;
+    } else {
+        g->joined_store |= there;
     }
 }
 
 void
 gate_joined_if(struct gate *g)
 {
-    if (!g->ready && needed_joined(g) && routers_joined(g)) {
+    if (!g->ready && g->joined_sequencer && g->joined_store && routers_joined(g)) {
         g->ready = true;
         an_out_ready(g->out);
     }

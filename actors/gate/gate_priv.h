@@ -359,14 +359,6 @@ struct gate_link {
     size_t down_count, down_cap;
 };
 
-/* Who is asked whether clients may be let in. */
-struct gate_needed {
-    struct an_addr addr;
-    bool asked; /* the answer is to come */
-    bool there; /* it has answered, if only that it is not ready */
-    bool ready;
-};
-
 struct gate {
     struct an_actor actor;
     const struct an_topology *topology;
@@ -380,13 +372,12 @@ struct gate {
     struct an_hash_key hash_key; /* clients choose names and addresses */
     uint64_t started_ms;
     bool ready, stopping, stopped, draining;
-    struct gate_needed *needed; /* all sequencers, then all stores */
-    size_t needed_count;
-    uint64_t some_ms;                   /* since when one of each is there; 0: not yet */
-    uint64_t said_ms;                   /* for whom we wait */
-    enum an_err leave_err;              /* what those who leave are told */
-    uint64_t leave_ms, leave_spread_ms; /* since when, and over how long */
-    uint64_t goodbye_ms;                /* when the last one was said */
+    bool joined_sequencer, joined_store; /* one of them has answered */
+    unsigned joining;                    /* asks under way */
+    uint64_t said_ms;                    /* for whom we wait */
+    enum an_err leave_err;               /* what those who leave are told */
+    uint64_t leave_ms, leave_spread_ms;  /* since when, and over how long */
+    uint64_t goodbye_ms;                 /* when the last one was said */
     size_t leave_total, leave_told;
     bool leave_armed;
 
@@ -492,10 +483,7 @@ enum an_err gate_client_err(unsigned err);
 
 /* ------------------------------------------------------------------ gate_join.c */
 
-/* The list of sequencers and stores; false without memory. */
-bool gate_join_init(struct gate *g);
-void gate_join_fini(struct gate *g);
-/* Asks those whom clients may need whether they are ready, until clients are let in. */
+/* Asks those whom no client can be served without, until one of each has answered. */
 void gate_join(struct gate *g);
 void gate_join_answered(struct gate *g, const struct an_msg *msg);
 /* Says once that clients are let in, when they are. */

@@ -276,7 +276,6 @@ seq_submit(struct seq *s, struct an_msg *msg, struct an_now now, struct an_outbo
         refuse(s, msg,
                s->refusing                ? AN_ERR_SHUTTING_DOWN
                : an_msg_expired(msg, now) ? AN_ERR_EXPIRED
-               : count == 0 && !s->ready  ? AN_ERR_BUSY /* a gate asks: not yet */
                                           : AN_ERR_ARGUMENT,
                out);
         return;

@@ -195,19 +195,6 @@ store_outgoing_blocked(const struct store *store, uint64_t user)
     return blocked(&outgoing->peers[outgoing->slots[an_slot_user(user)].store]);
 }
 
-bool
-store_outgoing_begun(const struct store *store)
-{
-    const struct store_outgoing *outgoing = store->outgoing;
-
-    for (uint16_t i = 0; outgoing != NULL && i < outgoing->peer_count; i++) {
-        if (i != store->index && !outgoing->peers[i].known) {
-            return false;
-        }
-    }
-    return true;
-}
-
 size_t
 store_outgoing_list_blocked(const struct store *store, uint32_t *out)
 {

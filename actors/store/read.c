@@ -492,8 +492,7 @@ store_read(struct store *store, struct an_msg *msg)
     const Anser__Bus__Read *body = (const Anser__Bus__Read *)msg->body;
     struct store_read *read;
 
-    if (store->reads_in_flight >= AN_STORE_READS_MAX ||
-        (body->n_queries == 0 && !store_outgoing_begun(store))) {
+    if (store->reads_in_flight >= AN_STORE_READS_MAX) {
         store_refuse(store, msg, AN_ERR_BUSY);
         return;
     }

@@ -314,8 +314,6 @@ void store_receive_fini(struct store *store);
 /* outgoing.c, forward*.c: to other stores. The user is of one of them. */
 /* Can no entry for the user be noted now? */
 bool store_outgoing_blocked(const struct store *store, uint64_t user);
-/* Has every other store said how far it is? Until then, entries for it are refused. */
-bool store_outgoing_begun(const struct store *store);
 /* Another store has started and asks for marks: what we had to ask it need not wait for
  * the pause after an earlier failure to end. */
 void store_outgoing_heard(struct store *store, uint16_t index);

@@ -60,90 +60,38 @@ lets_in(struct harness *h)
     return false;
 }
 
-/* What a sequencer, a store that is ready answers. */
+/* L7: nodes start in any order; a gate refuses clients until it can serve them. */
 static void
-sequencer_says(struct harness *h, enum an_err err)
-{
-    refuse(h, AN_ROLE_SEQUENCER, AN_KIND_SUBMIT, err);
-}
-
-static void
-store_says(struct harness *h, enum an_err err)
-{
-    static const Anser__Bus__ReadDone read = ANSER__BUS__READ_DONE__INIT;
-    const struct harness_effect *ask = harness_take_ask(h, AN_ROLE_STORE, AN_KIND_READ);
-
-    assert_non_null(ask);
-    harness_answer(h, ask, err, err == AN_OK ? &read.base : NULL);
-    harness_drain(h);
-}
-
-/* L7: nodes start in any order; a gate refuses clients until what they send is taken,
- * whoever has its slots. */
-static void
-test_gate_joins_when_all_are_ready(void **state)
+test_gate_joins_when_one_of_each_has_answered(void **state)
 {
     struct harness *h = gate_of_two();
+    Anser__Bus__ReadDone read = ANSER__BUS__READ_DONE__INIT;
 
     (void)state;
     kit_open(h, 9);
     kit_goodbye(h, 9, AN_ERR_UNAVAILABLE);
     /* Nobody is there at first, and we keep asking. */
     for (unsigned i = 0; i < 2; i++) {
-        sequencer_says(h, AN_ERR_UNAVAILABLE);
-        store_says(h, AN_ERR_TIMEOUT);
+        refuse(h, AN_ROLE_SEQUENCER, AN_KIND_SUBMIT, AN_ERR_UNAVAILABLE);
+        refuse(h, AN_ROLE_STORE, AN_KIND_READ, AN_ERR_TIMEOUT);
     }
     assert_false(lets_in(h));
     harness_advance(h, 500);
-    sequencer_says(h, AN_ERR_ARGUMENT);
-    sequencer_says(h, AN_ERR_UNAVAILABLE);
-    store_says(h, AN_OK);
-    store_says(h, AN_ERR_UNAVAILABLE);
+    refuse(h, AN_ROLE_SEQUENCER, AN_KIND_SUBMIT, AN_ERR_ARGUMENT);
+    refuse(h, AN_ROLE_SEQUENCER, AN_KIND_SUBMIT, AN_ERR_UNAVAILABLE);
+    harness_answer(h, harness_take_ask(h, AN_ROLE_STORE, AN_KIND_READ), AN_OK,
+                   &read.base);
+    refuse(h, AN_ROLE_STORE, AN_KIND_READ, AN_ERR_UNAVAILABLE);
     assert_false(lets_in(h)); /* no router yet */
     router_answers(h, true);
     assert_false(lets_in(h)); /* not the other one */
-    router_answers(h, true);
-    assert_false(lets_in(h)); /* one sequencer and one store are missing */
-    harness_advance(h, 200);
-    sequencer_says(h, AN_ERR_BUSY); /* it has no ids yet */
-    store_says(h, AN_ERR_BUSY);     /* it waits for another store */
-    assert_null(harness_take_ask(h, AN_ROLE_SEQUENCER, AN_KIND_SUBMIT));
-    assert_false(lets_in(h));
-    harness_advance(h, 200);
-    sequencer_says(h, AN_ERR_ARGUMENT);
-    assert_false(lets_in(h));
     assert_null(harness_take(h, AN_EFFECT_READY));
-    store_says(h, AN_OK);
+    router_answers(h, true);
     assert_true(lets_in(h));
     assert_non_null(harness_take(h, AN_EFFECT_READY));
     harness_advance(h, 1000);
     assert_null(harness_take(h, AN_EFFECT_READY));
     assert_null(harness_take_ask(h, AN_ROLE_SEQUENCER, AN_KIND_SUBMIT));
-    harness_destroy(h);
-}
-
-/* A host is away for good: after a while its clients are served as far as can be. */
-static void
-test_gate_joins_without_a_dead_sequencer_and_store_after_a_while(void **state)
-{
-    struct harness *h = gate_of_two();
-
-    (void)state;
-    router_answers(h, true);
-    router_answers(h, true);
-    sequencer_says(h, AN_ERR_BUSY); /* never ready: its store is away */
-    sequencer_says(h, AN_ERR_UNAVAILABLE);
-    store_says(h, AN_ERR_UNAVAILABLE);
-    store_says(h, AN_ERR_TIMEOUT);
-    harness_advance(h, 2 * AN_GATE_TICK_MS);
-    assert_false(lets_in(h)); /* without any store there is nothing to let in for */
-    store_says(h, AN_ERR_UNAVAILABLE);
-    store_says(h, AN_ERR_BUSY);
-    harness_advance(h, AN_GATE_TICK_MS - 200);
-    assert_false(lets_in(h));
-    harness_advance(h, 200);
-    assert_true(lets_in(h));
-    assert_non_null(harness_take(h, AN_EFFECT_READY));
     harness_destroy(h);
 }
 
@@ -158,8 +106,7 @@ test_gate_joins_without_a_dead_router_after_a_heartbeat(void **state)
     kit_join(h);
     router_answers(h, true);
     refuse(h, AN_ROLE_ROUTER, AN_KIND_SESSIONS, AN_ERR_UNAVAILABLE);
-    store_says(h, AN_OK);
-    store_says(h, AN_OK);
+    refuse(h, AN_ROLE_STORE, AN_KIND_READ, AN_ERR_BUSY); /* alive enough to refuse */
     assert_false(lets_in(h));
     harness_advance(h, AN_HEARTBEAT_MS);
     assert_true(lets_in(h));
@@ -176,8 +123,7 @@ test_gate_joins_when_it_hears_what_routers_publish(void **state)
     (void)state;
     kit_join(h);
     kit_join(h);
-    store_says(h, AN_OK);
-    store_says(h, AN_OK);
+    refuse(h, AN_ROLE_STORE, AN_KIND_READ, AN_ERR_BUSY);
     router_answers(h, true);
     router_answers(h, false); /* the way for its hints is not there yet */
     assert_false(lets_in(h));
@@ -194,8 +140,7 @@ test_gate_does_not_join_without_any_router(void **state)
 
     (void)state;
     kit_join(h);
-    store_says(h, AN_OK);
-    store_says(h, AN_OK);
+    refuse(h, AN_ROLE_STORE, AN_KIND_READ, AN_ERR_BUSY);
     refuse(h, AN_ROLE_ROUTER, AN_KIND_SESSIONS, AN_ERR_UNAVAILABLE);
     harness_advance(h, 10 * AN_HEARTBEAT_MS);
     assert_false(lets_in(h));
@@ -389,9 +334,7 @@ int
 main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_gate_joins_when_all_are_ready),
-        cmocka_unit_test(
-            test_gate_joins_without_a_dead_sequencer_and_store_after_a_while),
+        cmocka_unit_test(test_gate_joins_when_one_of_each_has_answered),
         cmocka_unit_test(test_gate_joins_when_it_hears_what_routers_publish),
         cmocka_unit_test(test_gate_joins_without_a_dead_router_after_a_heartbeat),
         cmocka_unit_test(test_gate_does_not_join_without_any_router),

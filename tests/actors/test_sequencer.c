@@ -687,28 +687,6 @@ test_sequencer_stop_finishes_what_it_took_on(void **state)
     rig_fini(&rig);
 }
 
-/* L7: an empty Submit is a gate's question whether clients may be let in. */
-static void
-test_sequencer_says_busy_until_it_is_ready(void **state)
-{
-    struct rig rig;
-    uint64_t request;
-
-    (void)state;
-    rig_init(&rig, NULL);
-    request = rig_sends(&rig, NULL, 0);
-    assert_int_equal(harness_reply(rig.h, request)->e.err, AN_ERR_BUSY);
-    rig_pump_kind(&rig, AN_KIND_CLAIM);
-    assert_null(harness_take(rig.h, AN_EFFECT_READY));
-    request = rig_sends(&rig, NULL, 0); /* the ids are missing */
-    assert_int_equal(harness_reply(rig.h, request)->e.err, AN_ERR_BUSY);
-    rig_pump(&rig);
-    assert_non_null(harness_take(rig.h, AN_EFFECT_READY));
-    request = rig_sends(&rig, NULL, 0);
-    assert_int_equal(harness_reply(rig.h, request)->e.err, AN_ERR_ARGUMENT);
-    rig_fini(&rig);
-}
-
 static void
 test_sequencer_empty_or_oversized_submit_is_refused(void **state)
 {
@@ -762,7 +740,6 @@ main(void)
         cmocka_unit_test(test_sequencer_events_only_while_watched_and_without_bodies),
         cmocka_unit_test(test_sequencer_number_leaves_a_hop_for_the_trace),
         cmocka_unit_test(test_sequencer_stop_finishes_what_it_took_on),
-        cmocka_unit_test(test_sequencer_says_busy_until_it_is_ready),
         cmocka_unit_test(test_sequencer_empty_or_oversized_submit_is_refused),
     };
 

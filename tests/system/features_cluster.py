@@ -62,7 +62,7 @@ def case_C8_a_gate_comes_while_people_talk(case):
     # From each old gate to the new one, and back.
     for number, person in enumerate(people.all[:2]):
         client = cluster.client(person.name, device="desk", gate=number)
-        client.send("late", f"to the new gate {number}")
+        client.send_until_taken("late", f"to the new gate {number}")
     late.until("both", lambda lines: len(late.messages()) == 2)
     late.say(people.all[0].name, "from the new gate")
     late.until("the ack", lambda lines: any(" SENT " in line for line in lines))
@@ -293,7 +293,7 @@ def case_X6_route_to_a_dead_gate_goes(case):
     cluster.add_users("alice", "bob")
     alice = cluster.client("alice", gate=0)
     bob = cluster.client("bob", device="phone", gate=1)
-    sent = alice.send("bob", "are you there?")
+    sent = alice.send_until_taken("bob", "are you there?")
     event, = bob.await_events(1)
     assert event.message.seq == sent.seq
     revive = hold_down(cluster, "b")
@@ -310,7 +310,7 @@ def case_X6_route_to_a_dead_gate_goes(case):
         await_that("the route to go", gone, 5 * HEARTBEAT_S + 5)
         took = time.monotonic() - when
         alice = cluster.client("alice", device="desk", gate=0)
-        sent = alice.send("bob", "stored for you")
+        sent = alice.send_until_taken("bob", "stored for you")
         alice.await_receipt(RECEIPT_STORED, sent.seq)
     finally:
         revive("gate/1")
@@ -330,7 +330,7 @@ def case_R2_R3_marks_of_delivery_between_gates(case):
     cluster = three(case)
     cluster.add_users("alice", "bob")
     alice = cluster.client("alice", gate=0)
-    sent = alice.send("bob", "are you there?")
+    sent = alice.send_until_taken("bob", "are you there?")
     alice.await_receipt(RECEIPT_STORED, sent.seq)
     bob = Sdk(case, cluster, "bob", cluster.urls[1])
     bob.until("the message", lambda lines: bob.messages())
@@ -393,7 +393,7 @@ def case_L7_hosts_start_in_any_order(case):
         added.append(user)
         writer = cluster.client(user, gate=0)
         for other in added:
-            writer.send(other, f"{user} to {other}")
+            writer.send_until_taken(other, f"{user} to {other}")
         reader = cluster.client(added[0], gate=1)
         texts = [e.message.body.decode() for e in reader.sync()]
         assert f"{user} to {added[0]}" in texts, texts
@@ -438,7 +438,7 @@ def case_Z4_trace_shows_every_hop_over_hosts(case):
     alice = cluster.client("alice", gate=0)
     readers = {name: cluster.client(name, gate=1) for name in ("bob", "carol")}
     for name, reader in readers.items():
-        sent = alice.send(name, f"to {name}")
+        sent = alice.send_until_taken(name, f"to {name}")
         reader.await_events(1)
         done = cluster.command("trace", str(sent.message_id), "--cluster", cluster.file)
         for hop in ("gate_in", "order", "commit", "push", "deliver", "ack"):
@@ -449,7 +449,7 @@ def case_Z4_trace_shows_every_hop_over_hosts(case):
         times = [int(row[0]) for row in rows]
         assert len(times) >= 6 and times == sorted(times), done.out
         assert f"to {name}" not in done.out
-    sent = alice.send("bob", "before the restart")
+    sent = alice.send_until_taken("bob", "before the restart")
     cluster.stop()
     cluster.start()
     done = cluster.command("trace", str(sent.message_id), "--cluster", cluster.file, expect=None)
