@@ -29,6 +29,8 @@ struct sim_sent {
     enum sim_sent_state state;
     uint64_t written_us, acked_us; /* acked_us 0: not yet */
     bool acked; /* ever; state may be pending again while it is repeated */
+    /* Refused for good because of a clock, whether or not the refusal arrived. */
+    bool turned_away;
 
     unsigned copies; /* sent and not refused with RATE: only these may be stored */
 
@@ -71,6 +73,9 @@ struct sim_sent *sim_check_write(struct sim_check *check, unsigned from, unsigne
                                  size_t len);
 void sim_check_ack(struct sim_check *check, struct sim_sent *sent, uint64_t seq,
                    uint64_t message_id, uint64_t time_ms);
+/* A sequencer has refused the message of this id for good. */
+void sim_check_turned_away(struct sim_check *check,
+                           const uint8_t id[AN_CLIENT_MSG_ID_LEN]);
 /* A message somebody sees: who, and as number what of its conversation it says. NULL
  * when it broke a promise. */
 struct sim_sent *sim_check_message(struct sim_check *check, unsigned viewer,

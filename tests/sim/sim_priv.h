@@ -207,7 +207,7 @@ struct sim {
     struct sim_door door[SIM_ACTORS_MAX]; /* of the actors that are gates */
     struct sim_clients *clients;
     struct sim_guests *guests; /* NULL: none yet */
-    struct sim_check *check;
+    struct sim_check *check;   /* NULL: not of people who write */
 
     uint64_t counts[SIM_COUNT_COUNT];
     char (*ring)[SIM_LINE_LEN];

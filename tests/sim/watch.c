@@ -5,6 +5,7 @@
  * is planted; answers as the store gave them, whether or not they arrive. */
 #include "core/topology.h"
 #include "proto/bus.pb-c.h"
+#include "tests/sim/check.h"
 #include "tests/sim/sim_priv.h"
 #include <assert.h>
 #include <stdlib.h>
@@ -16,6 +17,11 @@ struct noted_slot {
     bool taken;     /* by a claim that takes it whoever has it */
 };
 
+struct noted_send {
+    bool is; /* a Send */
+    uint8_t id[AN_CLIENT_MSG_ID_LEN];
+};
+
 struct noted { /* a request that waits for nothing: answers of the dead count too */
     uint64_t ask;
     unsigned asker;
@@ -23,6 +29,8 @@ struct noted { /* a request that waits for nothing: answers of the dead count to
     uint64_t incarnation;
     size_t count;
     struct noted_slot *slots;
+    size_t send_count; /* of a Submit's commands */
+    struct noted_send *sends;
 };
 
 /* A sequencer may take a slot from another when it starts, when it was asked to, and when
@@ -47,7 +55,7 @@ struct watched_slot {
 };
 
 struct sim_watch {
-    struct noted *noted; /* appends and claims, by rising ask */
+    struct noted *noted; /* appends, claims and submits, by rising ask */
     size_t count, cap;
     struct licences licences[SIM_ACTORS_MAX]; /* by actor */
     uint64_t number[SIM_ACTORS_MAX];          /* of its newest request */
@@ -71,6 +79,7 @@ sim_watch_fini(struct sim *sim)
     }
     for (size_t i = 0; i < sim->watch->count; i++) {
         free(sim->watch->noted[i].slots);
+        free(sim->watch->noted[i].sends);
     }
     free(sim->watch->noted);
     free(sim->watch);
@@ -127,12 +136,38 @@ note_claim(struct sim *sim, unsigned asker, uint64_t ask, const uint8_t *body, s
     anser__bus__claim__free_unpacked(claim, NULL);
 }
 
+static void
+note_submit(struct sim *sim, unsigned asker, uint64_t ask, const uint8_t *body,
+            size_t len)
+{
+    Anser__Bus__Submit *submit = anser__bus__submit__unpack(NULL, len, body);
+    struct noted *noted;
+
+    assert(submit != NULL);
+    noted = note(sim, asker, ask, 0);
+    noted->send_count = submit->n_commands;
+    noted->sends = sim_alloc(submit->n_commands * sizeof(*noted->sends));
+    for (size_t i = 0; i < submit->n_commands; i++) {
+        const Anser__Bus__Command *command = submit->commands[i];
+        struct noted_send *send = &noted->sends[i];
+
+        send->is = command->what_case == ANSER__BUS__COMMAND__WHAT_SEND &&
+                   command->send->client_msg_id.len == sizeof(send->id);
+        if (send->is) {
+            memcpy(send->id, command->send->client_msg_id.data, sizeof(send->id));
+        }
+    }
+    anser__bus__submit__free_unpacked(submit, NULL);
+}
+
 void
 sim_watch_request(struct sim *sim, unsigned asker, uint64_t ask, uint16_t kind,
                   const uint8_t *body, size_t len)
 {
     if (kind == AN_KIND_APPEND) {
         note_append(sim, asker, ask, body, len);
+    } else if (kind == AN_KIND_SUBMIT) {
+        note_submit(sim, asker, ask, body, len);
     }
 }
 
@@ -355,15 +390,26 @@ sim_watch_is_taken_over(struct sim *sim, uint32_t slot)
            w->claimed_by != sim->topology->slot_sequencer[slot];
 }
 
-/* ------------------------------------------------------------------ counted */
+/* ------------------------------------------------------------------ submits */
 
 static void
-submitted(struct sim *sim, const Anser__Bus__Submitted *body)
+submitted(struct sim *sim, uint64_t ask, const Anser__Bus__Submitted *body)
 {
+    const struct noted *noted = noted_find(watch_of(sim), ask);
+
+    assert(noted != NULL);
     for (size_t i = 0; i < body->n_results; i++) {
-        sim->counts[SIM_SAW_MOVED] += body->results[i]->err == AN_ERR_MOVED;
+        uint32_t err = body->results[i]->err;
+
+        sim->counts[SIM_SAW_MOVED] += err == AN_ERR_MOVED;
+        if ((err == AN_ERR_ID_TIME || err == AN_ERR_ID_EXPIRED) &&
+            i < noted->send_count && noted->sends[i].is && sim->check != NULL) {
+            sim_check_turned_away(sim->check, noted->sends[i].id);
+        }
     }
 }
+
+/* ------------------------------------------------------------------ counted */
 
 static void
 handed_over(struct sim *sim, const Anser__Bus__HandedOver *body)
@@ -407,7 +453,7 @@ judge(struct sim *sim, unsigned asker, uint64_t ask, uint16_t kind,
         claimed(sim, asker, ask, (const Anser__Bus__Claimed *)message);
         break;
     case AN_KIND_SUBMITTED:
-        submitted(sim, (const Anser__Bus__Submitted *)message);
+        submitted(sim, ask, (const Anser__Bus__Submitted *)message);
         break;
     case AN_KIND_HANDED_OVER:
         handed_over(sim, (const Anser__Bus__HandedOver *)message);
