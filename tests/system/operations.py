@@ -209,8 +209,13 @@ class Site:
             f.write(text)
 
     def test_a_message_after_the_backup_then_host_c_dies(self):
-        """With all it had; a machine of its name and address takes its place."""
+        """With all it had; a machine of its name and address takes its place. The other
+        store has the message in bob's inbox by then: the page says what that looks like."""
         self.follow("a", 'anser send --user alice --to bob "after the backup"', [])
+        status = "anser cluster status $ANSER_CLUSTER"
+        await_that("store/1 to owe nothing",
+                   lambda: re.search(r"^store/1 .* outgoing 0$",
+                                     self.shells["a"].type(status)[1], re.M), STEP_S)
         self.shells["c"].process.kill()
         self.ups["c"].kill()
         self.ups["c"].wait(20)
