@@ -37,6 +37,7 @@ __all__ = [
     "Recorder",
     "Server",
     "anser",
+    "at_once",
     "login_ok",
     "pb",
     "uuid7",
@@ -100,14 +101,24 @@ class Server:
         return anser.make_token(user, *anser.node_key(self.directory), **how)
 
 
+class Frames(list[Frame]):
+    """What a rule gives to have several frames written in one piece."""
+
+    def pack(self) -> bytes:
+        return b"".join(frame.pack() for frame in self)
+
+
+Rule = Callable[[Frame, bool], Frame | Frames | None]
+
+
 class Proxy:
     """Passes frames to a server, at an address that stays. `rule` sees each and gives what goes on:
-    the frame, another one, or None."""
+    the frame, another one, several, or None."""
 
     def __init__(self) -> None:
         self.target = ""
         self.address = ""
-        self.rule: Callable[[Frame, bool], Frame | None] = lambda frame, _: frame
+        self.rule: Rule = lambda frame, _: frame
         self.connections = 0
         self._writers: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
@@ -170,6 +181,22 @@ def login_ok(**changes: int) -> Callable[[Frame, bool], Frame | None]:
                 setattr(ok, name, value)
             return Frame(frame.command, frame.flags, frame.request, ok.SerializeToString())
         return frame
+
+    return rule
+
+
+def at_once(count: int) -> Rule:
+    """A rule: the client believes that it may have so many Sends under way, and the first `count`
+    reach the server in one piece: it has no time to answer any before it reads the others, and
+    refuses those that are too many."""
+    login = login_ok(sends_max=count)
+    held = Frames()
+
+    def rule(frame: Frame, from_server: bool) -> Frame | Frames | None:
+        if from_server or frame.command != Command.SEND or len(held) == count:
+            return login(frame, from_server)
+        held.append(frame)
+        return held if len(held) == count else None
 
     return rule
 

@@ -6,7 +6,7 @@ import asyncio
 import time
 import unittest
 
-from support import PATIENCE, Case, Command, Frame, Recorder, anser, login_ok, pb, uuid7
+from support import PATIENCE, Case, Command, Frame, Recorder, anser, at_once, login_ok, pb, uuid7
 
 
 class Sending(Case):
@@ -46,10 +46,10 @@ class Sending(Case):
             await alice.delivered(sent[-1], PATIENCE)
 
     async def test_refusals_for_now_do_not_turn_the_order_around(self) -> None:
-        # The client believes that it may have 2,000 under way; the server says BUSY and ORDER.
-        self.proxy.rule = login_ok(sends_max=2000)
+        self.proxy.rule = at_once(2000)  # the server says BUSY and ORDER
         async with self.client("alice") as alice, self.client("bob") as bob:
             posted = [alice.post(to, f"{i}") for i in range(1000) for to in ("bob", "carol")]
+            await self.until_one_is_refused(alice, posted)
             sent = await asyncio.gather(*posted)
             self.assertEqual([s.seq for s in sent[::2]], list(range(1, 1001)))
             self.assertEqual([s.seq for s in sent[1::2]], list(range(1, 1001)))
@@ -57,17 +57,25 @@ class Sending(Case):
             self.assertEqual([m.text for m in got], [f"{i}" for i in range(1000)])
 
     async def test_one_given_up_while_the_server_waits_for_it(self) -> None:
-        self.proxy.rule = login_ok(sends_max=2000)
+        self.proxy.rule = at_once(300)
         async with self.client("alice") as alice, self.client("bob"):
             posted = [alice.post("bob", f"{i}") for i in range(300)]
-            while not any(m.refused for m in alice._outbox):
-                await asyncio.wait(posted, return_when=asyncio.FIRST_COMPLETED)
-                posted = [p for p in posted if not p.done()]
+            posted = await self.until_one_is_refused(alice, posted)
             first = min((m for m in alice._outbox if m.refused), key=lambda m: m.order)
             first.done.cancel()
             await asyncio.wait(posted)
             self.assertEqual([p for p in posted if p.cancelled()], [first.done])
             self.assertEqual((await alice.history("bob", limit=1)).head, 299)
+
+    async def until_one_is_refused(
+        self, client: anser.Client, posted: list[asyncio.Future[anser.Sent]]
+    ) -> list[asyncio.Future[anser.Sent]]:
+        """For now, and before all are answered. Those that are not answered yet."""
+        while not any(m.refused for m in client._outbox):
+            self.assertTrue(posted, "none was refused")
+            await asyncio.wait(posted, return_when=asyncio.FIRST_COMPLETED)
+            posted = [p for p in posted if not p.done()]
+        return posted
 
     async def test_a_refusal_for_good_concerns_its_own_message(self) -> None:
         async with self.client("alice") as alice:
