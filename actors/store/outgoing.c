@@ -327,6 +327,9 @@ store_outgoing_heard(struct store *store, uint16_t index)
         return;
     }
     peer = &store->outgoing->peers[index];
+    if (peer->error != AN_ERR_UNAVAILABLE && peer->error != AN_ERR_TIMEOUT) {
+        return; /* it was there, and did not take what we asked: no news */
+    }
     peer->retry_mono_ms = 0; /* the end of this step asks */
     if (peer->retry_ms > STORE_FORWARD_RETRY_MS) {
         peer->retry_ms = STORE_FORWARD_RETRY_MS;

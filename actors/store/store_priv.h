@@ -314,8 +314,9 @@ void store_receive_fini(struct store *store);
 /* outgoing.c, forward*.c: to other stores. The user is of one of them. */
 /* Can no entry for the user be noted now? */
 bool store_outgoing_blocked(const struct store *store, uint64_t user);
-/* Another store has started and asks for marks: what we had to ask it need not wait for
- * the pause after an earlier failure to end. */
+/* Another store has started and asks for marks: if it did not answer before, what we had
+ * to ask it need not wait for the pause to end. A pause that it asked for itself (BUSY)
+ * stays: two that are full would end each other's for ever. */
 void store_outgoing_heard(struct store *store, uint16_t index);
 /* The stores of which that is so, at most AN_SLOTS of them; their count. */
 size_t store_outgoing_list_blocked(const struct store *store, uint32_t *out);

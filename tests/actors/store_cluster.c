@@ -213,6 +213,10 @@ carry(struct cluster *c, struct cluster_request *request)
     case FATE_REFUSE:
         answer(c, request, AN_ERR_UNAVAILABLE, NULL);
         break;
+    case FATE_FULL:
+        deliver(c, request);
+        answer(c, request, AN_ERR_BUSY, NULL);
+        break;
     case FATE_BUSY:
         answer(c, request, AN_ERR_BUSY, NULL);
         break;

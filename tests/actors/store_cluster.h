@@ -18,6 +18,7 @@ enum cluster_fate {
     FATE_LATE,   /* the asker's time runs out; it comes when cluster_late is called */
     FATE_REFUSE, /* not connected */
     FATE_BUSY,   /* the mailbox is full */
+    FATE_FULL,   /* it comes, and the store has no room to answer */
 };
 
 struct cluster_request {

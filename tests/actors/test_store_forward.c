@@ -552,6 +552,31 @@ test_store_forward_begins_as_soon_as_the_other_is_there(void **state)
     cluster_destroy(c);
 }
 
+/* Each is full of reads and says so, and each hears the other ask. */
+static void
+test_store_forward_two_full_stores_keep_their_pauses(void **state)
+{
+    struct cluster *c = cluster_create(2);
+    struct once once = {FATE_FULL, 1000};
+    uint64_t a, b;
+
+    (void)state;
+    c->fate = befall;
+    c->ctx = &once;
+    cluster_open_all(c); /* no time goes by */
+    assert_in_range(c->carried, 2, 4);
+    cluster_advance(c, 2500);
+    assert_in_range(c->carried, 6, 20);
+    once.times = 0;
+    cluster_advance(c, 1500);
+    cluster_pair(c, 0, 1, 0, &a, &b);
+    cluster_claim_pair(c, a, b);
+    cluster_talk(c, a, b, 1, 2);
+    cluster_run(c);
+    cluster_expect_whole(c, a, b);
+    cluster_destroy(c);
+}
+
 int
 main(void)
 {
@@ -567,6 +592,7 @@ main(void)
         cmocka_unit_test(test_store_alone_takes_what_is_its_own),
         cmocka_unit_test(test_store_forward_by_chance_each_inbox_has_each_event_once),
         cmocka_unit_test(test_store_forward_begins_as_soon_as_the_other_is_there),
+        cmocka_unit_test(test_store_forward_two_full_stores_keep_their_pauses),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
