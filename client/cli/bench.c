@@ -16,6 +16,7 @@ enum {
     DRAIN_MS = 20000,  /* for what is under way at the end */
     LOGINS_AT_ONCE = 64,
     CONTROL_MS = 10000,
+    TURN_US = 10000,
 };
 
 struct bench_user {
@@ -259,7 +260,7 @@ await_online(struct bench *b, size_t want)
         if (cli_mono_ms() >= end || cli_interrupted()) {
             return cli_fail(AN_ERR_TIMEOUT, "bench", "not all users could log in");
         }
-        pool_turn(&b->pool, 10);
+        pool_turn(&b->pool, TURN_US);
     }
     return -1;
 }
@@ -284,7 +285,7 @@ run_for(struct bench *b, uint64_t seconds)
     uint64_t end = cli_mono_ms() + seconds * 1000;
 
     while (cli_mono_ms() < end && !cli_interrupted()) {
-        pool_turn(&b->pool, 10);
+        pool_turn(&b->pool, TURN_US);
     }
 }
 
@@ -296,7 +297,7 @@ drain(struct bench *b)
     b->sending = false;
     while (cli_mono_ms() < end && b->acked_all + b->failed < b->sent_all &&
            !cli_interrupted()) {
-        pool_turn(&b->pool, 10);
+        pool_turn(&b->pool, TURN_US);
     }
 }
 
@@ -406,7 +407,7 @@ open_loop_for(struct bench *b, uint64_t seconds, uint64_t *number)
             (void)send_one(user, due);
             pool_process(&b->pool, user->index);
         }
-        pool_turn(&b->pool, due > now && due - now >= 1000 ? 1 : 0);
+        pool_turn(&b->pool, due > now ? due - now : 0);
     }
 }
 
@@ -428,7 +429,7 @@ open_loop(struct bench *b)
     drain(b);
     end = cli_mono_ms() + DRAIN_MS; /* those that come late count most */
     while (b->delivered_all < b->acked_all && cli_mono_ms() < end && !cli_interrupted()) {
-        pool_turn(&b->pool, 10);
+        pool_turn(&b->pool, TURN_US);
     }
     b->measuring = false;
     return report(b, "open", (double)b->time_s, cpu, &b->push);
@@ -451,7 +452,7 @@ send_exactly(struct bench *b, uint64_t count, double *seconds)
     end = cli_mono_ms() + 3600 * 1000;
     while (b->acked_all + b->failed < count && cli_mono_ms() < end &&
            !cli_interrupted()) {
-        pool_turn(&b->pool, 10);
+        pool_turn(&b->pool, TURN_US);
     }
     *seconds = (double)(now_us() - began) / 1e6;
     b->measuring = false;
@@ -490,7 +491,7 @@ offline(struct bench *b)
     }
     end = cli_mono_ms() + 600 * 1000;
     while (b->delivered < b->acked && cli_mono_ms() < end && !cli_interrupted()) {
-        pool_turn(&b->pool, 10);
+        pool_turn(&b->pool, TURN_US);
     }
     drain_s = (double)(now_us() - began) / 1e6;
     figures_begin(&f, b->json, "offline");
@@ -595,7 +596,7 @@ logins(struct bench *b)
                 started++;
             }
         }
-        pool_turn(&b->pool, 10);
+        pool_turn(&b->pool, TURN_US);
     }
     seconds_us = now_us() - began;
     figures_begin(&f, b->json, "logins");

@@ -2,9 +2,16 @@
 #include "client/cli/target.h"
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
-enum { EVENTS = 256, SWEEP_MS = 5, SWEEP_MANY_MS = 50, MANY = 1000 };
+enum {
+    EVENTS = 256,
+    SWEEP_MS = 5,
+    SWEEP_MANY_MS = 50,
+    MANY = 1000,
+    TIMER_SLACK_NS = 1000
+};
 
 enum an_err
 pool_init(struct pool *pool, size_t count)
@@ -15,6 +22,8 @@ pool_init(struct pool *pool, size_t count)
     if (pool->clients == NULL) {
         return AN_ERR_NO_MEMORY;
     }
+    /* The kernel may wake a thread 50 us late, which would count as the server's. */
+    (void)prctl(PR_SET_TIMERSLACK, TIMER_SLACK_NS);
     return pool->epoll < 0 ? AN_ERR_IO : AN_OK;
 }
 
@@ -76,12 +85,13 @@ pool_process(struct pool *pool, size_t at)
 }
 
 void
-pool_turn(struct pool *pool, uint32_t ms)
+pool_turn(struct pool *pool, uint64_t us)
 {
+    uint64_t sweep_us = (uint64_t)pool->sweep_ms * 1000;
+    struct timespec wait = {.tv_nsec = (long)(us < sweep_us ? us : sweep_us) * 1000};
     struct epoll_event events[EVENTS];
     uint64_t now;
-    int n = epoll_wait(pool->epoll, events, EVENTS,
-                       (int)(ms < pool->sweep_ms ? ms : pool->sweep_ms));
+    int n = epoll_pwait2(pool->epoll, events, EVENTS, &wait, NULL);
 
     for (int i = 0; i < n; i++) {
         pool_process(pool, (size_t)events[i].data.u64);

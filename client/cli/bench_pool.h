@@ -29,8 +29,9 @@ void pool_put(struct pool *pool, size_t at, struct anser_client *client);
 void pool_drop(struct pool *pool, size_t at);
 /* Processes one client now: after something was sent through it, for example. */
 void pool_process(struct pool *pool, size_t at);
-/* Waits at most ms and processes whatever is ready. */
-void pool_turn(struct pool *pool, uint32_t ms);
+/* Waits at most so many microseconds, asleep all the while, and processes whatever is
+ * ready: what measures a server must not take a core from it. */
+void pool_turn(struct pool *pool, uint64_t us);
 size_t pool_online(const struct pool *pool);
 
 #endif
