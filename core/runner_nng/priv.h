@@ -33,6 +33,7 @@
 #include <nng/nng.h>
 #include <nng/supplemental/tls/tls.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdio.h>
 
@@ -77,7 +78,7 @@ struct parcel {
 
 struct inbox {
     pthread_mutex_t lock;
-    pthread_cond_t wake;
+    sem_t wake;
     struct parcel *head, **tail;
     struct an_job *jobs, **jobs_tail; /* done */
     uint32_t requests;                /* in the list, or taken but not stepped */
@@ -97,6 +98,9 @@ void inbox_put_job(struct instance *inst, struct an_job *job);
 bool inbox_put_request(struct instance *inst, struct parcel *parcel);
 bool inbox_put_hint(struct instance *inst, struct parcel *parcel, size_t bytes);
 void inbox_flag(struct instance *inst, bool *flag);
+/* The instance's thread: waits for something to be put, at most so long, or for no reason
+ * less. False: the thread should end. */
+bool inbox_sleep(struct inbox *inbox, uint64_t wait_ms);
 
 /* ------------------------------------------------------------------ NNG's counters */
 

@@ -245,32 +245,6 @@ an_runner_add(struct an_runner *runner, struct an_actor *actor, uint16_t index,
 
 /* ------------------------------------------------------------------ threads */
 
-/* Waits for the inbox, or until the next timer. False: the thread should end. */
-static bool
-sleep_until_woken(struct instance *inst, uint64_t wait_ms)
-{
-    struct inbox *inbox = &inst->inbox;
-    uint64_t until_ms = clock_mono_ms() + (wait_ms < UINT32_MAX ? wait_ms : UINT32_MAX);
-    struct timespec until = {(time_t)(until_ms / 1000),
-                             (long)(until_ms % 1000) * 1000000};
-    bool quit;
-
-    pthread_mutex_lock(&inbox->lock);
-    if (wait_ms > 0 && inbox->head == NULL && inbox->jobs == NULL && !inbox->start &&
-        !inbox->stop && !inbox->quit) {
-        inbox->sleeping = true;
-        if (wait_ms == UINT64_MAX) {
-            pthread_cond_wait(&inbox->wake, &inbox->lock);
-        } else {
-            pthread_cond_timedwait(&inbox->wake, &inbox->lock, &until);
-        }
-        inbox->sleeping = false;
-    }
-    quit = inbox->quit;
-    pthread_mutex_unlock(&inbox->lock);
-    return !quit;
-}
-
 static void *
 instance_main(void *arg)
 {
@@ -281,7 +255,7 @@ instance_main(void *arg)
         inst->door->ops->run(inst->door);
         return NULL;
     }
-    while (sleep_until_woken(inst, instance_turn(inst))) {
+    while (inbox_sleep(&inst->inbox, instance_turn(inst))) {
     }
     return NULL;
 }
