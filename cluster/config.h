@@ -194,8 +194,8 @@ AN_MUST_USE enum an_err config_set_text(char **text, const char *value);
 void config_fini(struct config *config);
 /* The list under `apps:`, over what is there. AN_ERR_CONFIG. */
 AN_MUST_USE enum an_err config_apps_take(struct config *config, struct an_yaml_at list);
-/* Whether gates and origins of the api are what they have to be, where the file names
- * them. AN_ERR_CONFIG. */
+/* Whether the api's gates and origins and the gate's origins are what they have to be,
+ * where the file names them. AN_ERR_CONFIG. */
 AN_MUST_USE enum an_err config_urls_check(const struct config *config,
                                           struct an_yaml_at map);
 /* NULL: clients may be let in there. Else what keeps them out: a clear text beyond

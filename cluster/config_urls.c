@@ -3,9 +3,9 @@
 #include "actors/api/api.h"
 #include "cluster/config.h"
 #include "core/listen.h"
+#include "core/origins.h"
 #include <string.h>
 
-static const char APART[] = ", ";
 static const char DIGITS[] = "0123456789";
 #define SMALL "abcdefghijklmnopqrstuvwxyz0123456789-._"
 
@@ -111,8 +111,9 @@ static struct piece
 first_wrong(const char *list, bool (*fits)(struct piece), unsigned *count)
 {
     *count = 0;
-    for (list += strspn(list, APART); *list != '\0'; list += strspn(list, APART)) {
-        struct piece one = {list, strcspn(list, APART)};
+    for (list += strspn(list, AN_ORIGINS_APART); *list != '\0';
+         list += strspn(list, AN_ORIGINS_APART)) {
+        struct piece one = {list, strcspn(list, AN_ORIGINS_APART)};
 
         if (!fits(one)) {
             return one;
@@ -123,14 +124,33 @@ first_wrong(const char *list, bool (*fits)(struct piece), unsigned *count)
     return (struct piece){NULL, 0};
 }
 
+static enum an_err
+check_origins(const char *list, struct an_yaml_at section)
+{
+    struct an_yaml_at origins = an_yaml_find(section, "origins");
+    struct piece wrong = {NULL, 0};
+    unsigned count;
+
+    if (an_yaml_there(origins)) {
+        wrong = first_wrong(list, is_origin, &count);
+    }
+    return wrong.at == NULL
+               ? AN_OK
+               : an_yaml_refuse(
+                     origins,
+                     "'%.*s' is no origin, SCHEME://HOST or SCHEME://HOST:PORT "
+                     "in small letters, or *",
+                     (int)(wrong.len < 60 ? wrong.len : 60), wrong.at);
+}
+
 enum an_err
 config_urls_check(const struct config *config, struct an_yaml_at map)
 {
     struct an_yaml_at api = an_yaml_find(map, "api");
     struct an_yaml_at gates = an_yaml_find(api, "gates");
-    struct an_yaml_at origins = an_yaml_find(api, "origins");
     struct piece wrong = {NULL, 0};
     unsigned count = 0;
+    enum an_err err;
 
     if (an_yaml_there(gates)) {
         wrong = first_wrong(config->api_gates, is_gate, &count);
@@ -142,14 +162,7 @@ config_urls_check(const struct config *config, struct an_yaml_at map)
     if (count > API_GATES_MAX) {
         return an_yaml_refuse(gates, "more than %d addresses", API_GATES_MAX);
     }
-    if (an_yaml_there(origins)) {
-        wrong = first_wrong(config->api_origins, is_origin, &count);
-    }
-    return wrong.at == NULL
-               ? AN_OK
-               : an_yaml_refuse(
-                     origins,
-                     "'%.*s' is no origin, SCHEME://HOST or SCHEME://HOST:PORT "
-                     "in small letters, or *",
-                     (int)(wrong.len < 60 ? wrong.len : 60), wrong.at);
+    err = check_origins(config->api_origins, api);
+    return err == AN_OK ? check_origins(config->gate_origins, an_yaml_find(map, "gate"))
+                        : err;
 }

@@ -1,6 +1,7 @@
 /* From the first byte of a request to the last of its answer. */
 #include "actors/api/api_door_priv.h"
 #include "core/limits.h"
+#include "core/origins.h"
 #include <assert.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -66,21 +67,13 @@ api_response_error(enum an_err err)
 static const char *
 page_of(const struct exchange *exchange)
 {
-    static const char apart[] = ", ";
     const char *origin = MHD_lookup_connection_value(
         exchange->connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_ORIGIN);
-    const char *at = exchange->door->origins;
+    const char *list = exchange->door->origins;
 
-    for (; origin != NULL && at != NULL && *at != '\0'; at += strspn(at, apart)) {
-        size_t len = strcspn(at, apart);
-
-        if ((len == 1 && *at == '*') ||
-            (len == strlen(origin) && memcmp(at, origin, len) == 0)) {
-            return origin;
-        }
-        at += len;
-    }
-    return NULL;
+    return origin != NULL && list != NULL && an_origins_list(list, origin, strlen(origin))
+               ? origin
+               : NULL;
 }
 
 /* Pages of other origins are let read what they ask for: no cookie speaks for anybody

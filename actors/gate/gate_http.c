@@ -1,4 +1,5 @@
 #include "actors/gate/gate_http.h"
+#include "core/origins.h"
 #include <http_parser.h>
 #include <openssl/evp.h>
 #include <stdio.h>
@@ -160,18 +161,7 @@ choose(struct span offered)
 static bool
 origin_allowed(struct span origin, const char *origins)
 {
-    char text[256];
-
-    if (!is_there(origin) || strcmp(origins, "*") == 0) {
-        return true;
-    }
-    if (origin.len >= sizeof(text)) {
-        return false;
-    }
-    memcpy(text, origin.at, origin.len);
-    text[origin.len] = '\0';
-    return strchr(text, ',') == NULL &&
-           lists((struct span){origins, strlen(origins)}, text);
+    return !is_there(origin) || an_origins_list(origins, origin.at, origin.len);
 }
 
 /* 16 bytes in base64. */

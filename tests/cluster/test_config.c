@@ -161,6 +161,8 @@ test_config_wrong_value_names_line_key_and_bounds(void **state)
                    "anser.yaml:3: api.gates: 'http://b:2' is no address of a gate, ");
     expect_refused("api: {origins: 'https://a.example/'}\n",
                    "anser.yaml:1: api.origins: 'https://a.example/' is no origin, ");
+    expect_refused("gate:\n  origins: 'https://a, a.example'\n",
+                   "anser.yaml:2: gate.origins: 'a.example' is no origin, ");
     expect_refused("gate:\n  idle_ms: 10000\n",
                    "anser.yaml:2: gate.idle_ms: less than twice heartbeat_ms");
     expect_refused("gate:\n  unlimited: localhost\n",
