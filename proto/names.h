@@ -8,6 +8,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* What is said to whoever gave another one. */
+#define AN_NAME_RULE                                                                     \
+    "has to be 1 to 64 bytes of UTF-8 without spaces, slashes, quotes and control "      \
+    "characters"
+
 /* name may hold any bytes; NULL only with len 0. */
 bool an_name_valid(const uint8_t *name, size_t len);
 
@@ -16,6 +21,9 @@ bool an_name_valid(const uint8_t *name, size_t len);
  * to U+2064, U+2066 to U+2069, U+FEFF), and without spaces of any kind at its ends.
  * Accounts of before have what they have: not for looking up. */
 bool an_name_new(const uint8_t *name, size_t len);
+#define AN_NAME_NEW_RULE                                                                 \
+    "has to be without invisible characters, marks of direction, and spaces at its ends"
+
 /* Whether text may be shown beside others: valid UTF-8 without control characters (C0,
  * DEL, C1) and without what turns the direction of what follows (U+202A to U+202E, U+2066
  * to U+2069). Joiners stay: emoji and Persian have them. No text is. */

@@ -10,11 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NAME_RULE                                                                        \
-    "has to be 1 to 64 bytes of UTF-8 without spaces, slashes, quotes and control "      \
-    "characters"
 enum { PASSWORD_MIN = 8, WORDS_JSON_MAX = 1024, RETRY_S = 1 };
-static_assert(AN_NAME_LEN_MAX == 64, "NAME_RULE says so");
+static_assert(AN_NAME_LEN_MAX == 64, "AN_NAME_RULE says so");
 
 /* ------------------------------------------------------------------ bodies */
 
@@ -59,7 +56,7 @@ api_take_name(struct api_task *task, const json_t *body, const char *key,
         return api_wrong(task, key, "is missing");
     }
     if (err != AN_OK || !an_name_valid((const uint8_t *)out, strlen(out))) {
-        (void)!api_wrong(task, key, NAME_RULE);
+        (void)!api_wrong(task, key, AN_NAME_RULE);
         return bad;
     }
     return AN_OK;
@@ -68,14 +65,11 @@ api_take_name(struct api_task *task, const json_t *body, const char *key,
 enum an_err
 api_take_new_user(struct api_task *task, const json_t *body)
 {
-    static const char rule[] =
-        "has to be without invisible characters, marks of direction, and spaces at its "
-        "ends";
     char *name = task->user.name;
     enum an_err err = api_take_name(task, body, "user", NULL, AN_ERR_USER_NAME, name);
 
     if (err == AN_OK && !an_name_new((const uint8_t *)name, strlen(name))) {
-        (void)!api_wrong(task, "user", rule);
+        (void)!api_wrong(task, "user", AN_NAME_NEW_RULE);
         err = AN_ERR_USER_NAME;
     }
     return err;

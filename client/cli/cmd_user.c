@@ -51,10 +51,30 @@ is(const struct request *r, const char *action)
     return strcmp(r->action->name, action) == 0;
 }
 
-static bool
-name_ok(const char *name)
+/* NULL: names do, as far as one can tell without asking. */
+static const char *
+wrong_name(const struct request *r, enum an_err *err)
 {
-    return name == NULL || an_name_valid((const uint8_t *)name, strlen(name));
+    const struct {
+        const char *name, *why;
+        enum an_err err;
+    } names[] = {{r->user, "a name " AN_NAME_RULE, AN_ERR_USER_NAME},
+                 {r->app, "an app " AN_NAME_RULE, AN_ERR_APP_UNKNOWN},
+                 {r->device, "a device " AN_NAME_RULE, AN_ERR_DEVICE_NAME}};
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        const char *name = names[i].name;
+
+        if (name != NULL && !an_name_valid((const uint8_t *)name, strlen(name))) {
+            *err = names[i].err;
+            return names[i].why;
+        }
+    }
+    if (is(r, "add") && !an_name_new((const uint8_t *)r->user, strlen(r->user))) {
+        *err = AN_ERR_USER_NAME;
+        return "a new name " AN_NAME_NEW_RULE;
+    }
+    return NULL;
 }
 
 /* What the api is told. */
@@ -103,13 +123,12 @@ static int
 run(struct request *r)
 {
     struct cli_asker asker = {.command = "user"};
+    enum an_err err = AN_OK;
+    const char *why = wrong_name(r, &err);
     int code;
 
-    if (!name_ok(r->user) || !name_ok(r->app)) {
-        return cli_fail(AN_ERR_USER_NAME, "user", NULL);
-    }
-    if (!name_ok(r->device)) {
-        return cli_fail(AN_ERR_DEVICE_NAME, "user", NULL);
+    if (why != NULL) {
+        return cli_fail(err, "user", why);
     }
     code =
         cli_asker_open(&asker, cli_cluster_file(r->cluster, r->data), r->host, r->data);
