@@ -37,6 +37,7 @@ struct bench {
     uint64_t budget; /* sends still to be made; UINT64_MAX: no end */
     uint64_t acked, delivered, failed, shed;
     uint64_t acked_all, delivered_all, sent_all;
+    uint64_t earlier_ms; /* when the last message that is not of this run came */
     unsigned last_failure;
     struct histogram ack, push;
 };
