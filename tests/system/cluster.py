@@ -472,16 +472,12 @@ class Cluster(Node):
         await_that("inboxes on other stores to follow", lambda: self.outgoing() == 0, timeout)
 
     def outgoing(self):
-        """Entries that stores have not yet brought to each other; None: not known."""
+        """Entries that stores have not yet brought to each other; None: not known, not even by
+        a store that has just started and has not heard how far another is."""
         rows = 0
         for store in self.stores():
-            stats = self.ask(store, "stats")
-            if stats is None:
+            said = self.ask(store, "outgoing")
+            if said is None or not all(to["known"] for to in said["destinations"]):
                 return None
-            rows += waiting_rows(stats)
+            rows += sum(int(to["waiting"]) for to in said["destinations"])
         return rows
-
-
-def waiting_rows(stats):
-    """Of a store's statistics: rows on their way to other stores."""
-    return int(stats["stats"]["store"]["outgoing_waiting"])
