@@ -327,7 +327,8 @@ store_outgoing_heard(struct store *store, uint16_t index)
         return;
     }
     peer = &store->outgoing->peers[index];
-    if (peer->error != AN_ERR_UNAVAILABLE && peer->error != AN_ERR_TIMEOUT) {
+    if (peer->error != AN_ERR_UNAVAILABLE && peer->error != AN_ERR_TIMEOUT &&
+        peer->error != AN_ERR_SHUTTING_DOWN) {
         return; /* it was there, and did not take what we asked: no news */
     }
     peer->retry_mono_ms = 0; /* the end of this step asks */

@@ -314,7 +314,7 @@ void store_receive_fini(struct store *store);
 /* outgoing.c, forward*.c: to other stores. The user is of one of them. */
 /* Can no entry for the user be noted now? */
 bool store_outgoing_blocked(const struct store *store, uint64_t user);
-/* Another store has started and asks for marks: if it did not answer before, what we had
+/* Another store has started and asks for marks: if it was not there before, what we had
  * to ask it need not wait for the pause to end. A pause that it asked for itself (BUSY)
  * stays: two that are full would end each other's for ever. */
 void store_outgoing_heard(struct store *store, uint16_t index);

@@ -429,6 +429,7 @@ open_loop_for(struct bench *b, uint64_t seconds, uint64_t *number)
             (void)send_one(user, due);
             pool_process(&b->pool, user->index);
         }
+        now = now_us();
         pool_turn(&b->pool, due > now ? due - now : 0);
     }
 }

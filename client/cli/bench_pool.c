@@ -1,5 +1,6 @@
 #include "client/cli/bench_pool.h"
 #include "client/cli/target.h"
+#include <errno.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
@@ -93,6 +94,9 @@ pool_turn(struct pool *pool, uint64_t us)
     uint64_t now;
     int n = epoll_pwait2(pool->epoll, events, EVENTS, &wait, NULL);
 
+    if (n < 0 && errno == ENOSYS) { /* Linux before 5.11: no finer than a millisecond */
+        n = epoll_wait(pool->epoll, events, EVENTS, (int)(wait.tv_nsec / 1000000));
+    }
     for (int i = 0; i < n; i++) {
         pool_process(pool, (size_t)events[i].data.u64);
     }

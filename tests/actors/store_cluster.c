@@ -217,6 +217,9 @@ carry(struct cluster *c, struct cluster_request *request)
         deliver(c, request);
         answer(c, request, AN_ERR_BUSY, NULL);
         break;
+    case FATE_ENDING:
+        answer(c, request, AN_ERR_SHUTTING_DOWN, NULL);
+        break;
     case FATE_BUSY:
         answer(c, request, AN_ERR_BUSY, NULL);
         break;

@@ -19,6 +19,7 @@ enum cluster_fate {
     FATE_REFUSE, /* not connected */
     FATE_BUSY,   /* the mailbox is full */
     FATE_FULL,   /* it comes, and the store has no room to answer */
+    FATE_ENDING, /* the store is about to stop, and takes nothing more */
 };
 
 struct cluster_request {

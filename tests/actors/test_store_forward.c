@@ -552,6 +552,27 @@ test_store_forward_begins_as_soon_as_the_other_is_there(void **state)
     cluster_destroy(c);
 }
 
+/* Likewise when it was there, and said for long that it is about to stop. */
+static void
+test_store_forward_goes_on_as_soon_as_the_other_is_back(void **state)
+{
+    struct cluster *c = *state;
+    struct once once = {FATE_ENDING, 1000};
+    uint64_t a, b;
+
+    cluster_pair(c, 0, 1, 0, &a, &b);
+    cluster_claim_pair(c, a, b);
+    c->fate = befall;
+    c->ctx = &once;
+    cluster_talk(c, a, b, 1, 5);
+    cluster_advance(c, 10000);
+    cluster_close(c, 1);
+    once.times = 0;
+    cluster_open(c, 1);
+    cluster_run(c); /* no time goes by */
+    cluster_expect_whole(c, a, b);
+}
+
 /* Each is full of reads and says so, and each hears the other ask. */
 static void
 test_store_forward_two_full_stores_keep_their_pauses(void **state)
@@ -592,6 +613,7 @@ main(void)
         cmocka_unit_test(test_store_alone_takes_what_is_its_own),
         cmocka_unit_test(test_store_forward_by_chance_each_inbox_has_each_event_once),
         cmocka_unit_test(test_store_forward_begins_as_soon_as_the_other_is_there),
+        TEST(test_store_forward_goes_on_as_soon_as_the_other_is_back),
         cmocka_unit_test(test_store_forward_two_full_stores_keep_their_pauses),
     };
 
