@@ -16,7 +16,7 @@ enum {
     DRAIN_MS = 20000,  /* for what is under way at the end */
     LOGINS_AT_ONCE = 64,
     CONTROL_MS = 10000,
-    TURN_US = 10000,
+    TURN_US = 10000,      /* with nothing due */
     QUIET_MS = 500,       /* so long nothing came: that was all */
     CATCH_UP_MS = 300000, /* for what was sent to the users before */
 };
@@ -283,20 +283,23 @@ open_all(struct bench *b, const char *device, bool send_only)
 /* A message to users who come after a while would wait behind all that was sent to them
  * before, and its latency be theirs: they fetch that first. */
 static int
-open_all_idle(struct bench *b)
+open_caught_up(struct bench *b)
 {
     int code = open_all(b, "bench", false);
     uint64_t end = cli_mono_ms() + CATCH_UP_MS;
 
+    if (code >= 0) {
+        return code;
+    }
     b->earlier_ms = cli_mono_ms();
-    while (code < 0 && cli_mono_ms() - b->earlier_ms < QUIET_MS && !cli_interrupted()) {
+    while (cli_mono_ms() - b->earlier_ms < QUIET_MS && !cli_interrupted()) {
         if (cli_mono_ms() >= end) {
             return cli_fail(AN_ERR_TIMEOUT, "bench",
                             "earlier messages come without an end");
         }
         pool_turn(&b->pool, TURN_US);
     }
-    return code;
+    return -1;
 }
 
 /* ------------------------------------------------------------------ modes */
@@ -394,7 +397,7 @@ closed_loop(struct bench *b)
 {
     uint64_t began;
     double cpu;
-    int code = open_all_idle(b);
+    int code = open_caught_up(b);
 
     if (code >= 0) {
         return code;
@@ -439,7 +442,7 @@ open_loop(struct bench *b)
 {
     uint64_t number = 0, end;
     double cpu;
-    int code = open_all_idle(b);
+    int code = open_caught_up(b);
 
     if (code >= 0) {
         return code;
