@@ -77,20 +77,31 @@ class Api:
         return {"Anser-Key": key, "Anser-Time": parts["time"], "Anser-Nonce": parts["nonce"],
                 "Anser-Signature": sign}
 
+    def signed_now(self, method, path, text, shown_to=None, **change):
+        """The head of a request signed now, and what an api (this one) says to it. Signed anew
+        as long as who remembers signatures has started in the very second."""
+        api, said = shown_to or self, []
+
+        def judged():
+            head = {"Content-Type": "application/json",
+                    **self.signature(method, path, text, **change)}
+            said[:] = head, api.raw(method, path, text or None, head)
+            status, headers, _ = said[1]
+            return status != 401 or headers["Retry-After"] is None
+
+        await_that("the second of a start to be over", judged)
+        return said
+
     def signed(self, method, path, body=None, headers=None, **change):
-        """(status, JSON) of a back end's call."""
+        """(status, JSON) of a back end's call; headers, or a time, are shown as they are."""
         text = "" if body is None else json.dumps(body)
-        said = []
-
-        def taken():
+        if headers or "time" in change:
             head = headers or self.signature(method, path, text, **change)
-            head = {"Content-Type": "application/json", **head}
-            said[:] = self.raw(method, path, text or None, head)
-            return (said[0] != 401 or headers or "time" in change or
-                    said[1]["Retry-After"] is None)
-
-        await_that("the second in which the api started to be over", taken)
-        return said[0], said[2]
+            reply = self.raw(method, path, text or None,
+                             {"Content-Type": "application/json", **head})
+        else:
+            _, reply = self.signed_now(method, path, text, **change)
+        return reply[0], reply[2]
 
     def register(self, *names):
         for name in names:
